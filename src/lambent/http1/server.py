@@ -1,0 +1,371 @@
+"""The HTTP/1.1 server protocol.
+
+One request at a time on each connection; what a client pipelines waits in the parser's turn. The application is called
+synchronously, so an answer that is at hand costs no task. Network bytes are hostile: targets, headers and bodies are
+bounded, and a malformed request is answered with 400 and the connection closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import socket
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+
+import httptools
+
+HeaderList = list[tuple[bytes, bytes]]
+
+TARGET_MAX_BYTES: Final = 32 * 1024
+HEADERS_MAX_BYTES: Final = 64 * 1024
+HEADERS_MAX_COUNT: Final = 200
+WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
+IDLE_CONNECTION_S: Final = 300.0
+SLOW_REQUEST_S: Final = 60.0  # without one byte of progress in a request that has begun
+
+_STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
+
+
+class BodyReceiver(Protocol):
+    """Takes a request's body as it arrives, instead of having it buffered."""
+
+    def data(self, chunk: bytes) -> None: ...
+
+    def complete(self, trailers: HeaderList) -> None: ...
+
+    def aborted(self) -> None:
+        """The connection broke, or the body was malformed, before its end."""
+
+
+class Application(Protocol):
+    """What a server serves. Called on the event loop; must not block, may start tasks."""
+
+    body_max_bytes: int
+
+    def body_receiver(self, request: Request) -> BodyReceiver | None:
+        """Called when the headers are in. None: the body is buffered and `request` is called when it is whole."""
+
+    def request(self, request: Request) -> None:
+        """A whole request has arrived. Answer now or later, once, with `request.respond` or begin/write/end."""
+
+    def too_large(self, request: Request) -> None:
+        """The body exceeds `body_max_bytes`; answer it. The connection is closed afterwards."""
+
+
+class Request:
+    """One request and the way to answer it. `headers` has lower-case names; `body` is whole when `request` is called."""
+
+    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "headers", "keep_alive", "method",
+                 "on_disconnect", "target")  # fmt: skip
+
+    def __init__(self, connection: Connection, method: bytes, target: bytes, headers: HeaderList) -> None:
+        self._connection = connection
+        self.method = method
+        self.target = target  # path and query, as sent
+        self.headers = headers
+        self.body = b""
+        self.keep_alive = True
+        self.answered = False  # the last byte of the answer has been handed to the transport
+        self.on_disconnect: Callable[[], None] | None = None  # called when the peer is gone before the answer is whole
+        self._began = False
+        self._chunked = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header; `name` in lower case."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.transport is not None
+
+    @property
+    def application_data(self) -> Any:
+        """What the server was given for the listener this came in by: says which environment is calling."""
+        return self._connection.server.data
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        """Sends a whole answer. Quietly does nothing when the peer is gone."""
+        if self.answered or self._began:
+            raise RuntimeError("a request is answered once")
+        self.answered = True
+        head = self._head(status, headers)
+        if status != 204:
+            head.append(b"content-length: %d\r\n" % len(body))
+        head.append(b"\r\n")
+        if body and self.method != b"HEAD":
+            head.append(body)
+        self._connection.send(head)
+        self._connection.finished(self)
+
+    def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Starts a chunked answer."""
+        self._began = self._chunked = True
+        head = self._head(status, headers)
+        head.append(b"transfer-encoding: chunked\r\n\r\n")
+        self._connection.send(head)
+
+    async def write(self, chunk: bytes) -> None:
+        """A piece of a chunked answer; waits while the peer reads slowly. Raises ConnectionError when it is gone."""
+        if self._connection.transport is None:
+            raise ConnectionResetError("the peer closed the connection")
+        if chunk:
+            self._connection.send([b"%x\r\n" % len(chunk), chunk, b"\r\n"])
+            await self._connection.drained()
+
+    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.answered = True
+        self._connection.send([b"0\r\n", *(b"%b: %b\r\n" % pair for pair in trailers), b"\r\n"])
+        self._connection.finished(self)
+
+    def abort(self) -> None:
+        """Breaks the connection: the only honest end of a chunked answer that cannot be finished."""
+        self.answered = True
+        self._connection.abort()
+
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        head = [_STATUS_LINES[status], date_header()]
+        head.extend(b"%b: %b\r\n" % pair for pair in headers)
+        if not self.keep_alive:
+            head.append(b"connection: close\r\n")
+        return head
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.application = server.application
+        self.transport: asyncio.Transport | None = None
+        self.last_progress = time.monotonic()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: HeaderList = []
+        self._trailers: HeaderList | None = None
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._request: Request | None = None  # whose head is in
+        self._receiver: BodyReceiver | None = None
+        self._refused = False  # the rest of this connection's input is thrown away
+        self._current: Request | None = None  # being answered
+        self._waiting: collections.deque[Request] = collections.deque()
+        self._writable: asyncio.Event | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self.server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.last_progress = time.monotonic()
+        if self._refused:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._malformed()
+        except httptools.HttpParserError:
+            self._malformed()
+
+    def eof_received(self) -> bool:
+        # A client may close its half once it has sent its request; keep the other half while an answer is owed.
+        return self._current is not None and not self._refused
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.server.connections.discard(self)
+        if self._writable is not None:
+            self._writable.set()
+        if self._receiver is not None:
+            receiver, self._receiver = self._receiver, None
+            receiver.aborted()
+        current, self._current = self._current, None
+        self._waiting.clear()
+        if current is not None and not current.answered and current.on_disconnect is not None:
+            current.on_disconnect()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._trailers = None
+        self._header_bytes = 0
+        self._body = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > TARGET_MAX_BYTES:
+            raise ValueError("the request target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        headers = self._headers if self._trailers is None else self._trailers
+        if self._header_bytes > HEADERS_MAX_BYTES or len(headers) >= HEADERS_MAX_COUNT:
+            raise ValueError("the request's headers are too large")
+        headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._trailers = []
+        request = Request(self, self._parser.get_method(), self._target, self._headers)
+        request.keep_alive = self._parser.should_keep_alive()
+        self._request = request
+        if (length := request.header(b"content-length")) is not None and int(length) > self.application.body_max_bytes:
+            self._refuse(request)
+            return
+        self._receiver = self.application.body_receiver(request)
+        if request.header(b"expect") == b"100-continue" and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, chunk: bytes) -> None:
+        if self._refused:
+            return
+        if self._receiver is not None:
+            self._receiver.data(chunk)
+            return
+        self._body_bytes += len(chunk)
+        if self._body_bytes > self.application.body_max_bytes:
+            assert self._request is not None
+            self._refuse(self._request)
+            return
+        self._body.append(chunk)
+
+    def on_message_complete(self) -> None:
+        request, self._request = self._request, None
+        if request is None or self._refused:
+            return
+        if self._receiver is not None:
+            receiver, self._receiver = self._receiver, None
+            if self._current is None:
+                self._current = request
+            receiver.complete(self._trailers or [])
+            return
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        if self._current is None:
+            self._current = request
+            self.application.request(request)
+        else:
+            self._waiting.append(request)
+            if len(self._waiting) > 16 and self.transport is not None:
+                self.transport.pause_reading()
+
+    # answers
+
+    def send(self, pieces: list[bytes]) -> None:
+        if self.transport is None:
+            return
+        self.last_progress = time.monotonic()
+        if len(pieces) > 1 and len(pieces[-1]) > 16_384:
+            self.transport.writelines(pieces)
+        else:
+            self.transport.write(b"".join(pieces))
+
+    async def drained(self) -> None:
+        if self._writable is not None:
+            await self._writable.wait()
+        if self.transport is None:
+            raise ConnectionResetError("the peer closed the connection")
+
+    def finished(self, request: Request) -> None:
+        if self.transport is None:
+            return
+        if not request.keep_alive or self._refused:
+            self.transport.close()
+            return
+        if self._current is request:
+            self._current = None
+            if self._waiting:
+                self._current = self._waiting.popleft()
+                self.transport.resume_reading()
+                self.application.request(self._current)
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether nothing has moved for so long that the connection may be closed."""
+        if self._current is not None and self._request is None:
+            return False  # it waits for us
+        limit = SLOW_REQUEST_S if self._request is not None else IDLE_CONNECTION_S
+        return now - self.last_progress > limit
+
+    def _refuse(self, request: Request) -> None:
+        self._refused = True
+        self._body = []
+        request.keep_alive = False
+        self._current = request
+        self.application.too_large(request)
+
+    def _malformed(self) -> None:
+        self._refused = True
+        if self._receiver is not None:
+            receiver, self._receiver = self._receiver, None
+            receiver.aborted()
+        if self.transport is not None:
+            if self._current is None:
+                self.transport.write(_STATUS_LINES[400] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
+
+
+class Server:
+    """Listeners of one application. `data` travels with each request: see `Request.application_data`."""
+
+    def __init__(self, application: Application, data: Any = None) -> None:
+        self.application = application
+        self.data = data
+        self.connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serves a listening socket, which it owns from now on."""
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(lambda: Connection(self), sock=listener, backlog=4096))
+
+    def close_stalled(self) -> None:
+        """Closes connections that say nothing; called from time to time."""
+        now = time.monotonic()
+        for connection in [c for c in self.connections if c.is_stalled(now)]:
+            connection.abort()
+
+    def close(self) -> None:
+        """Stops listening and drops every connection."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for connection in list(self.connections):
+            connection.abort()
+
+
+_date_second = 0
+_date_line = b""
+
+
+def date_header() -> bytes:
+    """The Date header's line, made once a second."""
+    global _date_second, _date_line
+    second = int(time.time())
+    if second != _date_second:
+        _date_second = second
+        _date_line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+    return _date_line

@@ -1,0 +1,1 @@
+"""Pure values and decisions of Lambda: no clock, no I/O, no `async`."""

@@ -1,0 +1,80 @@
+"""What a cage is asked to hold, and how it ended. Values only; `sandbox/` carries them out."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+
+class IsolationLevel(enum.StrEnum):
+    ROOT = "root"  # all namespaces, cgroups, seccomp
+    ROOTLESS = "rootless"  # user namespaces; cgroups where they are delegated
+    PROCESS = "process"  # no cage: rlimits and a watchdog
+
+
+class StartMethod(enum.StrEnum):
+    FORK = "fork"  # the interpreter's zygote forks; the guest client runs in the fork
+    EXEC = "exec"  # the program is executed inside the cage
+
+
+@attrs.frozen(kw_only=True)
+class HostMount:
+    """A directory of the host that the cage shows read-only."""
+
+    source: Path
+    target: str  # absolute, as the function sees it
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeInstallation:
+    """An interpreter that was found, and how environments of it are started."""
+
+    runtime: str  # "python3.13"
+    family: str  # "python", "nodejs", "java", "ruby", "provided"
+    version: str  # "3.13.0", exact
+    start: StartMethod
+    executable: Path | None  # on the host; None for provided
+    argv: tuple[str, ...]  # as executed inside the cage: full paths there
+    host_mounts: tuple[HostMount, ...]  # what of the host the interpreter needs, besides the base root's /usr and /lib
+    runtime_dir: Path | None  # our client and the SDK, shown read-only at /var/runtime
+    environment: Mapping[str, str] = attrs.field(factory=dict)  # PATH, LD_LIBRARY_PATH, NODE_PATH … for this runtime
+
+
+@attrs.frozen(kw_only=True)
+class EnvironmentSpec:
+    """One execution environment, as the pool asks a sandbox for it."""
+
+    environment_id: str  # 32 hex digits
+    installation: RuntimeInstallation
+    code_dir: Path  # unpacked, shown read-only at /var/task
+    layers_dir: Path | None  # merged, shown read-only at /opt
+    variables: Mapping[str, str]  # the whole environment of the process, less what the sandbox itself adds (addresses)
+    memory_mib: int
+    ephemeral_mib: int
+    internet: bool = False
+
+
+class ProcessName(enum.StrEnum):
+    RUNTIME = "runtime"
+    EXTENSION = "extension"
+
+
+@attrs.frozen(kw_only=True)
+class ProcessExit:
+    """How a process of an environment ended."""
+
+    exit_status: int | None  # None when a signal ended it
+    signal: int | None
+    out_of_memory: bool = False  # the kernel killed something in this environment for memory
+
+    def __str__(self) -> str:
+        """AWS's words: `exit status 1`, `signal: killed`."""
+        if self.signal is None:
+            return f"exit status {self.exit_status}"
+        names = {1: "hangup", 2: "interrupt", 4: "illegal instruction", 6: "aborted", 7: "bus error",
+                 8: "floating point exception", 9: "killed", 11: "segmentation fault", 13: "broken pipe",
+                 15: "terminated", 31: "bad system call"}  # fmt: skip
+        return f"signal: {names.get(self.signal, f'signal {self.signal}')}"

@@ -1,0 +1,91 @@
+"""The errors a caller can see.
+
+    LambentError                 anything that Lambent raises on purpose
+    ├── AwsError                 an answer in AWS's own words: code, message, HTTP status
+    └── SandboxError             our own fault: an environment could not be built or kept
+
+A function that fails is not an error here: it is a successful invocation whose `Outcome` has `function_error`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class LambentError(Exception):
+    """Anything that Lambent raises on purpose."""
+
+
+class AwsError(LambentError):
+    """An answer that AWS itself would give.
+
+    `code` is the wire name (`ResourceNotFoundException`), `status` the HTTP status, `fields` further members of the
+    modelled error shape (`Type`, `Reason`, `retryAfterSeconds`), as the service's model names them.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400, fields: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.fields: dict[str, Any] = dict(fields or {})
+
+    @property
+    def is_server_fault(self) -> bool:
+        return self.status >= 500
+
+
+class SandboxError(LambentError):
+    """An execution environment could not be built or kept: our own fault, or the machine's; says what to do next."""
+
+
+# Lambda's modelled errors. Codes, statuses and the `Type` member are those of botocore's `lambda` model.
+
+
+def _lambda_error(code: str, message: str, status: int, **fields: Any) -> AwsError:
+    return AwsError(code, message, status, {"Type": "User" if status < 500 else "Service", **fields})
+
+
+def invalid_parameter(message: str) -> AwsError:
+    return _lambda_error("InvalidParameterValueException", message, 400)
+
+
+def validation(message: str) -> AwsError:
+    return AwsError("ValidationException", message, 400)
+
+
+def not_found(message: str) -> AwsError:
+    return _lambda_error("ResourceNotFoundException", message, 404)
+
+
+def conflict(message: str) -> AwsError:
+    return _lambda_error("ResourceConflictException", message, 409)
+
+
+def precondition_failed(message: str) -> AwsError:
+    return _lambda_error("PreconditionFailedException", message, 412)
+
+
+def invalid_request_content(message: str) -> AwsError:
+    return _lambda_error("InvalidRequestContentException", message, 400)
+
+
+def request_too_large(message: str) -> AwsError:
+    return _lambda_error("RequestEntityTooLargeException", message, 413)
+
+
+def too_many_requests(message: str, reason: str, retry_after_s: int | None = None) -> AwsError:
+    fields: dict[str, Any] = {"Reason": reason}
+    if retry_after_s is not None:
+        fields["retryAfterSeconds"] = str(retry_after_s)
+    return _lambda_error("TooManyRequestsException", message, 429, **fields)
+
+
+def service_fault(message: str) -> AwsError:
+    return _lambda_error("ServiceException", message, 500)
+
+
+def invalid_zip(message: str) -> AwsError:
+    """`InvalidZipFileException` is what the Invoke family models (502); create and update answer with `invalid_parameter`."""
+    return _lambda_error("InvalidZipFileException", message, 502)

@@ -1,0 +1,155 @@
+"""The world outside the core, on one page. Nothing above this line of the drawing knows which implementation it holds.
+
+Every port is async where it may wait. "Raises" lists all that a caller must be ready for besides cancellation.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
+from lambent.model.function import FunctionVersion
+from lambent.model.invocation import Invocation, Outcome
+from lambent.model.request import RequestContext
+
+Operation = Callable[[RequestContext, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""One operation of an AWS service: members in, members out, both by the names and Python types of botocore's model.
+
+Blobs are bytes, timestamps are datetimes with a zone. Raises AwsError and changes nothing then."""
+
+
+class Service(Protocol):
+    """An AWS service that the gateway can reach. All of Lambent's own neighbours have this shape."""
+
+    name: str  # botocore's name of the service: "lambda", "logs"
+    operations: Mapping[str, Operation]  # by the model's operation names; an absent one answers that it is not built
+
+
+class Invoke(Protocol):
+    """The one door to functions. HTTP doors, the asynchronous queue and pollers all call it."""
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Runs the function once and waits for it.
+
+        A function that fails is an `Outcome` with `function_error`. Raises AwsError: the caller's mistake
+        (ResourceNotFoundException), a throttle (TooManyRequestsException), or our fault (ServiceException).
+        """
+
+
+class Clock(Protocol):
+    """Everything that waits or stamps asks here, so that tests can turn the time."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class FunctionResolver(Protocol):
+    """The road's view of the catalog: which version runs for this name? Reads memory, never the disk."""
+
+    def resolve(self, account_id: str, region: str, name: str, qualifier: str | None, draw: float) -> FunctionVersion:
+        """The version that answers; `draw` in [0, 1) chooses among an alias's weights.
+
+        Raises AwsError ResourceNotFoundException, with AWS's wording.
+        """
+
+    def subscribe(self, changed: Callable[[str, str, str], None]) -> None:
+        """`changed(account_id, region, name)` is called on the event loop after a function changed or went away."""
+
+
+class Blobs(Protocol):
+    """Deployment packages by digest (hex SHA-256 of the zip)."""
+
+    async def put(self, data: bytes) -> str:
+        """Stores durably and returns the digest. The same bytes are stored once."""
+
+    async def get(self, digest: str) -> bytes:
+        """Raises KeyError."""
+
+    async def unpacked(self, digest: str) -> Path:
+        """The directory with the archive's content, unpacked once, read-only, readable by every uid.
+
+        Raises KeyError, and AwsError for an archive that is corrupt, escapes its directory or is too large.
+        """
+
+    async def merged_layers(self, digests: Sequence[str]) -> Path | None:
+        """One directory with the layers' contents in order, later ones over earlier ones; None for no layers."""
+
+
+class LogSink(Protocol):
+    """Takes log lines. Never blocks the road: it buffers, and writes in the background."""
+
+    def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
+        """Events are (milliseconds since the epoch, message without its final newline)."""
+
+    async def drained(self) -> None:
+        """Waits while more is buffered than should be: how a function that prints too fast is slowed down."""
+
+
+class Cage(Protocol):
+    """One running environment: its first process has been started, and whoever connects to its listeners is inside it."""
+
+    level: IsolationLevel
+    runtime_api: socket.socket  # listening, non-blocking; inside, it is `runtime_api_address`
+    runtime_api_address: str  # "127.0.0.1:9001"
+    endpoint: socket.socket | None  # listening, non-blocking: connections of the function to Lambent's own endpoint
+    output_fd: int  # non-blocking read end: stdout and stderr, raw lines
+    log_fd: int  # non-blocking read end: framed log records (_LAMBDA_TELEMETRY_LOG_FD)
+
+    async def start_runtime(self) -> None:
+        """Starts the runtime process; called once, after the listeners are served. Raises SandboxError."""
+
+    async def start_extension(self, path: str) -> None:
+        """Starts an executable of /opt/extensions; raises SandboxError when it cannot be started."""
+
+    def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
+        """`callback(name, exit)` for the runtime ("runtime") and each extension (its file name), once each."""
+
+    def freeze(self) -> None:
+        """Stops all its processes where they are. Does nothing at levels without a freezer. Never blocks."""
+
+    def thaw(self) -> None: ...
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that it ever used."""
+
+    def processor_time_s(self) -> float:
+        """Processor time that it used so far."""
+
+    async def terminate_runtime(self) -> None:
+        """Sends SIGTERM to the runtime process and the extensions; does not wait."""
+
+    async def destroy(self) -> None:
+        """Ends every process in it, and frees all it held. Safe to call twice; returns when nothing is left."""
+
+
+class Sandbox(Protocol):
+    """Makes cages at one level of isolation."""
+
+    level: IsolationLevel
+
+    async def launch(self, spec: EnvironmentSpec) -> Cage:
+        """A cage with its listeners made and its init running; the runtime waits for `start_runtime`.
+
+        Raises SandboxError, which says what to do next.
+        """
+
+    async def prepare(self, spec: EnvironmentSpec) -> None:
+        """Optional warm-up for environments of this kind (its zygote); returns when done or not needed."""
+
+    async def close(self) -> None:
+        """Destroys everything it made."""
+
+
+class LogReader(Protocol):
+    """What the function's own page and the CLI read back."""
+
+    def tail(self, account_id: str, region: str, group: str) -> AsyncIterator[tuple[str, int, str]]:
+        """New events as they come: (stream, milliseconds, message)."""
