@@ -1,0 +1,1 @@
+"""The road: from an invocation to a function's process and back."""

@@ -1,0 +1,88 @@
+"""The one door: which version, may it run, where does it run, what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+from lambent.invoke.admission import Admission
+from lambent.invoke.environment import Environment
+from lambent.invoke.pool import Pools
+from lambent.model.errors import AwsError, conflict
+from lambent.model.function import FunctionVersion, State
+from lambent.model.invocation import Invocation, Outcome
+from lambent.ports import FunctionResolver
+
+PENDING_WAIT_S: Final = 10.0  # an invocation may arrive while CreateFunction's unpacking still runs
+
+
+class Invoker:
+    """Implements `ports.Invoke` on this machine's own environments."""
+
+    def __init__(self, resolver: FunctionResolver, admission: Admission, pools: Pools) -> None:
+        self._resolver = resolver
+        self._admission = admission
+        self._pools = pools
+        self._changes: dict[tuple[str, str, str], asyncio.Event] = {}
+        resolver.subscribe(self._function_changed)
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        version = self._resolve(invocation)
+        if version.state is not State.ACTIVE:
+            version = await self._once_active(invocation)
+        lease = self._admission.admit(version)
+        pool = self._pools.pool_for(version)
+        try:
+            environment = await pool.acquire()
+        except BaseException:
+            lease.release()
+            raise
+
+        def free(used: Environment) -> None:
+            lease.release()
+            pool.release(used)
+
+        return await environment.run(invocation, free)
+
+    def _resolve(self, invocation: Invocation) -> FunctionVersion:
+        return self._resolver.resolve(
+            invocation.account_id,
+            invocation.region,
+            invocation.function_name,
+            invocation.qualifier,
+            random.random(),  # which of an alias's two versions
+        )
+
+    async def _once_active(self, invocation: Invocation) -> FunctionVersion:
+        """Waits until a pending function can be invoked. Raises AwsError ResourceConflictException when it cannot."""
+        key = (invocation.account_id, invocation.region, invocation.function_name)
+        give_up = asyncio.get_running_loop().time() + PENDING_WAIT_S
+        while True:
+            version = self._resolve(invocation)
+            if version.state is State.ACTIVE:
+                return version
+            left_s = give_up - asyncio.get_running_loop().time()
+            if version.state is not State.PENDING or left_s <= 0:
+                raise conflict(
+                    "The operation cannot be performed at this time. "
+                    f"The function is currently in the following state: {version.state.value}"
+                )
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._changes.setdefault(key, asyncio.Event()).wait()
+            except TimeoutError:
+                continue
+
+    def _function_changed(self, account_id: str, region: str, name: str) -> None:
+        waiting = self._changes.pop((account_id, region, name), None)
+        if waiting is not None:
+            waiting.set()
+
+        def current(version: str) -> FunctionVersion | None:
+            try:
+                return self._resolver.resolve(account_id, region, name, version, 0.0)
+            except AwsError:
+                return None
+
+        self._pools.function_changed(account_id, region, name, current)

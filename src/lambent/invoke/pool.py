@@ -1,0 +1,191 @@
+"""Execution environments by function version: a warm one where there is one, a cold start where there is none.
+
+One invocation at a time in each. The environment used last is used next, so that those beyond the need grow idle and
+are reaped. Whoever waits is served by the first environment that becomes free, be it new or used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from lambent.invoke.environment import Environment
+from lambent.model.errors import AwsError, SandboxError, service_fault
+from lambent.model.function import FunctionVersion
+from lambent.ports import Clock
+
+log = logging.getLogger(__name__)
+
+SWEEP_S: Final = 0.05
+EnvironmentFactory = Callable[[FunctionVersion], Environment]
+
+
+class Pool:
+    """The environments of one function version, as it is configured now."""
+
+    def __init__(self, version: FunctionVersion, factory: EnvironmentFactory, clock: Clock) -> None:
+        self.version = version
+        self.idle: list[Environment] = []  # the one used last is at the end
+        self.all: set[Environment] = set()
+        self._factory = factory
+        self._clock = clock
+        self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retired = False
+
+    async def acquire(self) -> Environment:
+        """An environment for this caller alone; hand it back with `release`. Raises AwsError ServiceException."""
+        while self.idle:
+            environment = self.idle.pop()
+            if environment.usable:
+                return environment
+        waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._spawn(self._start_one())
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release(waiter.result())
+            raise
+
+    def release(self, environment: Environment) -> None:
+        """Takes an environment back: to whoever waits, to the idle ones, or to its end."""
+        if not environment.usable:
+            self.all.discard(environment)
+            return
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(environment)
+                return
+        if self._retired:
+            self._end(environment, "spindown")
+            return
+        environment.idle_since = self._clock.monotonic()
+        self.idle.append(environment)
+
+    def retire(self) -> None:
+        """The version changed or went away: end what is idle now, and the rest when it comes back."""
+        self._retired = True
+        for environment in self.idle:
+            self._end(environment, "spindown")
+        self.idle.clear()
+
+    def sweep(self, freeze_before: float, reap_before: float) -> None:
+        """Freezes and reaps what has been idle since before these moments (monotonic seconds)."""
+        while self.idle and self.idle[0].idle_since < reap_before:
+            self._end(self.idle.pop(0), "spindown")
+        for environment in reversed(self.idle):
+            if environment.frozen:
+                break
+            if environment.idle_since < freeze_before:
+                environment.freeze()
+
+    async def close(self) -> None:
+        self.retire()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(service_fault("Lambent is shutting down."))
+        self._waiters.clear()
+        await asyncio.gather(*(environment.stop("spindown") for environment in self.all), return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _start_one(self) -> None:
+        environment = self._factory(self.version)
+        self.all.add(environment)
+        try:
+            await environment.start()
+        except (AwsError, SandboxError, OSError, KeyError) as error:
+            self.all.discard(environment)
+            self._fail_one(error)
+        else:
+            self.release(environment)
+
+    def _fail_one(self, error: Exception) -> None:
+        if not isinstance(error, AwsError):
+            log.error("no environment for %s: %s", self.version.qualified_arn, error)
+            error = service_fault(f"Lambent could not start an execution environment: {error}")
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
+                return
+
+    def _end(self, environment: Environment, reason: str) -> None:
+        self._spawn(self._stop(environment, reason))
+
+    async def _stop(self, environment: Environment, reason: str) -> None:
+        try:
+            await environment.stop(reason)
+        except (SandboxError, OSError) as error:
+            log.error("an environment of %s did not end cleanly: %s", self.version.qualified_arn, error)
+        finally:
+            self.all.discard(environment)
+
+    def _spawn(self, coroutine: collections.abc.Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Pools:
+    """Every function version's pool, and the sweep that freezes and reaps."""
+
+    def __init__(
+        self, factory: EnvironmentFactory, clock: Clock, *, freeze_after_s: float, idle_environment_s: float
+    ) -> None:
+        self._factory = factory
+        self._clock = clock
+        self._freeze_after_s = freeze_after_s
+        self._idle_environment_s = idle_environment_s
+        self._pools: dict[tuple[str, str, str, str], Pool] = {}
+        self._retired: set[Pool] = set()
+
+    def pool_for(self, version: FunctionVersion) -> Pool:
+        key = (version.account_id, version.region, version.name, version.version)
+        pool = self._pools.get(key)
+        if pool is not None:
+            if pool.version is version or pool.version.revision_id == version.revision_id:
+                return pool
+            self._retire(pool)
+        pool = self._pools[key] = Pool(version, self._factory, self._clock)
+        return pool
+
+    def function_changed(
+        self, account_id: str, region: str, name: str, current: Callable[[str], FunctionVersion | None]
+    ) -> None:
+        """Ends the environments of versions that `current(version)` no longer gives back unchanged."""
+        for key, pool in list(self._pools.items()):
+            if key[:3] != (account_id, region, name):
+                continue
+            version = current(key[3])
+            if version is None or version.revision_id != pool.version.revision_id:
+                del self._pools[key]
+                self._retire(pool)
+
+    @property
+    def environments(self) -> list[Environment]:
+        return [environment for pool in (*self._pools.values(), *self._retired) for environment in pool.all]
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            now = self._clock.monotonic()
+            for pool in self._pools.values():
+                if pool.idle:
+                    pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
+            self._retired = {pool for pool in self._retired if pool.all}
+
+    async def close(self) -> None:
+        await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
+
+    def _retire(self, pool: Pool) -> None:
+        pool.retire()
+        self._retired.add(pool)
