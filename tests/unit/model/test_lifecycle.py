@@ -7,7 +7,7 @@ import pytest
 from lambent.model.lifecycle import TRANSITIONS, EnvironmentEvent, EnvironmentState, ForbiddenTransition, after
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(EnvironmentState, EnvironmentEvent))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(EnvironmentState, EnvironmentEvent)))
 def test_every_move_is_written_down_or_forbidden(state: EnvironmentState, event: EnvironmentEvent) -> None:
     if (state, event) in TRANSITIONS:
         assert after(state, event) is TRANSITIONS[state, event]
