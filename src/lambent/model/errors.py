@@ -3,6 +3,7 @@
     LambentError                 anything that Lambent raises on purpose
     ├── AwsError                 an answer in AWS's own words: code, message, HTTP status
     └── SandboxError             our own fault: an environment could not be built or kept
+        └── EntrypointError      the function's: the program that it should run cannot be executed
 
 A function that fails is not an error here: it is a successful invocation whose `Outcome` has `function_error`.
 """
@@ -38,6 +39,15 @@ class AwsError(LambentError):
 
 class SandboxError(LambentError):
     """An execution environment could not be built or kept: our own fault, or the machine's; says what to do next."""
+
+
+class EntrypointError(SandboxError):
+    """The runtime's program or an extension cannot be executed. `path` is as the function sees it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"fork/exec {path}: {reason}")
+        self.path = path
+        self.reason = reason  # the kernel's words in lower case: "no such file or directory", "permission denied"
 
 
 # Lambda's modelled errors. Codes, statuses and the `Type` member are those of botocore's `lambda` model.

@@ -1,0 +1,155 @@
+"""The server's end of an init's control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from lambent.model.cage import ProcessExit
+from lambent.model.errors import EntrypointError, SandboxError
+from lambent.sandbox.privileged import wire
+
+RUNTIME = "runtime"
+START_TIMEOUT_S = 10.0
+
+ExitCallback = Callable[[str, ProcessExit], None]
+
+
+class InitControl:
+    """Starts processes in one environment and hears how they end.
+
+    `out_of_memory()` says whether the kernel has killed something of this environment for memory. When init itself goes
+    away, every process that was not reported yet is reported as killed: nothing outlives its init.
+    """
+
+    def __init__(self, channel: socket.socket, out_of_memory: Callable[[], bool]) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        self._out_of_memory = out_of_memory
+        self._loop = asyncio.get_running_loop()
+        self._starting: dict[str, asyncio.Future[int]] = {}
+        self._alive: dict[str, int] = {}
+        self._ended: list[tuple[str, ProcessExit]] = []
+        self._callback: ExitCallback | None = None
+        self._ready: asyncio.Future[list[int]] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(channel.fileno(), self._readable)
+
+    def on_exit(self, callback: ExitCallback) -> None:
+        self._callback = callback
+        ended, self._ended = self._ended, []
+        for name, how in ended:
+            callback(name, how)
+
+    async def ready(self) -> list[int]:
+        """The descriptors of the listeners that were made inside. Raises SandboxError when init failed before."""
+        return await asyncio.wait_for(asyncio.shield(self._ready), START_TIMEOUT_S)
+
+    async def gone(self) -> None:
+        """Returns when init has ended."""
+        await asyncio.shield(self._gone)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._gone.done()
+
+    def pid_of(self, name: str) -> int | None:
+        """As init sees it; None when it does not run."""
+        return self._alive.get(name)
+
+    async def start(
+        self, name: str, argv: Sequence[str], variables: Mapping[str, str], *, fork: bool, telemetry: bool
+    ) -> None:
+        """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone."""
+        started: asyncio.Future[int] = self._loop.create_future()
+        self._starting[name] = started
+        self._send(
+            {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
+             "telemetry": telemetry}
+        )  # fmt: skip
+        try:
+            await asyncio.wait_for(started, START_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SandboxError(f"the environment did not start {name} within {START_TIMEOUT_S:.0f} s") from error
+        finally:
+            self._starting.pop(name, None)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the runtime and the extensions. Does nothing when init is gone."""
+        if not self.is_gone:
+            self._send({"op": "signal", "number": number})
+
+    def end(self) -> None:
+        """Asks init to end everything; `gone` says when it is done."""
+        if not self.is_gone:
+            self._send({"op": "end"})
+
+    def close(self) -> None:
+        self._lost()
+
+    def _send(self, message: wire.Message) -> None:
+        if self.is_gone:
+            raise SandboxError("the environment has ended; start another one")
+        try:
+            wire.send(self._channel, message)
+        except BlockingIOError as error:
+            raise SandboxError("the environment's init does not answer; destroy the environment") from error
+        except OSError:
+            self._lost()
+
+    def _readable(self) -> None:
+        try:
+            while True:
+                message, descriptors = wire.receive(self._channel)
+                self._hear(message, descriptors)
+        except BlockingIOError:
+            return
+        except (EOFError, wire.MessageError):
+            self._lost()
+
+    def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
+        event, name = message["event"], str(message.get("name", ""))
+        if event == "ready" and not self._ready.done():
+            self._ready.set_result(descriptors)
+            return
+        wire.close_all(descriptors)
+        starting = self._starting.get(name)
+        if event == "broken" and not self._ready.done():
+            self._ready.set_exception(SandboxError(f"the cage could not be made: {message['reason']}"))
+        elif event == "started":
+            self._alive[name] = int(message["pid"])
+            if starting is not None and not starting.done():
+                starting.set_result(self._alive[name])
+        elif event == "failed" and starting is not None and not starting.done():
+            starting.set_exception(EntrypointError(str(message["path"]), os.strerror(int(message["errno"])).lower()))
+        elif event == "exit":
+            self._report(name, message["status"], message["signal"], bool(message["memory"]))
+
+    def _report(self, name: str, status: int | None, number: int | None, watchdog: bool) -> None:
+        if self._alive.pop(name, None) is None:
+            return
+        how = ProcessExit(
+            exit_status=status, signal=number, out_of_memory=number is not None and (watchdog or self._out_of_memory())
+        )
+        if self._callback is None:
+            self._ended.append((name, how))
+        else:
+            self._callback(name, how)
+
+    def _lost(self) -> None:
+        if self.is_gone:
+            return
+        self._gone.set_result(None)
+        self._loop.remove_reader(self._channel.fileno())
+        self._channel.close()
+        error = SandboxError("the environment ended while it was being started")
+        for starting in self._starting.values():
+            if not starting.done():
+                starting.set_exception(error)
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # whoever waits still gets it; nobody waiting is no mistake
+        for name in list(self._alive):
+            self._report(name, None, 9, False)

@@ -1,0 +1,260 @@
+"""An environment's init: starts the runtime and the extensions, reaps, and tells the server how each of them ended.
+
+In a cage it is the first process of the PID namespace. At level `process` it is an ordinary child of the server and the
+subreaper of everything that the function starts. It has one thread, no privileges, and holds one end of a control
+socket. When the other end closes, the environment ends.
+
+Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"} · {"op": "signal", "number"} · {"op": "end"}
+Tells: {"event": "started", "name", "pid"} · {"event": "failed", "name", "errno", "path"}
+       {"event": "exit", "name", "status", "signal", "memory"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from . import syscalls, wire
+from .watchdog import Watchdog
+
+TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
+_STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno
+_OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
+
+if TYPE_CHECKING:  # evaluated, this would need Python 3.9
+    RuntimeMain = Callable[[], None]
+
+
+class Init:
+    """The loop. `runtime_main` is the preloaded client of a runtime that starts by fork; None where all start by exec."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        output_fd: int,
+        log_fd: int,
+        directory: str,
+        runtime_main: RuntimeMain | None = None,
+        watchdog: Watchdog | None = None,
+        caged: bool = False,
+    ) -> None:
+        self.control = control
+        self.output_fd = output_fd
+        self.log_fd = log_fd
+        self.directory = directory
+        self.runtime_main = runtime_main
+        self.watchdog = watchdog
+        self.caged = caged
+        self.children: dict[int, str] = {}
+        self.null_fd = out_of_the_way(os.open("/dev/null", os.O_RDWR))
+
+    def run(self) -> None:
+        """Until the server closes its end or says "end"; then ends every descendant and returns."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        interval_ms = self.watchdog.interval_ms if self.watchdog else None
+        while True:
+            for descriptor, _ in poll.poll(interval_ms):
+                if descriptor == wake_read:
+                    os.read(wake_read, 4096)
+                elif not self._obey():
+                    self._end_all()
+                    return
+            if self.watchdog is not None:
+                self.watchdog.look(list(self.children))
+            self._reap()
+
+    def _obey(self) -> bool:
+        try:
+            message, descriptors = wire.receive(self.control)
+        except EOFError:
+            return False
+        wire.close_all(descriptors)
+        operation = str(message["op"])
+        if operation == "start":
+            self._start(message)
+        elif operation == "signal":
+            for pid in self.children:
+                os.kill(pid, int(message["number"]))
+        return operation != "end"
+
+    def _tell(self, message: wire.Message) -> None:
+        try:
+            wire.send(self.control, message)
+        except OSError:
+            pass  # the server is gone; the next receive says so and ends us
+
+    def _start(self, message: wire.Message) -> None:
+        name = str(message["name"])
+        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        pid = syscalls.fork()
+        if pid == 0:
+            self._become(message, status_write)
+        os.close(status_write)
+        failure = os.read(status_read, 16)
+        os.close(status_read)
+        if pid < 0:
+            self._tell({"event": "failed", "name": name, "errno": errno.EAGAIN, "path": ""})
+        elif failure:
+            os.waitpid(pid, 0)
+            self._tell({"event": "failed", "name": name, "errno": int(failure), "path": message["argv"][0]})
+        else:
+            self.children[pid] = name
+            self._tell({"event": "started", "name": name, "pid": pid})
+
+    def _become(self, message: wire.Message, status_fd: int) -> NoReturn:
+        """In the child. Never returns, whatever happens."""
+        try:
+            self._settle(status_fd, bool(message["telemetry"]))
+            variables: dict[str, str] = message["variables"]
+            if message["fork"] and self.runtime_main is not None:
+                os.close(_STATUS_FD)
+                _run_runtime(self.runtime_main, variables)
+            argv: list[str] = message["argv"]
+            os.execve(argv[0], argv, variables)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(_STATUS_FD, b"%d" % (error.errno or errno.EIO))
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+        os._exit(1)
+
+    def _settle(self, status_fd: int, telemetry: bool) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.caged:
+            # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            _be_first_to_go()
+        os.dup2(status_fd, _STATUS_FD, inheritable=False)
+        os.dup2(self.null_fd, 0)
+        os.dup2(self.output_fd, 1)
+        os.dup2(self.output_fd, 2)
+        if telemetry:
+            os.dup2(self.log_fd, TELEMETRY_FD)
+        else:
+            os.dup2(self.null_fd, TELEMETRY_FD, inheritable=False)
+        syscalls.close_from(_STATUS_FD + 1)
+        os.umask(0o022)
+        os.chdir(self.directory)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self.children.pop(pid, None)
+            if name is not None:
+                status, number = _how(wait_status)
+                memory = self.watchdog is not None and self.watchdog.killed
+                self._tell({"event": "exit", "name": name, "status": status, "signal": number, "memory": memory})
+
+    def _end_all(self) -> None:
+        """Kills until nothing is left. In a PID namespace the kernel does the same when its first process exits."""
+        if self.caged:
+            return
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        while True:
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def _run_runtime(main: RuntimeMain, variables: dict[str, str]) -> NoReturn:
+    os.environ.clear()
+    os.environ.update(variables)
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()
+    main()
+    os._exit(0)
+
+
+def _be_first_to_go() -> None:
+    """Init asked to be spared when memory runs out; the function must not inherit that."""
+    try:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+            score.write(b"0")
+    except OSError:
+        pass  # a kernel without it: then init was not spared either
+
+
+def _how(wait_status: int) -> tuple[int | None, int | None]:
+    if os.WIFSIGNALED(wait_status):
+        return None, os.WTERMSIG(wait_status)
+    return os.WEXITSTATUS(wait_status), None
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Every process below `ancestor`, parents first. Reads /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            parent = _parent_of(entry)
+            if parent is not None:
+                children.setdefault(parent, []).append(int(entry))
+    found: list[int] = []
+    pending = [ancestor]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found.extend(below)
+        pending.extend(below)
+    return found
+
+
+def _parent_of(pid: str) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return None  # it has ended meanwhile
+
+
+def out_of_the_way(descriptor: int) -> int:
+    """The same descriptor at a number that children do not use; closes the old one."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS_FROM)
+    os.close(descriptor)
+    return moved
+
+
+def limit_resources(processes: int, descriptors: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    if processes:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+
+def main() -> None:
+    """Level `process`: argv is CONTROL_FD OUTPUT_FD LOG_FD DIRECTORY MEMORY_BYTES WATCH_FD DESCRIPTORS."""
+    control_fd, output_fd, log_fd = (out_of_the_way(int(number)) for number in sys.argv[1:4])
+    watchdog = Watchdog(out_of_the_way(int(sys.argv[6])), int(sys.argv[5]), descendants)
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    # NPROC counts all of the user's processes at this level, so it is left alone.
+    limit_resources(0, int(sys.argv[7]))
+    control = socket.socket(fileno=control_fd)
+    Init(control, output_fd, log_fd, sys.argv[4], watchdog=watchdog).run()

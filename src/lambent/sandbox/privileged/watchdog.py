@@ -1,0 +1,67 @@
+"""Where there is no memory cgroup: adds up what the environment's processes hold, and kills them beyond the limit.
+
+It looks some twenty times a second, so a function that takes much at once can overshoot before it is stopped; a cgroup
+cannot be overshot. Its findings are in a small shared memory, which the server reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import struct
+from collections.abc import Callable
+
+SHARED = struct.Struct("QQ")  # peak of memory in bytes, how often it had to kill
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Watchdog:
+    """`descendants(pid)` lists the processes below one. Never itself killed for what it counts: init does not count."""
+
+    interval_ms = 50
+
+    def __init__(self, shared_fd: int, limit_bytes: int, descendants: Callable[[int], list[int]]) -> None:
+        self.limit_bytes = limit_bytes
+        self.peak_bytes = 0
+        self.kills = 0
+        self._descendants = descendants
+        self._shared = mmap.mmap(shared_fd, SHARED.size)
+
+    @property
+    def killed(self) -> bool:
+        return self.kills > 0
+
+    def look(self, roots: list[int]) -> None:
+        """Counts what runs below this process; `roots` are its children (none: nothing to count)."""
+        if not roots:
+            return
+        pids = self._descendants(os.getpid())
+        held_bytes = sum(_resident_bytes(pid) for pid in pids)
+        if held_bytes > self.peak_bytes:
+            self.peak_bytes = held_bytes
+            self._publish()
+        if held_bytes > self.limit_bytes:
+            self.kills += 1
+            self._publish()
+            for pid in pids:
+                _kill(pid)
+
+    def _publish(self) -> None:
+        SHARED.pack_into(self._shared, 0, self.peak_bytes, self.kills)
+
+
+def _resident_bytes(pid: int) -> int:
+    """What a process has for itself; shared file pages (libraries) are left out, as a cgroup charges them once."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as statm:
+            fields = statm.read().split()
+        return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+    except OSError:
+        return 0
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,78 @@
+"""Messages between server, launcher, zygotes and inits: one JSON object and some descriptors in each packet.
+
+The sockets are AF_UNIX SOCK_SEQPACKET, so a message arrives whole or not at all.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+MESSAGE_MAX_BYTES = 128 * 1024
+DESCRIPTORS_MAX = 32
+
+if TYPE_CHECKING:  # evaluated, this would need Python 3.9
+    Message = dict[str, Any]
+
+
+class MessageError(Exception):
+    """The peer sent what no honest peer sends."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(channel: socket.socket, message: Message, descriptors: Iterable[int] = ()) -> None:
+    """Raises OSError when the peer is gone, and ValueError for a message that is too long."""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MESSAGE_MAX_BYTES:
+        raise ValueError(f"the message has {len(data)} bytes; {MESSAGE_MAX_BYTES} are allowed")
+    rights = array.array("i", descriptors)
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
+    channel.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+
+
+def receive(channel: socket.socket) -> tuple[Message, list[int]]:
+    """The next message and its descriptors (close-on-exec).
+
+    Raises EOFError when the peer is gone, BlockingIOError on a non-blocking socket without a message, MessageError.
+    """
+    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
+    try:
+        data, ancillary, flags, _ = channel.recvmsg(MESSAGE_MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError as error:
+        raise EOFError from error
+    descriptors = _descriptors(ancillary)
+    try:
+        if not data:
+            raise EOFError
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise MessageError("a message was longer than any may be")
+        message = json.loads(data)
+        if not isinstance(message, dict):
+            raise MessageError("a message was not an object")
+    except ValueError as error:
+        close_all(descriptors)
+        raise MessageError("a message was not JSON") from error
+    except BaseException:
+        close_all(descriptors)
+        raise
+    return message, descriptors
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

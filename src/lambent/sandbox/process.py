@@ -1,0 +1,220 @@
+"""Level `process`: no cage. For laptops and containers without namespaces.
+
+The function runs as the server's own user and sees the server's files, processes and network. What holds: its memory
+(by a watchdog), its number of file descriptors, and that nothing it started outlives its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
+from lambent.model.errors import EntrypointError, SandboxError
+from lambent.model.limits import FILE_DESCRIPTORS_MAX, MIB
+from lambent.sandbox import programs
+from lambent.sandbox.initcontrol import RUNTIME, InitControl
+from lambent.sandbox.privileged import wire
+from lambent.sandbox.privileged.watchdog import SHARED
+
+LISTEN_BACKLOG: Final = 1024
+END_TIMEOUT_S: Final = 5.0  # for init to kill what it has; then init is killed itself
+_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_INIT: Final = "import sys; sys.path.insert(0, {!r}); from privileged.init import main; main()"
+
+
+class ProcessCage:
+    """A `ports.Cage` that is only a process tree."""
+
+    level = IsolationLevel.PROCESS
+
+    def __init__(self, spec: EnvironmentSpec, endpoint_url: str | None, directory: Path) -> None:
+        self._spec = spec
+        self._directory = directory  # private: /tmp
+        self._paths = programs.PathMap.of(spec)
+        self.runtime_api = listen_on_loopback()
+        self.runtime_api_address = "{}:{}".format(*self.runtime_api.getsockname())
+        self.endpoint: socket.socket | None = None  # the function reaches the host's loopback by itself
+        self.output_fd, self._output_write = os.pipe2(os.O_CLOEXEC)
+        self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.output_fd, False)
+        os.set_blocking(self.log_fd, False)
+        self._watch_fd = os.memfd_create("lambent-watch")
+        os.ftruncate(self._watch_fd, SHARED.size)
+        self._variables = self._rewritten(programs.runtime_variables(spec, self.runtime_api_address, endpoint_url))
+        self._process: asyncio.subprocess.Process | None = None
+        self._control: InitControl | None = None
+        self._destroyed = asyncio.Lock()
+        self._open = True
+
+    async def begin(self) -> None:
+        """Starts init. Raises OSError."""
+        ours, theirs = wire.pair()
+        with ours, theirs:
+            descriptors = (theirs.fileno(), self._output_write, self._log_write, self._watch_fd)
+            arguments = (*map(str, descriptors[:3]), str(self._spec.code_dir), str(self._spec.memory_mib * MIB),
+                         str(self._watch_fd), str(FILE_DESCRIPTORS_MAX))  # fmt: skip
+            program = _INIT.format(str(Path(__file__).parent))
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", "-c", program, *arguments,
+                stdin=asyncio.subprocess.DEVNULL, pass_fds=descriptors, env={"LC_CTYPE": "C.UTF-8"},
+            )  # fmt: skip
+            self._control = InitControl(ours.dup(), self._was_out_of_memory)
+
+    async def start_runtime(self) -> None:
+        argv_list = [tuple(self._paths.path(part) for part in argv) for argv in programs.candidates(self._spec)]
+        await start_first(self._init(), argv_list, self._variables, fork=False)
+
+    async def start_extension(self, path: str) -> None:
+        await self._init().start(
+            os.path.basename(path), [self._paths.path(path)], programs.extension_variables(self._variables),
+            fork=False, telemetry=False,
+        )  # fmt: skip
+
+    def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
+        self._init().on_exit(callback)
+
+    def freeze(self) -> None:
+        """There is no freezer at this level."""
+
+    def thaw(self) -> None: ...
+
+    def peak_memory_bytes(self) -> int:
+        """What the watchdog saw, and the runtime process's own high-water mark where that is more."""
+        return max(self._watched()[0], _high_water_bytes(self._runtime_pid()))
+
+    def processor_time_s(self) -> float:
+        """Of the runtime process and its children that have ended."""
+        return _processor_time_s(self._runtime_pid())
+
+    async def terminate_runtime(self) -> None:
+        self._init().signal(signal.SIGTERM)
+
+    async def destroy(self) -> None:
+        async with self._destroyed:
+            if not self._open:
+                return
+            self._open = False
+            await self._end_init()
+            self.runtime_api.close()
+            for descriptor in (self.output_fd, self._output_write, self.log_fd, self._log_write, self._watch_fd):
+                os.close(descriptor)
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
+    async def _end_init(self) -> None:
+        if self._control is not None:
+            with contextlib.suppress(SandboxError):
+                self._control.end()
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._process.wait(), END_TIMEOUT_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._control is not None:
+            self._control.close()
+
+    def _init(self) -> InitControl:
+        if self._control is None:
+            raise SandboxError("the environment was not begun")
+        return self._control
+
+    def _runtime_pid(self) -> int | None:
+        return None if self._control is None else self._control.pid_of(RUNTIME)
+
+    def _watched(self) -> tuple[int, int]:
+        peak_bytes, kills = SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0)
+        return peak_bytes, kills
+
+    def _was_out_of_memory(self) -> bool:
+        return self._watched()[1] > 0
+
+    def _rewritten(self, variables: Mapping[str, str]) -> dict[str, str]:
+        rewritten = self._paths.variables(variables, frozenset(self._spec.installation.environment))
+        rewritten["TMPDIR"] = str(self._directory)
+        return rewritten
+
+
+class ProcessSandbox:
+    """A `ports.Sandbox` that isolates nothing. `endpoint_url` is where functions find Lambent's own services."""
+
+    level = IsolationLevel.PROCESS
+
+    def __init__(self, endpoint_url: str | None = None, temporary_dir: Path | None = None) -> None:
+        self._endpoint_url = endpoint_url
+        self._temporary_dir = temporary_dir
+        self._cages: dict[str, ProcessCage] = {}
+
+    async def launch(self, spec: EnvironmentSpec) -> ProcessCage:
+        directory = Path(tempfile.mkdtemp(prefix=f"lambent-{spec.environment_id[:8]}-", dir=self._temporary_dir))
+        cage = ProcessCage(spec, self._endpoint_url, directory)
+        try:
+            await cage.begin()
+        except OSError as error:
+            await cage.destroy()
+            raise SandboxError(f"an environment's first process could not be started: {error}") from error
+        self._cages = {key: other for key, other in self._cages.items() if other._open}
+        self._cages[spec.environment_id] = cage
+        return cage
+
+    async def prepare(self, spec: EnvironmentSpec) -> None:
+        """Nothing is kept ready at this level."""
+
+    async def close(self) -> None:
+        cages, self._cages = list(self._cages.values()), {}
+        await asyncio.gather(*(cage.destroy() for cage in cages))
+
+
+async def start_first(
+    init: InitControl, argv_list: list[tuple[str, ...]], variables: Mapping[str, str], *, fork: bool
+) -> None:
+    """Starts the first of these programs that is there. Raises EntrypointError for one that is there and cannot run."""
+    for last, argv in ((argv is argv_list[-1], argv) for argv in argv_list):
+        try:
+            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True)
+        except EntrypointError as error:
+            if last or error.reason != "no such file or directory":
+                raise
+        else:
+            return
+
+
+def listen_on_loopback(port: int = 0) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(LISTEN_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _high_water_bytes(pid: int | None) -> int:
+    if pid is None:
+        return 0
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    peak = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peak[0].split()[1]) * 1024 if peak else 0
+
+
+def _processor_time_s(pid: int | None) -> float:
+    if pid is None:
+        return 0.0
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(ticks) for ticks in fields[11:15]) / _CLOCK_TICKS

@@ -1,0 +1,197 @@
+"""What every level of isolation promises (`ports.Sandbox`, `ports.Cage`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.model.errors import EntrypointError
+
+
+async def test_a_program_runs_with_exactly_the_variables_it_was_given(bench: Any) -> None:
+    output = await bench.output_of("#!/bin/sh\nexec /usr/bin/env\n", variables={"PATH": "/usr/bin", "COLOUR": "blue"})
+    names = {line.partition("=")[0] for line in output.splitlines()}
+    assert "COLOUR=blue" in output
+    assert names - {"PWD", "SHLVL", "_", "TMPDIR"} == {
+        "PATH", "COLOUR", "AWS_LAMBDA_RUNTIME_API", "AWS_ENDPOINT_URL", "_LAMBDA_TELEMETRY_LOG_FD"
+    }  # fmt: skip
+
+
+async def test_the_runtime_waits_until_it_is_started(bench: Any) -> None:
+    running = await bench.launch(bench.spec("#!/bin/sh\necho here\n"))
+    assert running.output == b""
+    await running.cage.start_runtime()
+    await running.printed("here")
+
+
+async def test_stdout_stderr_and_framed_logs_arrive(bench: Any) -> None:
+    running = await bench.run("#!/bin/bash\necho out; echo err >&2\nprintf frame >&$_LAMBDA_TELEMETRY_LOG_FD\n")
+    await running.exited()
+    assert sorted(running.output.split()) == [b"err", b"out"]
+    assert running.logs == b"frame"
+
+
+async def test_the_function_reaches_its_runtime_api(bench: Any) -> None:
+    running = await bench.run(
+        "#!/bin/bash\nexec 9<>/dev/tcp/${AWS_LAMBDA_RUNTIME_API/:/\\/}\necho hello >&9\nread -u 9 answer\necho got $answer\n"
+    )
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(running.cage.runtime_api)
+    with connection:
+        connection.setblocking(False)
+        assert await loop.sock_recv(connection, 100) == b"hello\n"
+        await loop.sock_sendall(connection, b"42\n")
+        await running.printed("got 42")
+
+
+async def test_an_exit_status_is_reported_once(bench: Any) -> None:
+    running = await bench.run("#!/bin/sh\nexit 7\n")
+    how = await running.exited()
+    assert (how.exit_status, how.signal, how.out_of_memory) == (7, None, False)
+
+
+async def test_a_signal_is_reported(bench: Any) -> None:
+    how = await (await bench.run("#!/bin/bash\nkill -SEGV $BASHPID\n")).exited()
+    assert (how.exit_status, how.signal) == (None, 11)
+
+
+async def test_a_missing_program_is_the_functions_own_fault(bench: Any) -> None:
+    spec = bench.spec("")
+    (spec.code_dir / "bootstrap").unlink()
+    running = await bench.launch(spec)
+    with pytest.raises(EntrypointError, match="no such file or directory"):
+        await running.cage.start_runtime()
+
+
+async def test_a_program_that_may_not_be_executed_is_the_functions_own_fault(bench: Any) -> None:
+    spec = bench.spec("#!/bin/sh\n")
+    (spec.code_dir / "bootstrap").chmod(0o644)
+    running = await bench.launch(spec)
+    with pytest.raises(EntrypointError, match="permission denied"):
+        await running.cage.start_runtime()
+
+
+async def test_sigterm_reaches_the_runtime(bench: Any) -> None:
+    running = await bench.run(
+        "#!/bin/bash\ntrap 'echo bye; exit 3' TERM\necho up\nwhile :; do read -t 1 < <(:) ; done\n"
+    )
+    await running.printed("up")
+    await running.cage.terminate_runtime()
+    assert (await running.exited()).exit_status == 3
+
+
+async def test_destroy_ends_what_was_daemonised(bench: Any, open_tmp_path: Path) -> None:
+    spec = bench.spec("#!/bin/bash\n(setsid bash -c 'exec 7<>/tmp/alive; echo daemon; sleep 1000' &)\nsleep 1000\n")
+    running = await bench.launch(spec)
+    await running.cage.start_runtime()
+    await running.printed("daemon")
+    running.unwatch()
+    await running.cage.destroy()
+    assert [pid for pid in os.listdir("/proc") if pid.isdigit() and _variable(pid, spec.environment_id)] == []
+    assert not _sleeping(1000, spec.environment_id)
+    await running.cage.destroy()  # twice does no harm
+
+
+def _variable(pid: str, text: str) -> bool:
+    try:
+        return text.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+def _sleeping(seconds: int, environment_id: str) -> list[str]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\0%d\0" % seconds:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+async def test_too_much_memory_is_reported_as_such(bench: Any) -> None:
+    script = "#!/usr/bin/python3 -SE\nheld = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))\n"
+    running = await bench.run(script, memory_mib=128)
+    how = await running.exited()
+    assert how.out_of_memory
+    assert how.signal == 9
+    assert running.cage.peak_memory_bytes() > 100 << 20
+
+
+async def test_temporary_files_go_away_with_the_environment(bench: Any) -> None:
+    running = await bench.run("#!/bin/bash\necho secret > ${TMPDIR:-/tmp}/left\necho done\nsleep 1000\n")
+    await running.printed("done")
+    await running.cage.destroy()
+    other = await bench.output_of("#!/bin/bash\nls ${TMPDIR:-/tmp}; echo end\n")
+    assert other == "end\n"
+
+
+async def test_the_code_directory_is_the_working_directory(bench: Any) -> None:
+    spec = bench.spec("#!/bin/bash\necho $(ls) $LAMBDA_TASK_ROOT\npwd\n")
+    running = await bench.launch(spec)
+    await running.cage.start_runtime()
+    await running.exited()
+    lines = running.output.decode().splitlines()
+    assert lines[0] == f"bootstrap {lines[1]}"
+
+
+async def test_an_extension_starts_and_its_exit_is_told_apart(bench: Any) -> None:
+    layers = bench.root / "layers"
+    (layers / "extensions").mkdir(parents=True)
+    extension = layers / "extensions" / "watcher"
+    extension.write_text("#!/bin/bash\necho extension ${_HANDLER:-none}\nexit 5\n")
+    for path, mode in ((layers, 0o755), (layers / "extensions", 0o755), (extension, 0o755)):
+        path.chmod(mode)
+    running = await bench.launch(bench.spec("#!/bin/bash\nsleep 1000\n", layers_dir=layers))
+    await running.cage.start_extension("/opt/extensions/watcher")
+    assert (await running.exited("watcher")).exit_status == 5
+    assert b"extension none" in running.output
+    with pytest.raises(EntrypointError, match="no such file"):
+        await running.cage.start_extension("/opt/extensions/absent")
+
+
+async def test_environments_can_be_made_at_the_same_time(bench: Any) -> None:
+    outputs = await asyncio.gather(*(bench.output_of(f"#!/bin/sh\necho number {i}\n") for i in range(8)))
+    assert outputs == [f"number {i}\n" for i in range(8)]
+
+
+async def test_processor_time_grows_with_work(bench: Any) -> None:
+    running = await bench.run(
+        "#!/bin/bash\nfor ((i = 0; i < 300000; i++)); do :; done\necho done\nsleep 1000\n", memory_mib=1769
+    )
+    await running.printed("done")
+    assert running.cage.processor_time_s() > 0.05
+
+
+async def test_a_gigabyte_of_output_is_slowed_to_what_is_read(bench: Any) -> None:
+    running = await bench.launch(bench.spec("#!/bin/bash\nexec head -c 1073741824 /dev/zero\n", memory_mib=256))
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(running.cage.output_fd)
+    done, received = asyncio.Event(), 0
+
+    def read() -> None:
+        nonlocal received
+        received += len(os.read(running.cage.output_fd, 1 << 20))
+        if received == 1 << 30:
+            done.set()
+
+    loop.add_reader(running.cage.output_fd, read)
+    await running.cage.start_runtime()
+    await asyncio.wait_for(done.wait(), 60)
+    assert running.cage.peak_memory_bytes() < 200 << 20
+
+
+async def test_a_listener_accepts_only_on_loopback(bench: Any) -> None:
+    running = await bench.launch(bench.spec("#!/bin/sh\n"))
+    host, port = running.cage.runtime_api.getsockname()
+    assert host == "127.0.0.1"
+    assert running.cage.runtime_api_address == f"{host}:{port}"
+    assert running.cage.runtime_api.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    assert json.dumps(running.cage.level.value) in ('"process"', '"root"', '"rootless"')
