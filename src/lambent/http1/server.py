@@ -90,6 +90,13 @@ class Request:
         """What the server was given for the listener this came in by: says which environment is calling."""
         return self._connection.server.data
 
+    def pause_reading(self) -> None:
+        """Takes no more of the body from the network until `resume_reading`; for a receiver that is behind."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.resume_reading()
+
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
         """Sends a whole answer. Quietly does nothing when the peer is gone."""
         if self.answered or self._began:
@@ -302,6 +309,15 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.last_progress = time.monotonic()
+            self.transport.resume_reading()
 
     def is_stalled(self, now: float) -> bool:
         """Whether nothing has moved for so long that the connection may be closed."""

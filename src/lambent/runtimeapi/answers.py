@@ -1,0 +1,100 @@
+"""Answers that several endpoints give, made once, and what becomes of a body that nobody wants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from lambent.http1.server import HeaderList, Request
+from lambent.runtimeapi.protocol import Refusal
+
+JSON: Final = ((b"content-type", b"application/json"),)
+_TEXT: Final = ((b"content-type", b"text/plain; charset=utf-8"),)
+_OK: Final = b'{"status":"OK"}\n'
+
+DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then the connection is broken
+
+
+def accept(request: Request) -> None:
+    request.respond(202, JSON, _OK)
+
+
+def refuse(request: Request, refusal: Refusal) -> None:
+    body = {"errorMessage": refusal.message, "errorType": refusal.error_type}
+    request.respond(refusal.status, JSON, json.dumps(body).encode() + b"\n")
+
+
+def not_found(request: Request) -> None:
+    request.respond(404, _TEXT, b"404 page not found\n")
+
+
+def method_not_allowed(request: Request) -> None:
+    request.respond(405, ())
+
+
+class Discarded:
+    """Reads a body to its end, keeps none of it, and then answers.
+
+    A client that is still sending rarely looks for an answer, so breaking the connection would tell it nothing.
+    """
+
+    def __init__(self, request: Request, answer: Callable[[Request], None]) -> None:
+        self._request = request
+        self._answer = answer
+        self._seen_bytes = 0
+
+    def data(self, chunk: bytes) -> None:
+        self._seen_bytes += len(chunk)
+        if self._seen_bytes > DISCARDED_BODY_MAX_BYTES and not self._request.answered:
+            self._request.abort()
+
+    def complete(self, trailers: HeaderList) -> None:
+        if not self._request.answered:
+            self._answer(self._request)
+
+    def aborted(self) -> None:
+        """Nothing was kept, nothing is to be undone."""
+
+
+class Collected:
+    """Reads a body of at most `limit_bytes` and hands it on; of a larger one the rest is thrown away."""
+
+    def __init__(
+        self,
+        request: Request,
+        limit_bytes: int,
+        whole: Callable[[Request, HeaderList], None],
+        too_large: Callable[[Request], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self._limit_bytes = limit_bytes
+        self._whole = whole
+        self._too_large = too_large
+        self._lost = lost
+        self._chunks: list[bytes] = []
+        self._seen_bytes = 0
+
+    def data(self, chunk: bytes) -> None:
+        self._seen_bytes += len(chunk)
+        if self._seen_bytes <= self._limit_bytes:
+            self._chunks.append(chunk)
+            return
+        self._chunks.clear()
+        if self._seen_bytes > self._limit_bytes + DISCARDED_BODY_MAX_BYTES and not self._request.answered:
+            self._request.abort()
+
+    def complete(self, trailers: HeaderList) -> None:
+        if self._request.answered:
+            return
+        if self._seen_bytes > self._limit_bytes:
+            self._too_large(self._request)
+            return
+        self._request.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        self._whole(self._request, trailers)
+
+    def aborted(self) -> None:
+        self._chunks.clear()
+        self._lost()

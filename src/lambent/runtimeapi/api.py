@@ -1,0 +1,263 @@
+"""The socket of one execution environment's API.
+
+Whoever connects to the listener is inside that environment: there is no other way to it, so nobody needs to say who he is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from lambent.http1.server import BodyReceiver, HeaderList, Request, Server
+from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
+from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
+from lambent.runtimeapi.protocol import Extension, ExtensionState
+from lambent.runtimeapi.runtime import SMALL_BODY_MAX_BYTES, TOO_LARGE, PendingResponse, RuntimeEndpoints
+from lambent.runtimeapi.telemetry import Connect, TelemetryEndpoints
+from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCall, RuntimeFault
+
+NEXT_TARGET: Final = b"/2018-06-01/runtime/invocation/next"
+INVOCATION_PREFIX: Final = b"/2018-06-01/runtime/invocation/"
+CONNECTIONS_MAX: Final = 256  # of one environment, which has at most 1,024 descriptors
+
+Endpoint = Callable[[Request], None]
+
+
+class EnvironmentApi:
+    """One environment's Runtime, Extensions and Telemetry APIs, and the platform's hold on them.
+
+    `arn` is the function's, unqualified. `connect(port)` opens a connection to a port inside the environment, for
+    telemetry; without it subscriptions are answered as AWS answers where telemetry is not supported.
+    """
+
+    body_max_bytes = 1 << 50  # `body_receiver` takes whatever is not small, and bounds it
+
+    def __init__(
+        self,
+        *,
+        function_name: str,
+        function_version: str,
+        handler: str,
+        account_id: str,
+        arn: str,
+        observer: EnvironmentObserver,
+        connect: Connect | None = None,
+    ) -> None:
+        self.arn = arn
+        self.extension_fault: str | None = None  # error type of the first extension that reported one
+        self._observer = observer
+        self._server = Server(self)
+        self._runtime = RuntimeEndpoints(function_version, self._progress, self._runtime_init_failed)
+        metadata = FunctionMetadata(
+            function_name=function_name, function_version=function_version, handler=handler, account_id=account_id
+        )
+        self._extensions = ExtensionEndpoints(metadata, self._progress, self._extension_failed, self._observed)
+        self._telemetry = TelemetryEndpoints(self._extensions.identify, self._observed, connect)
+        self._initialised = asyncio.Event()
+        self._init_failure: InitFailed | None = None
+        self._changed = asyncio.Event()
+        self._routes = self._table()
+
+    # the platform's side
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answers on a listening socket, which it owns from now on."""
+        await self._server.serve(listener)
+
+    def expect_extensions(self, names: Sequence[str]) -> None:
+        """External extensions that are about to be started, by their file names."""
+        for name in names:
+            self._extensions.registry.expect(name)
+
+    async def extensions_registered(self) -> None:
+        """Returns when every expected extension has registered; AWS starts the runtime then. Raises InitFailed."""
+        await self._until(lambda: self._init_failure is not None or self._extensions.registry.all_registered)
+        if self._init_failure is not None:
+            raise self._init_failure
+
+    async def initialised(self) -> None:
+        """Returns at the runtime's first /next with every extension waiting in its own.
+
+        Raises InitFailed when the runtime or an extension reports that it could not start. Limits of time and the ends
+        of processes are the caller's.
+        """
+        await self._initialised.wait()
+        if self._init_failure is not None:
+            raise self._init_failure
+
+    def invoke(self, call: RuntimeCall) -> PendingResponse:
+        """Hands an event to the runtime and to the extensions that asked for it.
+
+        Only once the invocation before is done (`PendingResponse.runtime_done`); raises RuntimeError otherwise. A runtime
+        that does not wait in /next right now gets it when it comes.
+        """
+        pending = self._runtime.pending
+        if pending is not None and not pending.finished:
+            raise RuntimeError("an environment works on one invocation at a time")
+        # Before the runtime's own, whose answer could otherwise come first.
+        self._extensions.announce(call)
+        return self._runtime.offer(call)
+
+    def fail_current(self, error_type: str, payload: bytes) -> None:
+        """Ends the invocation under way with a fault: its process died, or its time is up.
+
+        The runtime is refused everything from now on. Without an invocation only that happens.
+        """
+        self._runtime.fail(RuntimeFault(error_type, payload))
+
+    def extension_exited(self, name: str) -> None:
+        """The process of an external extension has ended."""
+        self._extensions.exited(name)
+
+    async def shutdown(self, reason: str, deadline_ms: int) -> None:
+        """Gives SHUTDOWN to the extensions that asked for it, and waits until each has called next again or has exited.
+
+        `reason` is "spindown", "timeout" or "failure"; `deadline_ms` is epoch time. The caller bounds the wait.
+        """
+        told = self._extensions.announce_shutdown(reason, deadline_ms)
+        await self._until(lambda: all(not e.alive or e.state is ExtensionState.READY for e in told))
+
+    def publish_platform(self, event_type: str, record: dict[str, Any]) -> None:
+        """A platform event ("platform.start") for the telemetry subscriptions."""
+        self._telemetry.publish("platform", event_type, record, None)
+
+    def publish_log(self, kind: str, timestamp_s: float, record: str | dict[str, Any]) -> None:
+        """A log line of the "function" or an "extension"; `timestamp_s` is seconds since the epoch."""
+        self._telemetry.publish(kind, kind, record, timestamp_s)
+
+    async def flush_telemetry(self) -> None:
+        """Waits until the subscribers have what is buffered. The caller bounds the wait."""
+        await self._telemetry.flush()
+
+    def close_stalled(self) -> None:
+        """Closes connections that say nothing; called from time to time."""
+        self._server.close_stalled()
+
+    def close(self) -> None:
+        """Ends everything; an invocation still under way fails with Runtime.ExitError."""
+        self._runtime.fail(RuntimeFault("Runtime.ExitError", b'{"errorType":"Runtime.ExitError"}'))
+        self._telemetry.close()
+        self._server.close()
+
+    # Application
+
+    def body_receiver(self, request: Request) -> BodyReceiver | None:
+        if request.method == b"GET" and len(request.headers) < 16 and not _has_body(request):
+            return None
+        length = request.header(b"content-length")
+        if length is not None and int(length) <= SMALL_BODY_MAX_BYTES:
+            return None
+        if length is None and request.header(b"transfer-encoding") is None:
+            return None
+        endpoint = self._endpoint(request)
+        if endpoint == self._runtime.response:
+            return self._runtime.receiver(request, error=False)
+        if endpoint == self._runtime.error:
+            return self._runtime.receiver(request, error=True)
+        return Collected(request, SMALL_BODY_MAX_BYTES, _whole(endpoint), _refuse_large, _nothing)
+
+    def request(self, request: Request) -> None:
+        if request.target == NEXT_TARGET and request.method == b"GET":
+            self._runtime.next(request)
+        elif request.target == self._runtime.response_target and request.method == b"POST":
+            self._runtime.response(request)
+        else:
+            self._endpoint(request)(request)
+
+    def too_large(self, request: Request) -> None:
+        refuse(request, TOO_LARGE)
+
+    # inside
+
+    def _table(self) -> dict[bytes, tuple[bytes, Endpoint]]:
+        """The protocol's contents: path, method, endpoint. Besides these: invocation/{id}/response and …/error."""
+        runtime, extensions, telemetry = self._runtime, self._extensions, self._telemetry
+        return {
+            NEXT_TARGET: (b"GET", runtime.next),
+            b"/2018-06-01/runtime/init/error": (b"POST", runtime.init_error),
+            b"/2018-06-01/ping": (b"GET", _pong),
+            b"/2020-01-01/extension/register": (b"POST", extensions.register),
+            b"/2020-01-01/extension/event/next": (b"GET", extensions.next),
+            b"/2020-01-01/extension/init/error": (b"POST", extensions.init_error),
+            b"/2020-01-01/extension/exit/error": (b"POST", extensions.exit_error),
+            b"/2022-07-01/telemetry": (b"PUT", telemetry.subscribe),
+            b"/2020-08-15/logs": (b"PUT", telemetry.subscribe_logs),
+        }
+
+    def _endpoint(self, request: Request) -> Endpoint:
+        path = request.target.partition(b"?")[0]
+        found = self._routes.get(path)
+        if found is None:
+            found = self._invocation_route(path)
+        if found is None:
+            return not_found
+        method, endpoint = found
+        return endpoint if request.method == method else method_not_allowed
+
+    def _invocation_route(self, path: bytes) -> tuple[bytes, Endpoint] | None:
+        if not path.startswith(INVOCATION_PREFIX):
+            return None
+        request_id, _, verb = path[len(INVOCATION_PREFIX) :].partition(b"/")
+        if not request_id:
+            return None
+        if verb == b"response":
+            return b"POST", self._runtime.response
+        return (b"POST", self._runtime.error) if verb == b"error" else None
+
+    def _progress(self) -> None:
+        """Something came to its /next, or went: looks whether all are there."""
+        if self._runtime.is_ready:
+            # AWS lets nobody register once the runtime's own init is over.
+            self._extensions.registry.open = False
+            if self._extensions.registry.all_ready:
+                self._initialised.set()
+                self._telemetry.close_subscriptions()
+                if self._runtime.pending is not None and self._runtime.pending.answered:
+                    self._runtime.pending.finish()
+        self._changed.set()
+
+    def _runtime_init_failed(self, error_type: str, payload: bytes) -> None:
+        self._fail_init(InitFailed(error_type, payload))
+
+    def _extension_failed(self, extension: Extension, payload: bytes) -> None:
+        assert extension.error_type is not None
+        if self.extension_fault is None:
+            self.extension_fault = extension.error_type
+        self._fail_init(InitFailed(extension.error_type, payload))
+
+    def _fail_init(self, failure: InitFailed) -> None:
+        if not self._initialised.is_set():
+            self._init_failure = failure
+            self._initialised.set()
+        self._changed.set()
+
+    def _observed(self, event_type: str, record: dict[str, Any]) -> None:
+        self._observer.on_platform_event(event_type, record)
+        self.publish_platform(event_type, record)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def _has_body(request: Request) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in request.headers)
+
+
+def _pong(request: Request) -> None:
+    request.respond(200, (), b"pong")
+
+
+def _whole(endpoint: Endpoint) -> Callable[[Request, HeaderList], None]:
+    return lambda request, trailers: endpoint(request)
+
+
+def _refuse_large(request: Request) -> None:
+    refuse(request, TOO_LARGE)
+
+
+def _nothing() -> None:
+    pass

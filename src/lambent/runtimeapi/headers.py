@@ -1,0 +1,74 @@
+"""The Runtime API's headers: what an event comes with, what an answer says of itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Final
+
+from lambent.http1.server import HeaderList, Request
+from lambent.runtimeapi.values import RuntimeCall, RuntimeFault
+
+ERROR_TYPE_HEADER: Final = b"lambda-runtime-function-error-type"
+ERROR_BODY_TRAILER: Final = b"lambda-runtime-function-error-body"
+RESPONSE_MODE_HEADER: Final = b"lambda-runtime-function-response-mode"
+ERROR_TYPE_MAX_CHARACTERS: Final = 1024
+
+
+def event_headers(call: RuntimeCall) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that an event comes with."""
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"Lambda-Runtime-Aws-Request-Id", call.request_id.encode()),
+        (b"Lambda-Runtime-Deadline-Ms", b"%d" % call.deadline_ms),
+        (b"Lambda-Runtime-Invoked-Function-Arn", call.invoked_function_arn.encode()),
+    ]
+    for name, value in (
+        (b"Lambda-Runtime-Trace-Id", call.trace_id),
+        (b"Lambda-Runtime-Client-Context", call.client_context),
+        (b"Lambda-Runtime-Cognito-Identity", call.cognito_identity),
+        (b"Lambda-Runtime-Aws-Tenant-Id", call.tenant_id),
+    ):
+        if value:
+            headers.append((name, _header_value(value)))
+    return tuple(headers)
+
+
+def content_type(request: Request) -> str:
+    value = request.header(b"content-type")
+    return "application/json" if value is None else value.decode("latin-1")
+
+
+def trailing_error(trailers: HeaderList) -> tuple[str, bytes] | None:
+    """The error that a streamed response ended in: its type, and its details as they were before Base64."""
+    found = dict(trailers)
+    error_type = found.get(ERROR_TYPE_HEADER)
+    if error_type is None:
+        return None
+    return header_text(error_type, "Runtime.Unknown"), _decoded(found.get(ERROR_BODY_TRAILER, b""))
+
+
+def too_large_fault(limit_bytes: int) -> RuntimeFault:
+    message = f"Response payload size exceeded maximum allowed payload size ({limit_bytes} bytes)."
+    body = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}
+    return RuntimeFault("Function.ResponseSizeTooLarge", json.dumps(body).encode())
+
+
+def header_text(value: bytes | None, otherwise: str) -> str:
+    """A header's value as bounded text; `otherwise` when it is absent or empty."""
+    if not value:
+        return otherwise
+    return value[:ERROR_TYPE_MAX_CHARACTERS].decode("utf-8", "replace")
+
+
+def _header_value(value: str) -> bytes:
+    # A client context is JSON text and may hold line ends, which must not begin a header of their own.
+    return value.replace("\r", " ").replace("\n", " ").replace("\0", " ").encode()
+
+
+def _decoded(trailer: bytes) -> bytes:
+    try:
+        return base64.b64decode(trailer, validate=True)
+    except binascii.Error:
+        return trailer

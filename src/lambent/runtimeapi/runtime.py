@@ -1,0 +1,266 @@
+"""The Runtime API's endpoints: next, response, error, init error.
+
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from lambent.http1.server import BodyReceiver, HeaderList, Request
+from lambent.model.limits import SYNC_RESPONSE_MAX_BYTES
+from lambent.runtimeapi.answers import Collected, Discarded, accept, refuse
+from lambent.runtimeapi.headers import (
+    ERROR_TYPE_HEADER,
+    RESPONSE_MODE_HEADER,
+    content_type,
+    event_headers,
+    header_text,
+    too_large_fault,
+    trailing_error,
+)
+from lambent.runtimeapi.protocol import (
+    INVALID_REQUEST_ID,
+    INVALID_RESPONSE_MODE,
+    Refusal,
+    RuntimeMove,
+    RuntimeProtocol,
+    RuntimeState,
+)
+from lambent.runtimeapi.streaming import StreamedBody
+from lambent.runtimeapi.values import RuntimeCall, RuntimeFault, RuntimeResponse
+
+SMALL_BODY_MAX_BYTES: Final = 64 * 1024  # the connection may gather as much by itself
+TOO_LARGE: Final = Refusal(
+    413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({SYNC_RESPONSE_MAX_BYTES} bytes)."
+)
+
+
+class PendingResponse:
+    """An invocation under way. Awaiting it gives the `RuntimeResponse` when the runtime's answer is complete."""
+
+    __slots__ = ("_done", "_response", "call")
+
+    def __init__(self, call: RuntimeCall) -> None:
+        loop = asyncio.get_running_loop()
+        self.call = call
+        self._response: asyncio.Future[RuntimeResponse] = loop.create_future()
+        self._done: asyncio.Future[None] = loop.create_future()
+
+    def __await__(self) -> Generator[Any, None, RuntimeResponse]:
+        return self._response.__await__()
+
+    async def runtime_done(self) -> None:
+        """Returns when the runtime, and each extension that got the event, is back in its /next.
+
+        AWS ends the invocation there, and only then may the environment be frozen or used again. Returns as well when
+        the invocation was failed by `EnvironmentApi.fail_current`.
+        """
+        await self._done
+
+    @property
+    def answered(self) -> bool:
+        return self._response.done()
+
+    @property
+    def finished(self) -> bool:
+        return self._done.done()
+
+    def resolve(self, response: RuntimeResponse) -> None:
+        # The waiter may have been cancelled meanwhile, and the future with it.
+        if not self._response.done():
+            self._response.set_result(response)
+
+    def finish(self) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+class RuntimeEndpoints:
+    """What the runtime process may ask, and the invocation that it works on."""
+
+    def __init__(
+        self, function_version: str, ready: Callable[[], None], init_failed: Callable[[str, bytes], None]
+    ) -> None:
+        self._function_version = function_version
+        self._ready = ready
+        self._init_failed = init_failed
+        self._waiting: Request | None = None  # parked in /next
+        self._event: tuple[tuple[tuple[bytes, bytes], ...], bytes] | None = None  # headers and payload, until answered
+        self.protocol = RuntimeProtocol()
+        self.pending: PendingResponse | None = None
+        self.response_target: bytes | None = None  # what the runtime must POST to; None between invocations
+        self._error_target: bytes | None = None
+
+    # the platform's side
+
+    def offer(self, call: RuntimeCall) -> PendingResponse:
+        """Hands an event to the runtime, now if it waits, else when it asks next."""
+        self.pending = PendingResponse(call)
+        self._event = (event_headers(call), call.payload)
+        path = b"/2018-06-01/runtime/invocation/" + call.request_id.encode()
+        self.response_target = path + b"/response"
+        self._error_target = path + b"/error"
+        if self._waiting is not None:
+            self._deliver()
+        return self.pending
+
+    def fail(self, fault: RuntimeFault) -> None:
+        """Ends the invocation under way; the runtime is not spoken to any more."""
+        self.protocol.move(RuntimeMove.GONE)
+        self._event = None
+        if self.pending is not None:
+            self.pending.resolve(_failed(fault))
+            self.pending.finish()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.protocol.state is RuntimeState.READY
+
+    # endpoints
+
+    def next(self, request: Request) -> None:
+        if (refusal := self.protocol.move(RuntimeMove.NEXT)) is not None:
+            refuse(request, refusal)
+            return
+        if self.protocol.state is RuntimeState.RUNNING:  # asked again while it has an event
+            assert self._event is not None
+            request.respond(200, *self._event)
+            return
+        if self.pending is not None and self.pending.answered:
+            self.response_target = self._error_target = None
+        self._waiting = request
+        request.on_disconnect = self._wait_lost
+        if self._event is not None:
+            self._deliver()
+        else:
+            self._ready()
+
+    def response(self, request: Request) -> None:
+        """A whole small response."""
+        if (refusal := self._begin(request, RuntimeMove.RESPONSE)) is not None:
+            refuse(request, refusal)
+        elif request.header(RESPONSE_MODE_HEADER) is None:
+            self._answered(request, [])
+        else:
+            receiver = self._receiver_for(request)
+            if request.body:
+                receiver.data(request.body)
+            receiver.complete([])
+
+    def error(self, request: Request) -> None:
+        if (refusal := self._begin(request, RuntimeMove.ERROR)) is not None:
+            refuse(request, refusal)
+        else:
+            self._failed(request, [])
+
+    def init_error(self, request: Request) -> None:
+        error_type = header_text(request.header(ERROR_TYPE_HEADER), "Runtime.Unknown")
+        if (refusal := self.protocol.move(RuntimeMove.INIT_ERROR)) is not None:
+            refuse(request, refusal)
+            return
+        accept(request)
+        self._init_failed(error_type, request.body)
+
+    def receiver(self, request: Request, error: bool) -> BodyReceiver:
+        """For a response or error that is large, or of unknown length."""
+        refusal = self._begin(request, RuntimeMove.ERROR if error else RuntimeMove.RESPONSE)
+        if refusal is not None:
+            return Discarded(request, lambda r: refuse(r, refusal))
+        if error:
+            return Collected(request, SYNC_RESPONSE_MAX_BYTES, self._failed, self._too_large, self._body_lost)
+        return self._receiver_for(request)
+
+    # inside
+
+    def _begin(self, request: Request, move: RuntimeMove) -> Refusal | None:
+        """Whether this request may answer the invocation under way; then it is the only one that may."""
+        wanted = self.response_target if move is RuntimeMove.RESPONSE else self._error_target
+        if wanted is None or request.target != wanted:
+            return INVALID_REQUEST_ID
+        return self.protocol.move(move)
+
+    def _receiver_for(self, request: Request) -> BodyReceiver:
+        """For a response whose turn it is."""
+        mode = request.header(RESPONSE_MODE_HEADER)
+        if mode is None:
+            return Collected(request, SYNC_RESPONSE_MAX_BYTES, self._answered, self._too_large, self._body_lost)
+        if mode.lower() != b"streaming":
+            return Discarded(request, self._invalid_mode)
+        assert self.pending is not None
+        sink = self.pending.call.sink
+        if sink is None:
+            return Collected(request, SYNC_RESPONSE_MAX_BYTES, self._answered, self._too_large, self._body_lost)
+        sink.begin(content_type(request), self._function_version, self.pending.call.request_id)
+        return StreamedBody(request, sink, self._streamed)
+
+    def _deliver(self) -> None:
+        request, self._waiting = self._waiting, None
+        assert request is not None
+        assert self._event is not None
+        self.protocol.move(RuntimeMove.EVENT)
+        request.on_disconnect = None
+        request.respond(200, *self._event)
+
+    def _wait_lost(self) -> None:
+        self._waiting = None
+        self.protocol.move(RuntimeMove.WAIT_LOST)
+
+    def _body_lost(self) -> None:
+        # Either its process is dying, which the platform hears of by itself, or it may try again.
+        self.protocol.move(RuntimeMove.BODY_LOST)
+
+    def _answered(self, request: Request, trailers: HeaderList) -> None:
+        body = request.body
+        error = trailing_error(trailers)
+        response = RuntimeResponse(
+            payload=body,
+            content_type=content_type(request),
+            response_bytes=len(body),
+            error=None if error is None else RuntimeFault(*error),
+            stream_error=error,
+        )
+        self._resolve(response)
+        accept(request)
+
+    def _failed(self, request: Request, trailers: HeaderList) -> None:
+        self._resolve(
+            _failed(RuntimeFault(header_text(request.header(ERROR_TYPE_HEADER), "Runtime.Unknown"), request.body))
+        )
+        accept(request)
+
+    def _too_large(self, request: Request) -> None:
+        self._resolve(_failed(too_large_fault(SYNC_RESPONSE_MAX_BYTES)))
+        refuse(request, TOO_LARGE)
+
+    def _invalid_mode(self, request: Request) -> None:
+        self._resolve(_failed(RuntimeFault("Runtime.InvalidResponseModeHeader", b"")))
+        refuse(request, INVALID_RESPONSE_MODE)
+
+    def _streamed(self, request: Request, body: StreamedBody, trailers: HeaderList) -> None:
+        """A streamed response has ended, well or not."""
+        error = body.error or trailing_error(trailers)
+        self._resolve(
+            RuntimeResponse(
+                payload=b"",
+                content_type=content_type(request),
+                streamed=True,
+                response_bytes=body.passed_bytes,
+                error=None if error is None else RuntimeFault(*error),
+                stream_error=error,
+            )
+        )
+
+    def _resolve(self, response: RuntimeResponse) -> None:
+        self.protocol.move(RuntimeMove.SENT)
+        self._event = None
+        assert self.pending is not None
+        self.pending.resolve(response)
+
+
+def _failed(fault: RuntimeFault) -> RuntimeResponse:
+    return RuntimeResponse(
+        payload=fault.payload, content_type="application/json", error=fault, response_bytes=len(fault.payload)
+    )
