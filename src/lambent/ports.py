@@ -8,12 +8,21 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
-from lambent.model.function import FunctionVersion
+from lambent.model.function import (
+    AccountUsage,
+    Alias,
+    FunctionSettings,
+    FunctionVersion,
+    LayerVersion,
+)
 from lambent.model.invocation import Invocation, Outcome
+from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.model.request import RequestContext
+
+T = TypeVar("T")
 
 Operation = Callable[[RequestContext, dict[str, Any]], Awaitable[dict[str, Any]]]
 """One operation of an AWS service: members in, members out, both by the names and Python types of botocore's model.
@@ -64,6 +73,93 @@ class FunctionResolver(Protocol):
         """`changed(account_id, region, name)` is called on the event loop after a function changed or went away."""
 
 
+class CatalogView(Protocol):
+    """What is known of functions and layers. Addresses' qualifiers are ignored; `None` is what does not exist."""
+
+    def latest(self, function: FunctionAddress) -> FunctionVersion | None:
+        """`$LATEST`, as it was last written; what invocations use may be older while it is being made ready."""
+
+    def version(self, function: FunctionAddress, number: int) -> FunctionVersion | None: ...
+
+    def versions(self, function: FunctionAddress) -> list[FunctionVersion]:
+        """The numbered ones, lowest first."""
+
+    def alias(self, function: FunctionAddress, name: str) -> Alias | None: ...
+
+    def aliases(self, function: FunctionAddress) -> list[Alias]:
+        """By name."""
+
+    def settings(self, function: FunctionAddress) -> FunctionSettings | None: ...
+
+    def layer_version(self, layer: LayerAddress, number: int) -> LayerVersion | None: ...
+
+    def layer_versions(self, layer: LayerAddress) -> list[LayerVersion]:
+        """Lowest first."""
+
+
+class CatalogTransaction(CatalogView, Protocol):
+    """The catalog inside one transaction: reads see what was written before; all is kept, or nothing."""
+
+    def create_function(self, latest: FunctionVersion, settings: FunctionSettings) -> None: ...
+
+    def put_latest(self, latest: FunctionVersion, serving: FunctionVersion | None = None) -> None:
+        """`serving` is what invocations use meanwhile, when `latest` is not ready."""
+
+    def serving(self, function: FunctionAddress) -> FunctionVersion | None:
+        """What invocations of `$LATEST` use, when that is not `latest`."""
+
+    def put_settings(self, function: FunctionAddress, settings: FunctionSettings) -> None: ...
+
+    def delete_function(self, function: FunctionAddress) -> None:
+        """With its versions and aliases."""
+
+    def put_version(self, version: FunctionVersion) -> None: ...
+
+    def delete_version(self, function: FunctionAddress, number: int) -> None: ...
+
+    def put_alias(self, alias: Alias) -> None: ...
+
+    def delete_alias(self, function: FunctionAddress, name: str) -> None: ...
+
+    def put_layer_version(self, version: LayerVersion) -> None: ...
+
+    def delete_layer_version(self, layer: LayerAddress, number: int) -> None: ...
+
+    def next_version(self, address: FunctionAddress | LayerAddress) -> int:
+        """A number that no version of this name ever had, not even before it was deleted."""
+
+    def usage(self, account_id: str, region: str) -> AccountUsage: ...
+
+
+class Catalog(FunctionResolver, CatalogView, Protocol):
+    """What control operations write to, and everybody reads. Reading is memory; writing returns when it is durable."""
+
+    async def transact(self, work: Callable[[CatalogTransaction], T]) -> T:
+        """Runs `work` in one transaction, one at a time in the whole catalog, on another thread: it must be pure.
+
+        Raises what `work` raises, and keeps nothing then.
+        """
+
+    def function_names(self, account_id: str, region: str) -> list[str]:
+        """Sorted."""
+
+    def layer_names(self, account_id: str, region: str) -> list[str]:
+        """Sorted."""
+
+    async def usage(self, account_id: str, region: str) -> AccountUsage: ...
+
+    def pending(self) -> list[FunctionVersion]:
+        """Versions that are yet to be made ready, oldest first as far as is known."""
+
+    async def settle(
+        self, pending: FunctionVersion, succeeded: bool, reason: str | None = None, reason_code: str | None = None
+    ) -> None:
+        """Says what came of one of `pending()`; does nothing when it has been changed or deleted meanwhile."""
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes, made when they are first asked for and the same ever after."""
+
+
 class Blobs(Protocol):
     """Deployment packages by digest (hex SHA-256 of the zip)."""
 
@@ -78,6 +174,9 @@ class Blobs(Protocol):
 
         Raises KeyError, and AwsError for an archive that is corrupt, escapes its directory or is too large.
         """
+
+    async def unpacked_bytes(self, digest: str) -> int:
+        """How large the content is, unpacked. Raises as `unpacked` does."""
 
     async def merged_layers(self, digests: Sequence[str]) -> Path | None:
         """One directory with the layers' contents in order, later ones over earlier ones; None for no layers."""

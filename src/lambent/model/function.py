@@ -87,8 +87,31 @@ class FunctionVersion:
         return f"{self.arn}:{self.version}"
 
     @property
+    def is_pending(self) -> bool:
+        """It is yet to be made ready."""
+        return self.state is State.PENDING or self.last_update_status is UpdateStatus.IN_PROGRESS
+
+    @property
     def log_group(self) -> str:
         return self.logging.log_group or f"/aws/lambda/{self.name}"
+
+
+@attrs.frozen(kw_only=True)
+class FunctionSettings:
+    """What belongs to a function as a whole, and not to one of its versions."""
+
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    reserved_concurrency: int | None = None  # None: it shares what the account has unreserved; 0: it is stopped
+    extra: Mapping[str, Any] = attrs.field(factory=dict)  # further documents, by the operation family that owns them
+
+
+@attrs.frozen(kw_only=True)
+class AccountUsage:
+    """What an account has in one region."""
+
+    function_count: int
+    code_bytes: int  # zipped: every version of every function, and every layer version
+    reserved_concurrency: int  # of all its functions together
 
 
 @attrs.frozen(kw_only=True)

@@ -85,6 +85,28 @@ class FunctionAddress:
         return f"{self.arn}:{self.qualifier}" if self.qualifier else self.arn
 
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.account_id, self.region, self.name)
+
+
+@attrs.frozen
+class LayerAddress:
+    """A layer, without a version."""
+
+    account_id: str
+    region: str
+    name: str
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account_id}:layer:{self.name}"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.account_id, self.region, self.name)
+
+
 @attrs.frozen
 class LayerRef:
     """What a caller wrote for a layer; account and region are `None` for a bare name, version for a layer's own ARN."""

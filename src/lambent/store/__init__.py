@@ -1,0 +1,1 @@
+"""What survives: SQL in SQLite, packages by digest."""

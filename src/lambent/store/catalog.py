@@ -1,0 +1,361 @@
+"""Functions, versions, aliases and layers: kept in SQLite, read from memory.
+
+Everything is in memory as the JSON text of its row, and is decoded when it is first looked at; so ten thousand
+functions are loaded in well under a second. Writes go through the database's one writer, and memory follows in the
+order of the commits, before whoever wrote is answered.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+import msgspec
+
+from lambent.model.errors import not_found
+from lambent.model.function import (
+    LATEST,
+    AccountUsage,
+    Alias,
+    FunctionSettings,
+    FunctionVersion,
+    LayerVersion,
+    State,
+    UpdateStatus,
+)
+from lambent.model.names import FunctionAddress, LayerAddress, is_version
+from lambent.ports import CatalogTransaction
+from lambent.store.catalog_transaction import Change, SqlTransaction, account_usage, decoder_of
+from lambent.store.database import Database
+
+T = TypeVar("T")
+V = TypeVar("V")
+Key = tuple[str, str, str]  # account, region, name
+Listener = Callable[[str, str, str], None]
+
+SECRET_BYTES: Final = 32
+
+
+class _Lazy(Generic[V]):
+    """A value that is JSON text until somebody looks at it."""
+
+    __slots__ = ("_held", "_kind")
+    _held: str | V  # no value of the catalog is itself a string
+    _kind: type[V]
+
+    def __init__(self, kind: type[V], held: str | V) -> None:
+        self._kind = kind
+        self._held = held
+
+    def get(self) -> V:
+        if isinstance(self._held, str):
+            self._held = decoder_of(self._kind).decode(self._held)
+        return self._held
+
+
+class _Function:
+    __slots__ = ("aliases", "latest", "serving", "settings", "versions")
+
+    def __init__(self, latest: _Lazy[FunctionVersion], settings: _Lazy[FunctionSettings]) -> None:
+        self.latest = latest
+        self.serving: _Lazy[FunctionVersion] | None = None
+        self.settings = settings
+        self.versions: dict[int, _Lazy[FunctionVersion]] = {}
+        self.aliases: dict[str, _Lazy[Alias]] = {}
+
+
+class SqliteCatalog:
+    """The catalog of one data directory. Implements ports.Catalog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._functions: dict[Key, _Function] = {}
+        self._layers: dict[Key, dict[int, _Lazy[LayerVersion]]] = {}
+        self._pending: dict[tuple[Key, str], None] = {}  # in the order in which they came
+        self._listeners: list[Listener] = []
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteCatalog:
+        """Opens or creates the database file and loads it. Blocks; raises StoreError."""
+        catalog = cls(Database.open(path))
+        catalog._database.read_now(catalog._load)
+        return catalog
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    # --- the road's view -------------------------------------------------------------------------------------------
+
+    def resolve(self, account_id: str, region: str, name: str, qualifier: str | None, draw: float) -> FunctionVersion:
+        """See ports.FunctionResolver."""
+        function = self._functions.get((account_id, region, name))
+        found: _Lazy[FunctionVersion] | None = None
+        if function is not None:
+            if qualifier is None or qualifier == LATEST:
+                found = function.serving or function.latest
+            elif is_version(qualifier):
+                found = function.versions.get(int(qualifier))
+            elif (alias := function.aliases.get(qualifier)) is not None:
+                found = _version_of_alias(function, alias.get(), draw)
+        if found is None:
+            raise not_found(f"Function not found: {FunctionAddress(account_id, region, name, qualifier).qualified_arn}")
+        return found.get()
+
+    def subscribe(self, changed: Listener) -> None:
+        self._listeners.append(changed)
+
+    # --- ports.CatalogView, from memory ----------------------------------------------------------------------------
+
+    def latest(self, function: FunctionAddress) -> FunctionVersion | None:
+        found = self._functions.get(function.key)
+        return found.latest.get() if found else None
+
+    def version(self, function: FunctionAddress, number: int) -> FunctionVersion | None:
+        found = self._functions.get(function.key)
+        held = found.versions.get(number) if found else None
+        return held.get() if held else None
+
+    def versions(self, function: FunctionAddress) -> list[FunctionVersion]:
+        found = self._functions.get(function.key)
+        return [found.versions[number].get() for number in sorted(found.versions)] if found else []
+
+    def alias(self, function: FunctionAddress, name: str) -> Alias | None:
+        found = self._functions.get(function.key)
+        held = found.aliases.get(name) if found else None
+        return held.get() if held else None
+
+    def aliases(self, function: FunctionAddress) -> list[Alias]:
+        found = self._functions.get(function.key)
+        return [found.aliases[name].get() for name in sorted(found.aliases)] if found else []
+
+    def settings(self, function: FunctionAddress) -> FunctionSettings | None:
+        found = self._functions.get(function.key)
+        return found.settings.get() if found else None
+
+    def layer_version(self, layer: LayerAddress, number: int) -> LayerVersion | None:
+        held = self._layers.get(layer.key, {}).get(number)
+        return held.get() if held else None
+
+    def layer_versions(self, layer: LayerAddress) -> list[LayerVersion]:
+        held = self._layers.get(layer.key, {})
+        return [held[number].get() for number in sorted(held)]
+
+    def function_names(self, account_id: str, region: str) -> list[str]:
+        return sorted(n for a, r, n in self._functions if a == account_id and r == region)
+
+    def layer_names(self, account_id: str, region: str) -> list[str]:
+        return sorted(n for (a, r, n), held in self._layers.items() if a == account_id and r == region and held)
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    async def transact(self, work: Callable[[CatalogTransaction], T]) -> T:
+        """See ports.Catalog. Memory and subscribers have it before the caller."""
+
+        def in_database(connection: sqlite3.Connection) -> tuple[T, list[Change]]:
+            transaction = SqlTransaction(connection)
+            return work(transaction), transaction.changes
+
+        result, _ = await self._database.write(in_database, committed=lambda done: self._apply(done[1]))
+        return result
+
+    async def settle(
+        self, pending: FunctionVersion, succeeded: bool, reason: str | None = None, reason_code: str | None = None
+    ) -> None:
+        """See ports.Catalog. A settled version has a new revision, as at AWS."""
+
+        def work(tx: CatalogTransaction) -> None:
+            address = FunctionAddress(pending.account_id, pending.region, pending.name)
+            current = tx.latest(address) if pending.version == LATEST else tx.version(address, int(pending.version))
+            if current is None or current.revision_id != pending.revision_id:
+                return
+            settled = _settled(current, succeeded, reason, reason_code)
+            if pending.version == LATEST:
+                tx.put_latest(settled, serving=None if succeeded else tx.serving(address))
+            else:
+                tx.put_version(settled)
+
+        await self.transact(work)
+
+    def pending(self) -> list[FunctionVersion]:
+        found = []
+        for key, version in self._pending:
+            function = self._functions.get(key)
+            held = function and (function.latest if version == LATEST else function.versions.get(int(version)))
+            if held:
+                found.append(held.get())
+        return found
+
+    async def secret(self, name: str) -> bytes:
+        def work(connection: sqlite3.Connection) -> bytes:
+            connection.execute(
+                "INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (name, secrets.token_bytes(SECRET_BYTES)),
+            )
+            value: bytes = connection.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()[0]
+            return value
+
+        return await self._database.write(work)
+
+    # --- sums ------------------------------------------------------------------------------------------------------
+
+    async def usage(self, account_id: str, region: str) -> AccountUsage:
+        return await self._database.read(lambda connection: account_usage(connection, account_id, region))
+
+    async def referenced_digests(self) -> set[str]:
+        """The packages that some version or layer version still needs; the rest may be collected."""
+        return await self._database.read(_referenced_digests)
+
+    # --- memory ----------------------------------------------------------------------------------------------------
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT account_id, region, name, latest, serving, settings, pending FROM functions")
+        for account_id, region, name, latest, serving, settings, pending in rows:
+            function = _Function(_Lazy(FunctionVersion, latest), _Lazy(FunctionSettings, settings))
+            function.serving = _Lazy(FunctionVersion, serving) if serving is not None else None
+            key = (account_id, region, name)
+            self._functions[key] = function
+            if pending:
+                self._pending[(key, LATEST)] = None
+        for account_id, region, name, version, doc, pending in connection.execute(
+            "SELECT account_id, region, name, version, doc, pending FROM versions"
+        ):
+            key = (account_id, region, name)
+            self._functions[key].versions[version] = _Lazy(FunctionVersion, doc)
+            if pending:
+                self._pending[(key, str(version))] = None
+        for account_id, region, name, alias, doc in connection.execute(
+            "SELECT account_id, region, name, alias, doc FROM aliases"
+        ):
+            self._functions[(account_id, region, name)].aliases[alias] = _Lazy(Alias, doc)
+        for account_id, region, name, version, doc in connection.execute(
+            "SELECT account_id, region, name, version, doc FROM layer_versions"
+        ):
+            self._layers.setdefault((account_id, region, name), {})[version] = _Lazy(LayerVersion, doc)
+
+    def _apply(self, changes: list[Change]) -> None:
+        touched: dict[Key, None] = {}
+        for change in changes:
+            self._APPLIERS[change.kind](self, change)
+            if change.kind not in ("layer", "no_layer"):
+                touched[change.key] = None
+        for key in touched:
+            for listener in self._listeners:
+                listener(*key)
+
+    def _apply_latest(self, change: Change) -> None:
+        latest, serving = change.value
+        function = self._functions.get(change.key)
+        held = _Lazy(FunctionVersion, latest)
+        if function is None:
+            function = self._functions[change.key] = _Function(held, _Lazy(FunctionSettings, FunctionSettings()))
+        function.latest = held
+        function.serving = _Lazy(FunctionVersion, serving) if serving is not None else None
+        self._note_pending(change.key, latest)
+
+    def _apply_settings(self, change: Change) -> None:
+        self._functions[change.key].settings = _Lazy(FunctionSettings, change.value)
+
+    def _apply_version(self, change: Change) -> None:
+        version: FunctionVersion = change.value
+        self._functions[change.key].versions[int(version.version)] = _Lazy(FunctionVersion, version)
+        self._note_pending(change.key, version)
+
+    def _apply_alias(self, change: Change) -> None:
+        alias: Alias = change.value
+        self._functions[change.key].aliases[alias.name] = _Lazy(Alias, alias)
+
+    def _apply_layer(self, change: Change) -> None:
+        version: LayerVersion = change.value
+        self._layers.setdefault(change.key, {})[version.version] = _Lazy(LayerVersion, version)
+
+    def _apply_no_function(self, change: Change) -> None:
+        function = self._functions.pop(change.key, None)
+        self._pending.pop((change.key, LATEST), None)
+        for number in function.versions if function else ():
+            self._pending.pop((change.key, str(number)), None)
+
+    def _apply_no_version(self, change: Change) -> None:
+        self._functions[change.key].versions.pop(change.value, None)
+        self._pending.pop((change.key, str(change.value)), None)
+
+    def _apply_no_alias(self, change: Change) -> None:
+        self._functions[change.key].aliases.pop(change.value, None)
+
+    def _apply_no_layer(self, change: Change) -> None:
+        held = self._layers.get(change.key, {})
+        held.pop(change.value, None)
+        if not held:
+            self._layers.pop(change.key, None)
+
+    _APPLIERS: Final[dict[str, Callable[[SqliteCatalog, Change], None]]] = {
+        "latest": _apply_latest,
+        "settings": _apply_settings,
+        "version": _apply_version,
+        "alias": _apply_alias,
+        "layer": _apply_layer,
+        "no_function": _apply_no_function,
+        "no_version": _apply_no_version,
+        "no_alias": _apply_no_alias,
+        "no_layer": _apply_no_layer,
+    }
+
+    def _note_pending(self, key: Key, version: FunctionVersion) -> None:
+        self._pending.pop((key, version.version), None)
+        if version.is_pending:
+            self._pending[(key, version.version)] = None
+
+
+def _version_of_alias(function: _Function, alias: Alias, draw: float) -> _Lazy[FunctionVersion] | None:
+    chosen = alias.function_version
+    reached = 0.0
+    for version, weight in alias.additional_weights.items():
+        reached += weight
+        if draw < reached:
+            chosen = version
+            break
+    if chosen == LATEST:
+        return function.serving or function.latest
+    return function.versions.get(int(chosen))
+
+
+def _settled(version: FunctionVersion, succeeded: bool, reason: str | None, reason_code: str | None) -> FunctionVersion:
+    """The state after: a creation fails as a whole, an update leaves the function as it was before."""
+    changes: dict[str, Any] = {"revision_id": str(uuid.uuid4())}
+    if version.state is State.PENDING:
+        changes["state"] = State.ACTIVE if succeeded else State.FAILED
+        changes["state_reason"] = None if succeeded else reason
+        changes["state_reason_code"] = None if succeeded else reason_code
+    changes["last_update_status"] = UpdateStatus.SUCCESSFUL if succeeded else UpdateStatus.FAILED
+    changes["last_update_status_reason"] = None if succeeded else reason
+    changes["last_update_status_reason_code"] = None if succeeded else reason_code
+    return attrs.evolve(version, **changes)
+
+
+class _Digests(msgspec.Struct):
+    """As much of a document as the collector wants."""
+
+    code_digest: str | None = None
+    layers: list[_LayerDigest] = []
+
+
+class _LayerDigest(msgspec.Struct):
+    digest: str
+
+
+def _referenced_digests(connection: sqlite3.Connection) -> set[str]:
+    found: set[str] = set()
+    decoder = msgspec.json.Decoder(_Digests)
+    for (doc,) in connection.execute(
+        "SELECT latest FROM functions UNION ALL SELECT serving FROM functions WHERE serving IS NOT NULL "
+        "UNION ALL SELECT doc FROM versions UNION ALL SELECT doc FROM layer_versions"
+    ):
+        digests = decoder.decode(doc)
+        if digests.code_digest is not None:
+            found.add(digests.code_digest)
+        found.update(layer.digest for layer in digests.layers)
+    return found

@@ -1,0 +1,176 @@
+"""The one writer: what it acknowledged is on the disk, and one caller's mistake is not another's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import lambent
+from lambent.store.database import Database, StoreError
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(lambent.__file__).parents[1])}
+SCHEMA = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_notes.sql").write_text(SCHEMA)
+    return folder
+
+
+@pytest.fixture
+async def database(tmp_path: Path, migrations: Path) -> AsyncIterator[Database]:
+    database = Database.open(tmp_path / "data" / "notes.db", migrations)
+    yield database
+    await database.close()
+
+
+def insert(connection: sqlite3.Connection, text: str) -> str:
+    connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+    return text
+
+
+def texts(connection: sqlite3.Connection) -> set[str]:
+    return {text for (text,) in connection.execute("SELECT text FROM notes")}
+
+
+async def test_what_was_written_can_be_read_at_once(database: Database) -> None:
+    assert await database.write(lambda c: insert(c, "one")) == "one"
+    assert await database.read(texts) == {"one"}
+    assert database.read_now(texts) == {"one"}
+
+
+async def test_concurrent_callers_share_commits_and_a_failing_one_takes_nobody_along(database: Database) -> None:
+    await database.write(lambda c: insert(c, "taken"))
+
+    def partly(connection: sqlite3.Connection) -> None:
+        insert(connection, "half")
+        insert(connection, "taken")
+
+    work = [database.write(partial(insert, text=f"note {n}")) for n in range(200)]
+    results = await asyncio.gather(*work[:100], database.write(partly), *work[100:], return_exceptions=True)
+    failed = [r for r in results if isinstance(r, BaseException)]
+    assert len(failed) == 1
+    assert isinstance(failed[0], sqlite3.IntegrityError)
+    assert await database.read(texts) == {"taken"} | {f"note {n}" for n in range(200)}
+
+
+async def test_memory_follows_in_the_order_of_the_commits_even_when_the_caller_has_gone(database: Database) -> None:
+    order: list[str] = []
+    tasks = [
+        asyncio.ensure_future(database.write(partial(insert, text=str(n)), committed=order.append)) for n in range(50)
+    ]
+    await asyncio.sleep(0)
+    tasks[7].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await database.write(lambda c: None)
+    assert order == [str(n) for n in range(50)]
+
+
+async def test_readers_cannot_write(database: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await database.read(lambda c: insert(c, "no"))
+
+
+async def test_a_full_disk_fails_those_it_hit_and_the_database_goes_on(database: Database) -> None:
+    pages: int = await database.read(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+    await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 8}").fetchone())
+    results = await asyncio.gather(
+        *(database.write(partial(insert, text=f"{n}" + "x" * 20_000)) for n in range(8)), return_exceptions=True
+    )
+    assert any(isinstance(r, sqlite3.OperationalError) for r in results)
+    await database.write(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert await database.write(lambda c: insert(c, "after")) == "after"
+    kept = await database.read(texts)
+    assert {r for r in results if isinstance(r, str)} == kept - {"after"}
+
+
+async def test_after_close_a_write_says_that_the_server_is_stopping(tmp_path: Path, migrations: Path) -> None:
+    database = Database.open(tmp_path / "notes.db", migrations)
+    asked = asyncio.ensure_future(database.write(lambda c: insert(c, "last")))
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asked == "last"
+    with pytest.raises(StoreError, match="stopping"):
+        await database.write(lambda c: insert(c, "late"))
+    await database.close()
+
+
+async def test_migrations_run_once_each_and_newer_data_is_refused(tmp_path: Path, migrations: Path) -> None:
+    path = tmp_path / "notes.db"
+    await Database.open(path, migrations).close()
+    (migrations / "0002_more.sql").write_text("ALTER TABLE notes ADD COLUMN colour TEXT;")
+    await Database.open(path, migrations).close()
+    await Database.open(path, migrations).close()
+    (migrations / "0002_more.sql").unlink()
+    with pytest.raises(StoreError, match="newer version"):
+        Database.open(path, migrations)
+
+
+async def test_a_migration_that_fails_leaves_the_schema_as_it_was(tmp_path: Path, migrations: Path) -> None:
+    path = tmp_path / "notes.db"
+    await Database.open(path, migrations).close()
+    (migrations / "0002_bad.sql").write_text("CREATE TABLE extra (id);\nALTER TABLE absent ADD COLUMN x;")
+    with pytest.raises(StoreError, match=r"0002_bad\.sql"):
+        Database.open(path, migrations)
+    (migrations / "0002_bad.sql").unlink()
+    database = Database.open(path, migrations)
+    assert database.read_now(lambda c: c.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone())[
+        0
+    ] == 0  # fmt: skip
+    await database.close()
+
+
+def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_bytes(b"not a database, " * 512)
+    with pytest.raises(StoreError, match="backup"):
+        Database.open(tmp_path / "notes.db")
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from lambent.store.database import Database
+
+async def main():
+    database = Database.open(Path(sys.argv[1]), Path(sys.argv[2]))
+    async def one(n):
+        await database.write(lambda c: c.execute("INSERT INTO notes (text) VALUES (?)", (str(n),)))
+        print(n, flush=True)
+    async def some(first):
+        for n in range(first, 10**9, 8):
+            await one(n)
+    await asyncio.gather(*(some(n) for n in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 50, 400])
+def test_everything_acknowledged_is_there_after_kill_9(tmp_path: Path, migrations: Path, acknowledged: int) -> None:
+    path = tmp_path / "notes.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(migrations)], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        seen = {process.stdout.readline().strip() for _ in range(acknowledged)}
+        process.send_signal(signal.SIGKILL)
+        seen |= {line.strip() for line in process.stdout if line.endswith("\n")}
+    connection = sqlite3.connect(path)
+    try:
+        assert len(seen) >= acknowledged
+        assert seen <= texts(connection)
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    finally:
+        connection.close()
