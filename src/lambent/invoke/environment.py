@@ -19,23 +19,28 @@ import attrs
 import msgspec
 
 from lambent.invoke.logpump import LogPump
-from lambent.invoke.session import EndpointServer, RuntimeExited, Session, TimedOut
+from lambent.invoke.session import EndpointServer, RuntimeExited, Session, exit_error_type
 from lambent.invoke.variables import environment_variables
 from lambent.model import loglines
-from lambent.model.cage import EnvironmentSpec, RuntimeInstallation
-from lambent.model.errors import LambentError, SandboxError, service_fault
+from lambent.model.cage import EnvironmentSpec, ProcessExit, RuntimeInstallation
+from lambent.model.errors import EntrypointError, LambentError, SandboxError, service_fault
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, LOG_TAIL_BYTES, MIB
 from lambent.ports import Blobs, Cage, Clock, LogSink, Sandbox
-from lambent.runtimeapi.api import EnvironmentApi, InitFailed, PendingResponse, RuntimeCall, RuntimeResponse
+from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.logframes import LogRecord
+from lambent.runtimeapi.runtime import PendingResponse
+from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeResponse
 
 log = logging.getLogger(__name__)
 
 Release = Callable[["Environment"], None]
 Phase = Literal["init", "invoke"]
+_PLATFORM_ERRORS: Final = frozenset(
+    {"Runtime.ExitError", "Runtime.OutOfMemory", "Runtime.InvalidEntrypoint", "Sandbox.Timedout"}
+)
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
 
 
@@ -60,6 +65,7 @@ class Failure:
     status: loglines.Status  # "error", "failure" or "timeout"
     error_type: str
     payload: bytes  # JSON: errorMessage, errorType …
+    log_text: str | None = None  # said in the log before END
 
 
 class Environment:
@@ -77,6 +83,8 @@ class Environment:
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
         self._init_duration_ms: float | None = None  # until the first REPORT has told it
+        self._fatal: Failure | None = None  # what ended, or is ending, the invocation under way and this environment
+        self._request_id = ""  # of the invocation under way
         self._tail: collections.deque[str] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -117,6 +125,7 @@ class Environment:
             self._session.cage.thaw()
         self._move(EnvironmentEvent.INVOKED)
         run = _Run(invocation, self._clock, release)
+        self._request_id = invocation.request_id
         self._tail = collections.deque() if invocation.want_log_tail else None
         self._publish(loglines.started(invocation.request_id, self.version.version))
         try:
@@ -176,6 +185,7 @@ class Environment:
             sandbox=self._around.sandbox,
             spec=self._spec,
             version=self.version,
+            observer=self,
             pump_to=self._pump_to,
             serve_endpoint=self._around.serve_endpoint,
         )
@@ -183,7 +193,7 @@ class Environment:
         try:
             async with asyncio.timeout(limit_s):
                 await session.initialise()
-        except (TimeoutError, RuntimeExited, InitFailed) as error:
+        except (TimeoutError, RuntimeExited, InitFailed, EntrypointError) as error:
             duration_ms = (self._clock.monotonic() - begun) * 1000
             session.pump.drain()
             failure = self._init_failure(error, limit_s)
@@ -195,7 +205,7 @@ class Environment:
             raise
         duration_ms = (self._clock.monotonic() - begun) * 1000
         session.pump.drain()
-        session.on_idle_exit = self._idle_exit
+        session.on_runtime_exit = self._runtime_exited
         self._report_init(session, duration_ms, None, phase)
         self._session = session
         if phase == "init":
@@ -224,15 +234,13 @@ class Environment:
         if isinstance(error, InitFailed):
             return Failure("error", error.error_type, error.payload)
         if isinstance(error, RuntimeExited):
-            message = f"Error: {error}"
-            return Failure("error", error.error_type, _error_json(error.error_type, message))
+            error_type = exit_error_type(error.process_exit)
+            return Failure("error", error_type, _error_json(error_type, f"Error: {error}"))
+        if isinstance(error, EntrypointError):
+            text = f"Error: {error}"
+            return Failure("error", "Runtime.InvalidEntrypoint", _error_json("Runtime.InvalidEntrypoint", text))
         message = f"Error: Task timed out after {limit_s:.2f} seconds"
         return Failure("timeout", "Sandbox.Timedout", _error_json("Sandbox.Timedout", message))
-
-    def _idle_exit(self) -> None:
-        """The runtime ended between invocations: nobody is told, the environment is replaced."""
-        if self.state in (EnvironmentState.IDLE, EnvironmentState.FROZEN):
-            self._spawn(self.stop("failure"))
 
     # an invocation
 
@@ -246,23 +254,21 @@ class Environment:
         session = self._session
         assert session is not None
         left_s = max(0.0, timeout_s - run.elapsed_ms() / 1000)
-        pending = session.invoke(self._call(invocation, left_s))
-        timer = asyncio.get_running_loop().call_later(left_s, self._time_out, session)
+        pending = session.api.invoke(self._call(invocation, left_s))
+        timer = asyncio.get_running_loop().call_later(left_s, self._time_out, invocation.request_id)
         try:
             response = await pending
-        except (TimedOut, RuntimeExited) as error:
-            timer.cancel()
-            return await self._end_failed(run, self._invocation_failure(error, invocation.request_id))
         except asyncio.CancelledError:
             run.handed_over = True
-            self._spawn(self._finish_abandoned(run, session, pending, timer))
+            self._spawn(self._finish(run, session, pending, timer))
             raise
-        if pending.is_done:
+        if self._fatal is not None:
             timer.cancel()
-            self._finished(run, session, pending)
-        elif invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
+            return await self._end_failed(run, self._fatal)
+        if invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
             await self._finish(run, session, pending, timer)
         else:
+            run.handed_over = True
             self._spawn(self._finish(run, session, pending, timer))
         return self._outcome(run, response)
 
@@ -292,34 +298,50 @@ class Environment:
             stream_error=response.stream_error,
         )
 
-    def _time_out(self, session: Session) -> None:
-        session.fail(TimedOut(f"Task timed out after {self.version.timeout_s:.2f} seconds"))
+    def _time_out(self, request_id: str) -> None:
+        text = f"Task timed out after {self.version.timeout_s:.2f} seconds"
+        self._fail(
+            Failure(
+                "timeout",
+                "Sandbox.Timedout",
+                _error_json("Sandbox.Timedout", f"RequestId: {request_id} Error: {text}"),
+                loglines.timeout_line(request_id, self.version.timeout_s, self._format, self._now_ms()),
+            )
+        )
 
-    async def _finish_abandoned(
-        self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle
-    ) -> None:
-        """The caller went away; the function runs on, as at AWS."""
-        try:
-            await pending
-        except (TimedOut, RuntimeExited) as error:
-            timer.cancel()
-            await self._end_failed(run, self._invocation_failure(error, run.invocation.request_id))
-        else:
-            await self._finish(run, session, pending, timer)
+    def _runtime_exited(self, process_exit: ProcessExit) -> None:
+        """In an invocation its caller is told; between two of them nobody is, and the environment is replaced."""
+        if self.state is not EnvironmentState.BUSY:
+            self._spawn(self.stop("failure"))
+            return
+        request_id = self._request_id
+        error_type = exit_error_type(process_exit)
+        self._fail(
+            Failure(
+                "error",
+                error_type,
+                _error_json(error_type, loglines.exit_error_message(request_id, str(process_exit))),
+                loglines.exit_error_line(request_id, str(process_exit), self._format, error_type),
+            )
+        )
+
+    def _fail(self, failure: Failure) -> None:
+        """Ends the invocation under way, whatever it waits for; whoever waits finds the failure."""
+        if self._fatal is None and self._session is not None:
+            self._fatal = failure
+            self._session.api.fail_current(failure.error_type, failure.payload)
 
     async def _finish(self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle) -> None:
-        """Waits until runtime and extensions ask for their next event; then the environment is free again."""
-        try:
-            await pending.runtime_done()
-        except (TimedOut, RuntimeExited) as error:
-            await self._end_failed(run, self._invocation_failure(error, run.invocation.request_id))
-        else:
-            self._finished(run, session, pending)
-        finally:
-            timer.cancel()
+        """Waits until runtime and extensions ask for their next event; then the environment is free again.
 
-    def _finished(self, run: _Run, session: Session, pending: PendingResponse) -> None:
-        fault = pending.fault
+        The caller may have its answer, or may have gone away; the function runs on in both cases, as at AWS.
+        """
+        await pending.runtime_done()
+        timer.cancel()
+        if self._fatal is not None:
+            await self._end_failed(run, self._fatal)
+            return
+        fault = (await pending).error
         self._report(run, session, Failure("error", fault.error_type, b"") if fault else None)
         self._move(EnvironmentEvent.FINISHED)
         run.release(self)
@@ -329,7 +351,8 @@ class Environment:
         session = self._session
         if session is not None:
             session.pump.drain()
-        self._publish_failure(run, failure)
+        if failure.log_text is not None:
+            self._log(self._now_ms(), failure.log_text)
         self._report(run, session, failure)
         self._spawn(self._end_and_release(run, "timeout" if failure.status == "timeout" else "failure"))
         return Outcome(
@@ -348,28 +371,7 @@ class Environment:
         finally:
             run.release(self)
 
-    def _invocation_failure(self, error: LambentError, request_id: str) -> Failure:
-        if isinstance(error, RuntimeExited):
-            payload = _error_json(error.error_type, loglines.exit_error_message(request_id, str(error.process_exit)))
-            return Failure("error", error.error_type, payload)
-        message = f"RequestId: {request_id} Error: {error}"
-        return Failure("timeout", "Sandbox.Timedout", _error_json("Sandbox.Timedout", message))
-
     # its log
-
-    def _publish_failure(self, run: _Run, failure: Failure) -> None:
-        request_id, now_ms = run.invocation.request_id, self._now_ms()
-        if failure.status == "timeout":
-            text = loglines.timeout_line(request_id, self.version.timeout_s, self._format, now_ms)
-        elif failure.error_type in ("Runtime.ExitError", "Runtime.OutOfMemory"):
-            session_exit = self._session.runtime_exit if self._session else None
-            text = loglines.exit_error_line(
-                request_id, str(session_exit or "exit status 1"), self._format, failure.error_type
-            )
-        else:
-            text = None
-        if text is not None:
-            self._log(now_ms, text)
 
     def _report(self, run: _Run, session: Session | None, failure: Failure | None) -> None:
         duration_ms = run.elapsed_ms()
@@ -400,17 +402,25 @@ class Environment:
         if text is not None:
             self._log(now_ms, text)
         session = session or self._session
-        if session is not None and session.api.has_telemetry:
+        if session is not None:
             session.api.publish_platform(event.type, dict(event.record))
+
+    def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
+        """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
+        now_ms = self._now_ms()
+        text = loglines.line(loglines.observed(event_type, record), now_ms, self._format)
+        if text is not None:
+            self._log(now_ms, text)
 
     def _pump_to(self, cage: Cage, api: EnvironmentApi) -> LogPump:
         def emit(records: Sequence[LogRecord]) -> None:
             now_ms = self._now_ms()
-            events = [(record.timestamp_ms or now_ms, record.text) for record in records]
+            events = [
+                (record.timestamp_us // 1000 if record.timestamp_us else now_ms, record.message) for record in records
+            ]
             self._append(events)
-            if api.has_telemetry:
-                for timestamp_ms, text in events:
-                    api.publish_log("function", timestamp_ms, text)
+            for timestamp_ms, text in events:
+                api.publish_log("function", timestamp_ms / 1000, text)
 
         return LogPump(cage.output_fd, cage.log_fd, emit, self._around.logs.drained)
 
@@ -473,9 +483,9 @@ def _error_json(error_type: str, message: str) -> bytes:
 
 def _with_request_id(failure: Failure, request_id: str) -> Failure:
     """An exit or a timeout of the init names the request that had to wait for it; a posted error stays as it is."""
-    if failure.error_type not in ("Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout"):
+    body = msgspec.json.decode(failure.payload) if failure.error_type in _PLATFORM_ERRORS else None
+    if not isinstance(body, dict):
         return failure
-    body = msgspec.json.decode(failure.payload)
     payload = _error_json(failure.error_type, f"RequestId: {request_id} {body['errorMessage']}")
     return attrs.evolve(failure, payload=payload)
 

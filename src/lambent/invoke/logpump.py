@@ -45,7 +45,7 @@ class LogPump:
             self._paused.cancel()
         for fd, decoder in list(self._sources.items()):
             self._loop.remove_reader(fd)
-            if rest := decoder.flush():
+            if rest := decoder.finish():
                 self._emit(rest)
             os.close(fd)
         self._sources.clear()
@@ -70,7 +70,7 @@ class LogPump:
             self._unchecked_bytes += len(data)
             if len(data) < READ_BYTES:
                 break
-        if final and (rest := decoder.flush()):
+        if final and (rest := decoder.finish()):
             self._emit(rest)
         if self._unchecked_bytes >= PAUSE_EVERY_BYTES and self._paused is None:
             self._pause()

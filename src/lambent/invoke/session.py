@@ -13,36 +13,34 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from lambent.invoke.logpump import LogPump
 from lambent.model.cage import EnvironmentSpec, ProcessExit
 from lambent.model.errors import LambentError, SandboxError
 from lambent.model.function import FunctionVersion
-from lambent.model.limits import SHUTDOWN_EXTERNAL_EXTENSION_MS, SHUTDOWN_INTERNAL_EXTENSION_MS
+from lambent.model.limits import SHUTDOWN_EXTERNAL_EXTENSION_MS
 from lambent.ports import Cage, Clock, Sandbox
-from lambent.runtimeapi.api import EnvironmentApi, PendingResponse, RuntimeCall
+from lambent.runtimeapi.api import EnvironmentApi
+from lambent.runtimeapi.values import EnvironmentObserver
 
 log = logging.getLogger(__name__)
 
 RUNTIME: Final = "runtime"
 EXTENSIONS_DIR: Final = "/opt/extensions"
+LAST_WORDS_S: Final = 0.1
 
 
 class RuntimeExited(LambentError):
-    """The runtime process ended while something was expected of it."""
+    """The runtime process ended while it was starting."""
 
     def __init__(self, process_exit: ProcessExit) -> None:
         super().__init__(f"Runtime exited with error: {process_exit}")
         self.process_exit = process_exit
 
-    @property
-    def error_type(self) -> str:
-        return "Runtime.OutOfMemory" if self.process_exit.out_of_memory else "Runtime.ExitError"
 
-
-class TimedOut(LambentError):
-    """The function did not answer in time."""
+def exit_error_type(process_exit: ProcessExit) -> str:
+    return "Runtime.OutOfMemory" if process_exit.out_of_memory else "Runtime.ExitError"
 
 
 class Closable(Protocol):
@@ -69,8 +67,7 @@ class Session:
         self.cage = cage
         self.api = api
         self.pump = pump
-        self.runtime_exit: ProcessExit | None = None
-        self.on_idle_exit: Callable[[], None] | None = None  # the runtime ended while nothing was asked of it
+        self.on_runtime_exit: Callable[[ProcessExit], None] | None = None  # once it is ready
         self._extensions = extensions
         self._endpoint: Closable | None = None
         self._exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
@@ -82,6 +79,7 @@ class Session:
         sandbox: Sandbox,
         spec: EnvironmentSpec,
         version: FunctionVersion,
+        observer: EnvironmentObserver,
         pump_to: Callable[[Cage, EnvironmentApi], LogPump],
         serve_endpoint: EndpointServer | None,
     ) -> Session:
@@ -95,6 +93,7 @@ class Session:
                 handler=version.handler or "",
                 account_id=version.account_id,
                 arn=version.arn,
+                observer=observer,
             )
             session = cls(cage, api, pump_to(cage, api), external_extensions(spec.layers_dir))
             cage.on_exit(session._process_exited)
@@ -102,43 +101,38 @@ class Session:
             if serve_endpoint is not None and cage.endpoint is not None:
                 session._endpoint = await serve_endpoint(cage.endpoint, version)
         except BaseException:
-            await (session.close() if session is not None else cage.destroy())
+            await (session.close("failure") if session is not None else cage.destroy())
             raise
         return session
 
     async def initialise(self) -> None:
-        """Starts extensions and the runtime, and returns when all of them ask for their first event.
+        """Starts the extensions, then the runtime; returns when all of them ask for their first event.
 
-        Raises RuntimeExited, runtimeapi's InitFailed, SandboxError. The caller bounds the time.
+        Raises RuntimeExited, InitFailed, EntrypointError, SandboxError. The caller bounds the time.
         """
         self.api.expect_extensions(self._extensions)
         for name in self._extensions:
             await self.cage.start_extension(f"{EXTENSIONS_DIR}/{name}")
+        if self._extensions:
+            await self.api.extensions_registered()
         await self.cage.start_runtime()
         ready = asyncio.ensure_future(self.api.initialised())
+        watched: set[asyncio.Future[Any]] = {ready, self._exited}
         try:
-            await asyncio.wait({ready, self._exited}, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done():
-                ready.result()  # an init error that was posted says more than the exit that follows it
-                return
-            await asyncio.wait({ready}, timeout=0)  # the post may have come in the same turn
-            if ready.done():
-                ready.result()
-                return
-            raise RuntimeExited(self._exited.result())
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                # What the runtime posted before it ended may still be on its way, and says more than its exit status.
+                await asyncio.wait({ready}, timeout=LAST_WORDS_S)
+            if not ready.done():
+                raise RuntimeExited(self._exited.result())
+            ready.result()
         finally:
             ready.cancel()
 
-    def invoke(self, call: RuntimeCall) -> PendingResponse:
-        return self.api.invoke(call)
-
-    def fail(self, error: LambentError) -> None:
-        """Ends the current invocation from outside: a timeout, the end of the process."""
-        self.api.fail_current(error)
-
-    async def close(self, reason: str = "spindown", clock: Clock | None = None) -> None:
+    async def close(self, reason: str, clock: Clock | None = None) -> None:
         """Ends every process; extensions are told first and have their two seconds, as AWS gives them."""
-        if self.api.has_shutdown_subscribers and clock is not None:
+        self.on_runtime_exit = None
+        if self._extensions and clock is not None:
             await self._announce(reason, clock)
         self.pump.drain()
         if self._endpoint is not None:
@@ -148,25 +142,22 @@ class Session:
         await self.cage.destroy()
 
     async def _announce(self, reason: str, clock: Clock) -> None:
-        grace_ms = SHUTDOWN_EXTERNAL_EXTENSION_MS if self._extensions else SHUTDOWN_INTERNAL_EXTENSION_MS
         try:
             self.cage.thaw()
-            async with asyncio.timeout(grace_ms / 1000):
+            async with asyncio.timeout(SHUTDOWN_EXTERNAL_EXTENSION_MS / 1000):
                 await self.cage.terminate_runtime()
-                await self.api.shutdown(reason, int(clock.now() * 1000) + grace_ms)
+                await self.api.shutdown(reason, int(clock.now() * 1000) + SHUTDOWN_EXTERNAL_EXTENSION_MS)
+                await self.api.flush_telemetry()
         except TimeoutError:
-            log.info("extensions of %s did not finish in %d ms and are ended", self.api.function_name, grace_ms)
+            log.info("extensions of %s did not finish in two seconds and are ended", self.api.arn)
         except (SandboxError, OSError) as error:
-            log.warning("extensions of %s could not be told of the shutdown: %s", self.api.function_name, error)
+            log.warning("extensions of %s could not be told of the shutdown: %s", self.api.arn, error)
 
     def _process_exited(self, name: str, process_exit: ProcessExit) -> None:
         if name != RUNTIME:
-            self.api.extension_exited(name, str(process_exit))
+            self.api.extension_exited(name)
             return
-        self.runtime_exit = process_exit
         if not self._exited.done():
             self._exited.set_result(process_exit)
-        if self.api.busy:
-            self.fail(RuntimeExited(process_exit))
-        elif self.on_idle_exit is not None:
-            self.on_idle_exit()
+        if self.on_runtime_exit is not None:
+            self.on_runtime_exit(process_exit)

@@ -323,6 +323,25 @@ def _report_text(report: InvocationReport) -> str:
     return text
 
 
+# ── extensions and subscriptions, which the Extensions and Telemetry APIs tell of ────────────────────────────────────────
+
+
+def observed(event_type: str, record: Mapping[str, Any]) -> PlatformEvent:
+    """`platform.extension`, `platform.telemetrySubscription`, `platform.logsSubscription`, `platform.logsDropped`."""
+    if event_type == "platform.extension":
+        events = ", ".join(record.get("events", ()))
+        text = f"EXTENSION\tName: {record.get('name')}\tState: {record.get('state')}\tEvents: [{events}]"
+        if "errorType" in record:
+            text += f"\tError Type: {record['errorType']}"
+    elif event_type in ("platform.telemetrySubscription", "platform.logsSubscription"):
+        word = "TELEMETRY" if event_type == "platform.telemetrySubscription" else "LOGS"
+        types = ", ".join(record.get("types", ()))
+        text = f"{word}\tName: {record.get('name')}\tState: {record.get('state')}\tTypes: [{types}]"
+    else:
+        return PlatformEvent(event_type, record, "WARN", None)
+    return PlatformEvent(event_type, record, "INFO", text)
+
+
 # ── one call for one line ──────────────────────────────────────────────────────────────────────────
 
 
