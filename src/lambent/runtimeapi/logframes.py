@@ -33,8 +33,8 @@ _LATEST_US: Final = 4_102_444_800_000_000  # the year 2100
 class LogRecord:
     """One log event."""
 
-    message: str  # without its final newline
-    timestamp_us: int | None = None  # microseconds since the epoch; None: not said, so now
+    text: str  # without its final newline
+    timestamp_ms: int | None = None  # milliseconds since the epoch; None: not said, so now
     is_json: bool = False  # the client says that the message is a JSON object
     level: str | None = None  # "INFO", as the client says
 
@@ -62,8 +62,8 @@ class LineDecoder:
             del self._partial[:cut]
         return records
 
-    def finish(self) -> list[LogRecord]:
-        """The line that never got its newline: at the end of an invocation, or of the environment."""
+    def flush(self) -> list[LogRecord]:
+        """The line that has no newline yet: at the end of an invocation, or of the environment."""
         rest = bytes(self._partial)
         self._partial.clear()
         return [LogRecord(text) for text in messages(rest)] if rest else []
@@ -71,7 +71,7 @@ class LineDecoder:
 
 @attrs.define
 class _Frame:
-    timestamp_us: int | None
+    timestamp_ms: int | None
     is_json: bool
     level: str | None
     missing: int  # bytes still to come
@@ -79,7 +79,7 @@ class _Frame:
     was_split: bool = False
 
     def records(self, data: bytes) -> list[LogRecord]:
-        return [LogRecord(text, self.timestamp_us, self.is_json, self.level) for text in messages(data)]
+        return [LogRecord(text, self.timestamp_ms, self.is_json, self.level) for text in messages(data)]
 
 
 class FrameDecoder:
@@ -102,17 +102,20 @@ class FrameDecoder:
         del self._buffer[:position]
         return records
 
-    def finish(self) -> list[LogRecord]:
-        """What is left at the environment's end: a frame cut short, or raw bytes."""
+    def flush(self) -> list[LogRecord]:
+        """What has come of the message under way. Its rest, should it come, is a message of its own."""
         records: list[LogRecord] = []
-        frame, self._frame = self._frame, None
+        frame = self._frame
         if frame is not None:
             if frame.body:
                 records += frame.records(bytes(frame.body))
-        else:
+                frame.body.clear()
+                frame.was_split = True
+            return records
+        if not _MAGIC.startswith(bytes(self._buffer[: len(_MAGIC)])):
             records += self._lines.feed(bytes(self._buffer))
-        self._buffer.clear()
-        return records + self._lines.finish()
+            self._buffer.clear()
+        return records + self._lines.flush()
 
     def _step(self, position: int, records: list[LogRecord]) -> tuple[int, bool]:
         """Takes one thing from the buffer: where it ended, and whether there was one."""
@@ -126,7 +129,7 @@ class FrameDecoder:
             return self._take_garbage(position, records), True
         if len(self._buffer) - position < header_bytes:
             return position, False
-        records += self._lines.finish()
+        records += self._lines.flush()
         self._frame = _frame(kind, bytes(self._buffer[position + 4 : position + header_bytes]))
         return position + header_bytes, True
 
@@ -160,7 +163,8 @@ def _frame(kind: int, rest: bytes) -> _Frame:
         return _Frame(None, False, None, length)
     is_json, level = _TYPES[kind]
     timestamp_us = int.from_bytes(rest[4:], "big")
-    return _Frame(timestamp_us if _EARLIEST_US <= timestamp_us < _LATEST_US else None, is_json, level, length)
+    credible = _EARLIEST_US <= timestamp_us < _LATEST_US
+    return _Frame(timestamp_us // 1000 if credible else None, is_json, level, length)
 
 
 def messages(data: bytes) -> list[str]:
