@@ -1,0 +1,43 @@
+"""What the protocols share about errors: which members of the modelled shape carry what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lambent.model.errors import AwsError
+from lambent.wire.messages import Headers
+from lambent.wire.shapes import Service, Shape
+
+
+@attrs.frozen(kw_only=True)
+class ErrorFields:
+    """An error laid out over the members of its shape."""
+
+    members: Mapping[str, Shape]
+    values: Mapping[str, Any]
+    message_name: str | None  # the member that holds the message; None when the model has none
+
+
+def modelled_fields(error: AwsError, shape: Shape | None) -> ErrorFields:
+    """Models disagree on `message` and `Message`, so the shape decides."""
+    if shape is None:
+        return ErrorFields(members={}, values={}, message_name=None)
+    name = next((name for name in shape.members if name.lower() == "message"), None)
+    message = {} if name is None else {name: error.message}
+    return ErrorFields(members=shape.members, values={**error.fields, **message}, message_name=name)
+
+
+def fault(error: AwsError) -> str:
+    """Whose fault, as the XML protocols say it."""
+    return "Receiver" if error.is_server_fault else "Sender"
+
+
+def query_error_header(error: AwsError, shape: Shape | None, service: Service | None) -> Headers:
+    """Services that once spoke the query protocol tell newer clients the old code as well."""
+    if service is None or not service.is_query_compatible:
+        return []
+    code = shape.error_code if shape is not None else error.code
+    return [("x-amzn-query-error", f"{code};{fault(error)}")]
