@@ -173,7 +173,9 @@ def delete_stream(connection: sqlite3.Connection, key: StreamKey) -> None:
     found = stream(connection, key)
     connection.execute("INSERT INTO garbage VALUES (?)", (found.id,))
     connection.execute("DELETE FROM streams WHERE id = ?", (found.id,))
-    connection.execute("UPDATE groups SET stored_bytes = stored_bytes - ? WHERE id = ?", (found.stored_bytes, found.group_id))
+    connection.execute(
+        "UPDATE groups SET stored_bytes = stored_bytes - ? WHERE id = ?", (found.stored_bytes, found.group_id)
+    )
 
 
 def streams_by_name(
@@ -224,7 +226,9 @@ def store_batch(connection: sqlite3.Connection, batch: Batch, now_ms: int) -> li
     return crowded
 
 
-def store_acknowledged(connection: sqlite3.Connection, key: StreamKey, events: Sequence[Event], now_ms: int) -> list[int]:
+def store_acknowledged(
+    connection: sqlite3.Connection, key: StreamKey, events: Sequence[Event], now_ms: int
+) -> list[int]:
     """The same for a stream that must be there. Raises LogGroupMissing, LogStreamMissing."""
     stream(connection, key)
     return store_batch(connection, {key: events}, now_ms)

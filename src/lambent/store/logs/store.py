@@ -1,0 +1,386 @@
+"""The log store: takes lines without ever waiting, keeps them on disk, reads them back in order.
+
+Lines are collected in memory and written as compressed chunks a few times a second; a line is on disk at most
+`FLUSH_S` after it was taken in, and a reader sees everything that was taken in before it asked. Who must know that
+lines are on disk before going on (PutLogEvents) uses `put`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from lambent.model.limits import LOG_EVENT_MAX_BYTES
+from lambent.ports import Clock
+from lambent.store.database import Database, StoreError
+from lambent.store.logs import rows
+from lambent.store.logs.chunks import Event, next_id
+from lambent.store.logs.reading import ChunkCache, Page, Query, read_page
+from lambent.store.logs.rows import Group, GroupKey, Stream, StreamKey
+
+T = TypeVar("T")
+TailedEvent = tuple[str, int, str]  # stream, milliseconds since the epoch, message
+
+FLUSH_S: Final = 0.2  # the longest that a line waits for its chunk
+FLUSH_BYTES: Final = 1024 * 1024  # of memory; then it does not wait at all
+GROUP_BUFFER_BYTES: Final = 4 * 1024 * 1024  # beyond it `drained` makes that group wait
+TOTAL_BUFFER_BYTES: Final = 32 * 1024 * 1024  # beyond it `drained` makes everybody wait
+LOST_BUFFER_BYTES: Final = 64 * 1024 * 1024  # beyond it lines are dropped: only a disk that is full comes to this
+RETRY_S: Final = 1.0  # after a write that failed
+FLUSH_PATIENCE_S: Final = 5.0  # a reader then sees what there is
+EXPIRE_EVERY_S: Final = 3600.0
+TAIL_EVENTS: Final = 20_000  # that a slow reader of `tail` may be behind
+
+_LINE_MEMORY_BYTES: Final = 200  # what Python spends on a line besides its characters
+_SPLIT_CHARACTERS: Final = LOG_EVENT_MAX_BYTES // 4 - 26  # no UTF-8 of so many characters is over the limit
+
+_log = logging.getLogger(__name__)
+
+
+class LogStore:
+    """`ports.LogSink` and `ports.LogReader`, and what the `logs` service needs besides. Used on one event loop."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._cache = ChunkCache()
+        self._last_id = database.read_now(rows.last_event_id)
+        self._pending: dict[StreamKey, list[Event]] = {}
+        self._pending_bytes = 0
+        self._group_bytes: dict[GroupKey, int] = {}  # pending and being written
+        self._total_bytes = 0
+        self._lost_events = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._writes: set[asyncio.Task[None]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
+        self._compacting: set[int] = set()
+        self._tails: dict[GroupKey, list[_Tail]] = {}
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, clock: Clock) -> LogStore:
+        """Opens or creates the file. Raises StoreError."""
+        migrations = resources.files("lambent.store.logs") / "migrations"
+        store = cls(await asyncio.to_thread(Database.open, path, migrations), clock)
+        store._spawn(store._purge())
+        store._spawn(store._expire_regularly())
+        return store
+
+    async def close(self) -> None:
+        """Writes what is buffered and closes the file. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        for tails in list(self._tails.values()):
+            for tail in tails:
+                tail.end()
+        try:
+            await self.flush()
+        finally:
+            for task in list(self._background):
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            await self._database.close()
+
+    # ── taking lines ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
+        """Events are (milliseconds since the epoch, message). Never blocks; group and stream are made as needed."""
+        if self._total_bytes >= LOST_BUFFER_BYTES:
+            self._lose(events)
+            return
+        key = (account_id, region, group, stream)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = []
+        event_id = next_id(self._last_id, int(self._clock.now() * 1000))
+        first, taken_bytes = len(pending), 0
+        for timestamp_ms, message in events:
+            for part in (message,) if len(message) <= _SPLIT_CHARACTERS else _split(message):
+                pending.append((timestamp_ms, event_id, part))
+                event_id += 1
+                taken_bytes += len(part) + _LINE_MEMORY_BYTES
+        if not taken_bytes:
+            if not pending:
+                del self._pending[key]
+            return
+        self._last_id = event_id - 1
+        group_key = key[:3]
+        if group_key in self._tails:
+            self._tell(group_key, stream, pending[first:])
+        self._group_bytes[group_key] = self._group_bytes.get(group_key, 0) + taken_bytes
+        self._total_bytes += taken_bytes
+        self._pending_bytes += taken_bytes
+        if self._pending_bytes >= FLUSH_BYTES:
+            self._begin_write()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._begin_write)
+
+    async def drained(self, account_id: str = "", region: str = "", group: str = "") -> None:
+        """Waits while too much is buffered: for everybody, or for this group.
+
+        Whoever names its group is not made to wait for another one that prints too fast, until all are too much.
+        """
+        key = (account_id, region, group)
+        while self._total_bytes > TOTAL_BUFFER_BYTES or self._group_bytes.get(key, 0) > GROUP_BUFFER_BYTES:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    async def flush(self) -> None:
+        """Returns when everything taken in so far is on disk, or after FLUSH_PATIENCE_S when the disk does not take it."""
+        self._begin_write()
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=FLUSH_PATIENCE_S)
+
+    async def put(self, key: StreamKey, events: Sequence[tuple[int, str]]) -> None:
+        """Returns when the events are on disk. Raises LogGroupMissing, LogStreamMissing, sqlite3.Error."""
+        now_ms = self._now_ms()
+        first_id = next_id(self._last_id, now_ms)
+        self._last_id = first_id + len(events)
+        numbered = [(timestamp_ms, first_id + n, message) for n, (timestamp_ms, message) in enumerate(events)]
+        self._compact(await self._database.write(lambda c: rows.store_acknowledged(c, key, numbered, now_ms)))
+        if key[:3] in self._tails:
+            self._tell(key[:3], key[3], numbered)
+
+    def _begin_write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pending:
+            return
+        batch, self._pending, self._pending_bytes = self._pending, {}, 0
+        task = asyncio.get_running_loop().create_task(self._write(batch))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _write(self, batch: dict[StreamKey, list[Event]]) -> None:
+        try:
+            while True:
+                try:
+                    now_ms = self._now_ms()
+                    crowded = await self._database.write(lambda c, now_ms=now_ms: rows.store_batch(c, batch, now_ms))
+                    break
+                except sqlite3.Error as error:
+                    _log.error("log lines cannot be written (%s); make room on the disk: trying again", error)
+                    if self._closed:
+                        return
+                    await asyncio.sleep(RETRY_S)
+            self._compact(crowded)
+        except StoreError as error:
+            _log.error("log lines were lost: %s", error)
+        finally:
+            self._release(batch)
+
+    def _release(self, batch: Mapping[StreamKey, Sequence[Event]]) -> None:
+        for key, events in batch.items():
+            size = sum(len(message) + _LINE_MEMORY_BYTES for _, _, message in events)
+            self._total_bytes -= size
+            rest = self._group_bytes[key[:3]] - size
+            if rest:
+                self._group_bytes[key[:3]] = rest
+            else:
+                del self._group_bytes[key[:3]]
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _lose(self, events: Iterable[tuple[int, str]]) -> None:
+        before = self._lost_events
+        self._lost_events += sum(1 for _ in events)
+        if before // 10_000 != self._lost_events // 10_000 or not before:
+            _log.error("%d log lines were dropped: the disk does not take them", self._lost_events)
+
+    # ── groups and streams ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create_group(
+        self, key: GroupKey, attributes: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Raises LogGroupExists."""
+        await self.flush()
+        now_ms = self._now_ms()
+        await self._database.write(lambda c: rows.create_group(c, key, now_ms, attributes or {}, tags or {}))
+
+    async def delete_group(self, key: GroupKey) -> None:
+        """Raises LogGroupMissing."""
+        await self.flush()
+        await self._database.write(lambda c: rows.delete_group(c, key))
+        self._spawn(self._purge())
+
+    async def group(self, key: GroupKey) -> Group:
+        """Raises LogGroupMissing."""
+        return await self._read(lambda c: rows.group(c, key))
+
+    async def groups(
+        self, account_id: str, region: str, *, prefix: str = "", containing: str = "", after: str = "", limit: int = 50
+    ) -> list[Group]:
+        return await self._read(
+            lambda c: rows.groups(c, account_id, region, prefix=prefix, containing=containing, after=after, limit=limit)
+        )
+
+    async def set_retention(self, key: GroupKey, days: int | None) -> None:
+        """None: for ever. Raises LogGroupMissing."""
+        await self.flush()
+        await self._database.write(lambda c: rows.set_retention(c, key, days))
+        self._spawn(self._expire())
+
+    async def change_tags(self, key: GroupKey, add: Mapping[str, str], remove: Iterable[str] = ()) -> Mapping[str, str]:
+        """Returns the tags as they are now. Raises LogGroupMissing."""
+        await self.flush()
+        return await self._database.write(lambda c: rows.change_tags(c, key, add, remove))
+
+    async def create_stream(self, key: StreamKey) -> None:
+        """Raises LogGroupMissing, LogStreamExists."""
+        await self.flush()
+        now_ms = self._now_ms()
+        await self._database.write(lambda c: rows.create_stream(c, key, now_ms))
+
+    async def delete_stream(self, key: StreamKey) -> None:
+        """Raises LogGroupMissing, LogStreamMissing."""
+        await self.flush()
+        await self._database.write(lambda c: rows.delete_stream(c, key))
+        self._spawn(self._purge())
+
+    async def stream(self, key: StreamKey) -> Stream:
+        """Raises LogGroupMissing, LogStreamMissing."""
+        return await self._read(lambda c: rows.stream(c, key))
+
+    async def streams(
+        self, group_id: int, *, prefix: str = "", after: str | None = None, descending: bool = False, limit: int = 50
+    ) -> list[Stream]:
+        """By name."""
+        return await self._read(
+            lambda c: rows.streams_by_name(c, group_id, prefix=prefix, after=after, descending=descending, limit=limit)
+        )
+
+    async def streams_by_last_event(
+        self, group_id: int, *, after: tuple[int, str] | None = None, descending: bool = False, limit: int = 50
+    ) -> list[Stream]:
+        return await self._read(
+            lambda c: rows.streams_by_last_event(c, group_id, after=after, descending=descending, limit=limit)
+        )
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def page(self, query: Query) -> Page:
+        """Everything that was taken in before this call can be on the page."""
+        return await self._read(lambda c: read_page(c, self._cache, query))
+
+    async def tail(self, account_id: str, region: str, group: str) -> AsyncIterator[TailedEvent]:
+        """New events as they come: (stream, milliseconds, message). Ends when the store closes.
+
+        A reader that falls behind by TAIL_EVENTS misses the oldest; it is told so by an event of the stream "".
+        """
+        key = (account_id, region, group)
+        tail = _Tail()
+        self._tails.setdefault(key, []).append(tail)
+        try:
+            while await tail.arrived():
+                for event in tail.take(self._now_ms()):
+                    yield event
+        finally:
+            self._tails[key].remove(tail)
+            if not self._tails[key]:
+                del self._tails[key]
+
+    def _tell(self, key: GroupKey, stream: str, events: Iterable[Event]) -> None:
+        told = [(stream, timestamp_ms, message) for timestamp_ms, _, message in events]
+        for tail in self._tails.get(key, ()):
+            tail.add(told)
+
+    # ── housekeeping ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        await self.flush()
+        return await self._database.read(work)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now() * 1000)
+
+    def _compact(self, stream_ids: Iterable[int]) -> None:
+        for stream_id in stream_ids:
+            if stream_id not in self._compacting and not self._closed:
+                self._compacting.add(stream_id)
+                self._spawn(self._compact_stream(stream_id))
+
+    async def _compact_stream(self, stream_id: int) -> None:
+        try:
+            await self._database.write(lambda c: rows.compact(c, stream_id))
+        finally:
+            self._compacting.discard(stream_id)
+
+    async def _purge(self) -> None:
+        while await self._database.write(rows.purge):
+            pass
+
+    async def _expire(self) -> None:
+        now_ms = self._now_ms()
+        while await self._database.write(lambda c: rows.expire(c, now_ms)):
+            pass
+
+    async def _expire_regularly(self) -> None:
+        while True:
+            try:
+                await self._expire()
+            except sqlite3.Error as error:
+                _log.error("old log lines could not be deleted (%s); trying again later", error)
+            await self._clock.sleep(EXPIRE_EVERY_S)
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("housekeeping of the logs failed (%r); it is tried again when more is written", error)
+
+
+class _Tail:
+    """What one follower has not read yet."""
+
+    def __init__(self) -> None:
+        self._events: deque[TailedEvent] = deque(maxlen=TAIL_EVENTS)
+        self._added = 0
+        self._taken = 0
+        self._ended = False
+        self._wake = asyncio.Event()
+
+    def add(self, events: Sequence[TailedEvent]) -> None:
+        self._events.extend(events)
+        self._added += len(events)
+        self._wake.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    async def arrived(self) -> bool:
+        """False: there will be no more."""
+        await self._wake.wait()
+        return bool(self._events) or not self._ended
+
+    def take(self, now_ms: int) -> list[TailedEvent]:
+        events = list(self._events)
+        missed = self._added - self._taken - len(events)
+        self._taken = self._added
+        self._events.clear()
+        if not self._ended:
+            self._wake.clear()
+        if missed:
+            events.insert(0, ("", now_ms, f"{missed} events were left out: they came faster than they were read"))
+        return events
+
+
+def _split(message: str) -> Iterable[str]:
+    """Parts that fit into CloudWatch's largest event, as Lambda splits longer lines."""
+    return (message[start : start + _SPLIT_CHARACTERS] for start in range(0, len(message), _SPLIT_CHARACTERS))
