@@ -1,0 +1,312 @@
+"""What a server is told when it starts: read once, frozen, handed down.
+
+Later sources win: the defaults below, a TOML file, environment variables `LAMBENT_*`, the command line's options.
+Nothing else in the package reads the environment for settings. Every setting is documented where it is declared, and
+docs/configuration.md is made from these declarations (`python -m lambent.config`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import pwd
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from lambent.model.errors import LambentError
+
+FILE_NAME: Final = "lambent.toml"
+PREFIX: Final = "LAMBENT_"
+ENDPOINTS_PREFIX: Final = "LAMBENT_ENDPOINTS_"
+OTHER_VARIABLES: Final = frozenset({"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"})  # read by the command line itself
+
+Parse = Callable[[Any], Any]
+
+
+class ConfigError(LambentError):
+    """A setting cannot be used: which one, where it was given, and what would be accepted."""
+
+
+def _integer(least: int, most: int) -> Parse:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"expected a whole number from {least} to {most}") from None
+        if not least <= number <= most:
+            raise ValueError(f"must be from {least} to {most}")
+        return number
+
+    return parse
+
+
+def _automatic_or(parse: Parse) -> Parse:
+    """`auto` and None both mean that Lambent decides."""
+    return lambda value: None if value is None or value == "auto" else parse(value)
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError("expected true or false")
+    return words[value.lower()]
+
+
+def _choice(*words: str) -> Parse:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"expected one of {', '.join(words)}{_nearest(str(value), words)}")
+        return str(value)
+
+    return parse
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise ValueError("expected text that is not empty")
+    return str(value)
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("expected a path")
+    return Path(value).expanduser()
+
+
+def _account_id(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 12 or not value.isdecimal():
+        raise ValueError("expected twelve digits, in quotes")
+    return value
+
+
+def _endpoints(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError('expected a table of service = "https://…"')
+    for service, url in value.items():
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError(f"{service}: expected an address that begins with http:// or https://")
+    return dict(value)
+
+
+def _setting(default: Any, parse: Parse, doc: str, *, unit: str = "", source: str = "") -> Any:
+    """One field of `Config`: how it is read, what it means, and where its number comes from."""
+    metadata = {"parse": parse, "doc": doc, "unit": unit, "source": source, "default": default}
+    return attrs.field(default=default, metadata=metadata)
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The settings of one server. Field names are the names in the file; units are in the names."""
+
+    host: str = _setting(
+        "127.0.0.1", _text, "Address to listen on. Any other than a loopback address counts as production."
+    )
+    port: int = _setting(
+        4566, _integer(0, 65_535), "TCP port of everything. 0 takes a free one, which is printed.",
+        source="the port that scripts written for LocalStack assume",
+    )  # fmt: skip
+    data_dir: Path = _setting(  # noqa: RUF009 - it declares an attrs field
+        Path(".lambent"), _path,
+        "Directory of all state: functions, code, logs, runtimes. A relative path in the file is relative to the file.",
+    )  # fmt: skip
+    auth: str = _setting(
+        "open", _choice("open", "enforce"),
+        "`open` reads account and region from a request's credentials and checks nothing; "
+        "`enforce` verifies Signature V4 on every request and counts as production.",
+    )  # fmt: skip
+    isolation: str = _setting(
+        "auto", _choice("auto", "root", "rootless", "process"),
+        "Level of the cage. `auto` takes the best one that the machine allows; `lambent doctor` names it.",
+    )  # fmt: skip
+    allow_process_level: bool = _setting(
+        False, _flag,
+        "Lets a production server start at level `process`, where functions are not isolated from this machine.",
+    )  # fmt: skip
+    service_user: str = _setting(
+        "64566", _text,
+        "User, by name or number, that the process which reads the network becomes when started by root. "
+        "A number needs no entry in /etc/passwd.",
+    )  # fmt: skip
+    account_id: str = _setting(
+        "000000000000", _account_id,
+        "Account of requests whose access key id is not itself a twelve-digit account.", unit="twelve digits",
+    )  # fmt: skip
+    region: str = _setting("us-east-1", _text, "Region of requests that name none.")
+    internet: bool = _setting(
+        False, _flag, "Functions may open connections to the internet, besides Lambent's own endpoint."
+    )
+    idle_environment_s: int = _setting(
+        300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
+        source="AWS names no figure; several minutes is what its users see",
+    )  # fmt: skip
+    freeze_after_ms: int = _setting(
+        20, _integer(0, 60_000),
+        "An idle environment's processes are stopped after this time; until then its background threads run on.",
+        unit="milliseconds", source="freezing and thawing costs about 0.15 ms an invocation",
+    )  # fmt: skip
+    memory_budget_mib: int | None = _setting(
+        None, _automatic_or(_integer(128, 16 * 1024 * 1024)),
+        "Memory that all environments together may really use; beyond it idle ones are ended and then invocations "
+        "are throttled. `auto`: three quarters of the machine's.",
+        unit="MiB",
+    )  # fmt: skip
+    log_format: str = _setting("text", _choice("text", "json"), "Form of the server's own log on standard error.")
+    virtual_clock: bool = _setting(
+        False, _flag,
+        "Serves `POST /_lambent/clock`, by which tests turn the time that retries and schedules wait for.",
+    )  # fmt: skip
+    endpoints: Mapping[str, str] = _setting(
+        attrs.Factory(dict), _endpoints,
+        "Table of services that are elsewhere: service name, as in `aws NAME`, to its address. "
+        'For instance `[endpoints]` and `s3 = "https://s3.example.net"`; in the environment LAMBENT_ENDPOINTS_S3.',
+    )  # fmt: skip
+
+    @property
+    def production(self) -> bool:
+        """Strangers may reach this server, or it checks who calls: then nothing unsafe happens unasked."""
+        return self.auth == "enforce" or not _is_loopback(self.host)
+
+    def service_ids(self) -> tuple[int, int]:
+        """The (uid, gid) that the serving process takes. Raises ConfigError when there is no such user."""
+        if self.service_user.isdecimal():
+            return int(self.service_user), int(self.service_user)
+        try:
+            entry = pwd.getpwnam(self.service_user)
+        except KeyError:
+            raise ConfigError(
+                f"service_user: there is no user named {self.service_user!r}; create it, or give a number"
+            ) from None
+        return entry.pw_uid, entry.pw_gid
+
+    def refuse_level(self, level: str) -> None:
+        """Raises ConfigError when a server with these settings must not run at isolation level `level`."""
+        if level == "process" and self.production and not self.allow_process_level:
+            raise ConfigError(
+                "refusing to serve at isolation level process, where functions could read and change this machine; "
+                "run `lambent doctor` for what a better level needs, or set allow_process_level = true"
+            )
+
+
+FIELDS: Final = {field.name: field for field in attrs.fields(Config)}
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    working_dir: Path | None = None,
+) -> Config:
+    """Reads every source once.
+
+    `file` must exist when given; else LAMBENT_CONFIG's file, else `lambent.toml` in the working directory if there is
+    one. `flags` that are None were not given. Raises ConfigError.
+    """
+    environ = os.environ if environ is None else environ
+    working_dir = working_dir or Path.cwd()
+    values: dict[str, Any] = {}
+    for name, raw, said in _everything(_find_file(file, environ, working_dir), environ, flags or {}):
+        try:
+            value = FIELDS[name].metadata["parse"](raw)
+        except ValueError as error:
+            raise ConfigError(f"{said}: {error}, not {raw!r}") from None
+        values[name] = {**values[name], **value} if name == "endpoints" and name in values else value
+    config = Config(**values)
+    return attrs.evolve(config, data_dir=(working_dir / config.data_dir).resolve())
+
+
+def _everything(
+    file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, str]]:
+    """(setting, raw value, where it was given), weakest source first."""
+    if file is not None:
+        for key, value in _read_toml(file).items():
+            said = f"{file}: {key}"
+            name = _known(key, FIELDS, said)
+            yield (
+                name,
+                file.parent / _path(value) if name == "data_dir" and isinstance(value, str) and value else value,
+                said,
+            )
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        if variable.startswith(ENDPOINTS_PREFIX):
+            service = variable.removeprefix(ENDPOINTS_PREFIX).lower().replace("_", "-")
+            yield "endpoints", {service: environ[variable]}, variable
+            continue
+        variables = {PREFIX + name.upper(): name for name in FIELDS if name != "endpoints"}
+        yield variables[_known(variable, variables, variable)], environ[variable], variable
+    for name, value in flags.items():
+        if value is not None:
+            yield _known(name, FIELDS, name), value, "--" + name.replace("_", "-")
+
+
+def _find_file(file: Path | None, environ: Mapping[str, str], working_dir: Path) -> Path | None:
+    asked = file or (Path(environ["LAMBENT_CONFIG"]) if environ.get("LAMBENT_CONFIG") else None)
+    if asked is None:
+        found = working_dir / FILE_NAME
+        return found if found.is_file() else None
+    asked = working_dir / asked
+    if not asked.is_file():
+        raise ConfigError(f"{asked}: there is no such file; give another one by --config")
+    return asked
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _known(name: str, names: Mapping[str, Any], said: str) -> str:
+    if name in names:
+        return name
+    raise ConfigError(f"{said}: there is no such setting{_nearest(name, names)}; docs/configuration.md lists them all")
+
+
+def _nearest(name: str, names: Mapping[str, Any] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reference() -> str:
+    """docs/configuration.md's table, as Markdown."""
+    rows = ["| setting | default | environment variable | meaning |", "|---|---|---|---|"]
+    for name, field in FIELDS.items():
+        meta = field.metadata
+        variable = ENDPOINTS_PREFIX + "NAME" if name == "endpoints" else PREFIX + name.upper()
+        unit = f" Unit: {meta['unit']}." if meta["unit"] else ""
+        source = f" ({meta['source'][0].upper()}{meta['source'][1:]}.)" if meta["source"] else ""
+        rows.append(f"| `{name}` | `{_shown(meta['default'])}` | `{variable}` | {meta['doc']}{unit}{source} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "auto"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "{}" if not isinstance(default, str | int | Path) else str(default)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
