@@ -1,0 +1,250 @@
+"""A Runtime API that follows a script: events in, what the runtime posted out. For testing clients of any language.
+
+It is a thread with plain sockets, so that it can be driven from any test and can misbehave on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
+WAIT_S = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class Posted:
+    """One request that the runtime made, other than for the next event."""
+
+    path: str
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+
+    @property
+    def kind(self) -> str:
+        """`response`, `error` or `init/error`."""
+        return "init/error" if self.path.endswith("/init/error") else self.path.rsplit("/", 1)[1]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    body: bytes
+    request_id: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """What the fake answers to a post: normally 202."""
+
+    status: str = "202 Accepted"
+    body: bytes = b'{"status":"OK"}'
+    hang_up: bool = False
+
+
+class FakeRuntimeApi:
+    """Give it events with `send`, take what was posted with `posted`."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._posted: queue.Queue[Posted] = queue.Queue()
+        self._connections: list[socket.socket] = []
+        self.replies: Callable[[Posted], Reply] = lambda posted: Reply()
+        self.connections_made = 0
+        self._sent = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._events.put(None)
+        for connection in (self._listener, *self._connections):
+            connection.close()
+
+    def send(self, payload: Any = None, *, raw: bytes | None = None, deadline_s: float = 3.0, **headers: str) -> str:
+        """Queues an event and returns its request id. `tenant_id="x"` becomes `Lambda-Runtime-Tenant-Id` and so on."""
+        self._sent += 1
+        request_id = f"00000000-0000-4000-8000-{self._sent:012d}"
+        named = {
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + deadline_s) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": ARN,
+            "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+            **{"Lambda-Runtime-" + name.replace("_", "-").title(): value for name, value in headers.items()},
+        }
+        body = json.dumps(payload).encode() if raw is None else raw
+        self._events.put(Event(body=body, request_id=request_id, headers={k: v for k, v in named.items() if v}))
+        return request_id
+
+    def posted(self) -> Posted:
+        """The next thing that the runtime posts; fails after half a minute without one."""
+        return self._posted.get(timeout=WAIT_S)
+
+    def call(self, payload: Any = None, **options: Any) -> Posted:
+        """One event and its answer."""
+        self.send(payload, **options)
+        return self.posted()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections_made += 1
+            self._connections.append(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            reader = connection.makefile("rb")
+            while True:
+                request = _read_request(reader)
+                if request is None or not self._answer(connection, request):
+                    return
+        except (OSError, ValueError):
+            return
+        finally:
+            connection.close()
+
+    def _answer(self, connection: socket.socket, request: Posted) -> bool:
+        if request.path.endswith("/invocation/next"):
+            event = self._events.get()
+            if event is None:
+                return False
+            headers = {"Content-Type": "application/json", **event.headers, "Content-Length": str(len(event.body))}
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + event.body)
+            return True
+        reply = self.replies(request)
+        self._posted.put(request)
+        connection.sendall(
+            f"HTTP/1.1 {reply.status}\r\nContent-Length: {len(reply.body)}\r\n\r\n".encode() + reply.body
+        )
+        return not reply.hang_up
+
+
+def _read_request(reader: Any) -> Posted | None:
+    first = reader.readline()
+    if not first:
+        return None
+    headers = {}
+    for line in iter(reader.readline, b"\r\n"):
+        if not line:
+            return None
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        body = b"".join(_read_chunks(reader, headers))
+    else:
+        body = reader.read(int(headers.get("content-length", 0)))
+    return Posted(path=first.split()[1].decode(), headers=headers, body=body)
+
+
+def _read_chunks(reader: Any, headers: dict[str, str]) -> Iterator[bytes]:
+    while size := int(reader.readline().partition(b";")[0], 16):
+        yield reader.read(size)
+        reader.readline()
+    for line in iter(reader.readline, b"\r\n"):  # trailers are put among the headers
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+
+
+class Runtime:
+    """A runtime's process that talks to a fake; its outputs are read when it has ended, or by `log_frames`."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *, framed: bool = False) -> None:
+        environment = dict(environment)
+        self._log_read: int | None = None
+        passed: tuple[int, ...] = ()
+        if framed:
+            self._log_read, log_write = os.pipe()
+            environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(log_write)
+            passed = (log_write,)
+        self.process = subprocess.Popen(
+            argv,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            pass_fds=passed,
+        )
+        for descriptor in passed:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        if self._log_read is not None:
+            os.close(self._log_read)
+            self._log_read = None
+
+    def wait(self) -> tuple[int, str, str]:
+        """(exit status, stdout, stderr) once the process has ended by itself."""
+        out, err = self.process.communicate(timeout=WAIT_S)
+        return self.process.returncode, out.decode(), err.decode()
+
+    def stop(self) -> tuple[str, str]:
+        """(stdout, stderr) of a process that is ended now."""
+        self.process.kill()
+        out, err = self.process.communicate(timeout=WAIT_S)
+        return out.decode(), err.decode()
+
+    def log_frames(self) -> list[tuple[int, str]]:
+        """(frame type, message) of everything logged until the process ended."""
+        assert self._log_read is not None
+        self.process.kill()
+        with os.fdopen(self._log_read, "rb") as reader:
+            data = reader.read()
+        self._log_read = None
+        frames = []
+        while data:
+            length = int.from_bytes(data[4:8], "big")
+            frames.append((int.from_bytes(data[:4], "big"), data[16 : 16 + length].decode()))
+            data = data[16 + length :]
+        return frames
+
+
+def function_variables(api: FakeRuntimeApi, code: Path, handler: str, runtime: str) -> dict[str, str]:
+    """The variables that every function has."""
+    return {
+        "AWS_LAMBDA_RUNTIME_API": api.address,
+        "_HANDLER": handler,
+        "LAMBDA_TASK_ROOT": str(code),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": "hello",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/hello",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/21/[$LATEST]0123456789abcdef0123456789abcdef",
+        "AWS_REGION": "us-east-1",
+        "TZ": ":UTC",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+    }
