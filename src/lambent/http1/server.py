@@ -59,8 +59,8 @@ class Application(Protocol):
 class Request:
     """One request and the way to answer it. `headers` has lower-case names; `body` is whole when `request` is called."""
 
-    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "headers", "keep_alive", "method",
-                 "on_disconnect", "target")  # fmt: skip
+    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "eof_is_disconnect", "headers",
+                 "keep_alive", "method", "on_disconnect", "target")  # fmt: skip
 
     def __init__(self, connection: Connection, method: bytes, target: bytes, headers: HeaderList) -> None:
         self._connection = connection
@@ -71,6 +71,7 @@ class Request:
         self.keep_alive = True
         self.answered = False  # the last byte of the answer has been handed to the transport
         self.on_disconnect: Callable[[], None] | None = None  # called when the peer is gone before the answer is whole
+        self.eof_is_disconnect = False  # a peer that closes its half while it waits for the answer counts as gone
         self._began = False
         self._chunked = False
 
@@ -171,6 +172,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        limit = self.server.connections_max
+        if limit is not None and len(self.server.connections) >= limit:
+            self.transport.abort()
         self.server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -186,7 +190,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A client may close its half once it has sent its request; keep the other half while an answer is owed.
-        return self._current is not None and not self._refused
+        return self._current is not None and not self._refused and not self._current.eof_is_disconnect
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -345,10 +349,14 @@ class Connection(asyncio.Protocol):
 
 
 class Server:
-    """Listeners of one application. `data` travels with each request: see `Request.application_data`."""
+    """Listeners of one application. `data` travels with each request: see `Request.application_data`.
 
-    def __init__(self, application: Application, data: Any = None) -> None:
+    Connections beyond `connections_max` are broken at once.
+    """
+
+    def __init__(self, application: Application, data: Any = None, connections_max: int | None = None) -> None:
         self.application = application
+        self.connections_max = connections_max
         self.data = data
         self.connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCa
 
 NEXT_TARGET: Final = b"/2018-06-01/runtime/invocation/next"
 INVOCATION_PREFIX: Final = b"/2018-06-01/runtime/invocation/"
-CONNECTIONS_MAX: Final = 256  # of one environment, which has at most 1,024 descriptors
+CONNECTIONS_MAX: Final = 64  # of one environment: a runtime, ten extensions, and room for careless ones
 
 Endpoint = Callable[[Request], None]
 
@@ -29,7 +30,7 @@ class EnvironmentApi:
     """One environment's Runtime, Extensions and Telemetry APIs, and the platform's hold on them.
 
     `arn` is the function's, unqualified. `connect(port)` opens a connection to a port inside the environment, for
-    telemetry; without it subscriptions are answered as AWS answers where telemetry is not supported.
+    telemetry; without it subscriptions are answered as AWS answers where telemetry is not supported. `now()` is epoch seconds.
     """
 
     body_max_bytes = 1 << 50  # `body_receiver` takes whatever is not small, and bounds it
@@ -44,17 +45,18 @@ class EnvironmentApi:
         arn: str,
         observer: EnvironmentObserver,
         connect: Connect | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.arn = arn
         self.extension_fault: str | None = None  # error type of the first extension that reported one
         self._observer = observer
-        self._server = Server(self)
+        self._server = Server(self, connections_max=CONNECTIONS_MAX)
         self._runtime = RuntimeEndpoints(function_version, self._progress, self._runtime_init_failed)
         metadata = FunctionMetadata(
             function_name=function_name, function_version=function_version, handler=handler, account_id=account_id
         )
         self._extensions = ExtensionEndpoints(metadata, self._progress, self._extension_failed, self._observed)
-        self._telemetry = TelemetryEndpoints(self._extensions.identify, self._observed, connect)
+        self._telemetry = TelemetryEndpoints(self._extensions.identify, self._observed, connect, now)
         self._initialised = asyncio.Event()
         self._init_failure: InitFailed | None = None
         self._changed = asyncio.Event()

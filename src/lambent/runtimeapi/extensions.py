@@ -118,6 +118,7 @@ class ExtensionEndpoints:
             return
         self._waiting[extension.identifier] = request
         request.on_disconnect = lambda: self._wait_lost(extension)
+        request.eof_is_disconnect = True
         if first:
             self._report(extension)
         if (event := self._undelivered.pop(extension.identifier, None)) is not None:
@@ -183,6 +184,7 @@ class ExtensionEndpoints:
             return
         extension.move(ExtensionMove.EVENT)
         request.on_disconnect = None
+        request.eof_is_disconnect = False
         request.respond(200, (*JSON, (b"Lambda-Extension-Event-Identifier", str(uuid.uuid4()).encode())), body)
 
     def _wait_lost(self, extension: Extension) -> None:

@@ -14,6 +14,7 @@ ERROR_TYPE_HEADER: Final = b"lambda-runtime-function-error-type"
 ERROR_BODY_TRAILER: Final = b"lambda-runtime-function-error-body"
 RESPONSE_MODE_HEADER: Final = b"lambda-runtime-function-response-mode"
 ERROR_TYPE_MAX_CHARACTERS: Final = 1024
+_ERROR_MEMBERS: Final = ("errorMessage", "errorType", "stackTrace")
 
 
 def event_headers(call: RuntimeCall) -> tuple[tuple[bytes, bytes], ...]:
@@ -47,6 +48,19 @@ def trailing_error(trailers: HeaderList) -> tuple[str, bytes] | None:
     if error_type is None:
         return None
     return header_text(error_type, "Runtime.Unknown"), _decoded(found.get(ERROR_BODY_TRAILER, b""))
+
+
+def error_body(request: Request) -> bytes:
+    """The body of a posted error as the caller is given it: less the cause that AWS's clients add for X-Ray."""
+    if request.header(b"content-type") != b"application/vnd.aws.lambda.error.cause+json":
+        return request.body
+    try:
+        posted = json.loads(request.body)
+    except (ValueError, RecursionError):
+        posted = None
+    if not isinstance(posted, dict):
+        return b'"Invalid error body"'
+    return json.dumps({name: posted[name] for name in _ERROR_MEMBERS if name in posted}).encode()
 
 
 def too_large_fault(limit_bytes: int) -> RuntimeFault:

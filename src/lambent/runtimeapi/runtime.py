@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+import attrs
+
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.limits import SYNC_RESPONSE_MAX_BYTES
 from lambent.runtimeapi.answers import Collected, Discarded, accept, refuse
@@ -16,6 +18,7 @@ from lambent.runtimeapi.headers import (
     ERROR_TYPE_HEADER,
     RESPONSE_MODE_HEADER,
     content_type,
+    error_body,
     event_headers,
     header_text,
     too_large_fault,
@@ -41,16 +44,19 @@ TOO_LARGE: Final = Refusal(
 class PendingResponse:
     """An invocation under way. Awaiting it gives the `RuntimeResponse` when the runtime's answer is complete."""
 
-    __slots__ = ("_done", "_response", "call")
+    __slots__ = ("_done", "_response", "_waiters", "call")
 
     def __init__(self, call: RuntimeCall) -> None:
-        loop = asyncio.get_running_loop()
         self.call = call
-        self._response: asyncio.Future[RuntimeResponse] = loop.create_future()
-        self._done: asyncio.Future[None] = loop.create_future()
+        self._response: RuntimeResponse | None = None
+        self._done = False
+        # One for each waiter, so that a waiter who is cancelled takes nothing from the others.
+        self._waiters: list[asyncio.Future[None]] = []
 
     def __await__(self) -> Generator[Any, None, RuntimeResponse]:
-        return self._response.__await__()
+        while self._response is None:
+            yield from self._waiter()
+        return self._response
 
     async def runtime_done(self) -> None:
         """Returns when the runtime, and each extension that got the event, is back in its /next.
@@ -58,24 +64,38 @@ class PendingResponse:
         AWS ends the invocation there, and only then may the environment be frozen or used again. Returns as well when
         the invocation was failed by `EnvironmentApi.fail_current`.
         """
-        await self._done
+        while not self._done:
+            await self._waiter()
 
     @property
     def answered(self) -> bool:
-        return self._response.done()
+        return self._response is not None
 
     @property
     def finished(self) -> bool:
-        return self._done.done()
+        return self._done
 
     def resolve(self, response: RuntimeResponse) -> None:
-        # The waiter may have been cancelled meanwhile, and the future with it.
-        if not self._response.done():
-            self._response.set_result(response)
+        """The first answer counts."""
+        if self._response is None:
+            self._response = response
+            self._wake()
 
     def finish(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
+        if not self._done:
+            self._done = True
+            self._wake()
+
+    def _waiter(self) -> asyncio.Future[None]:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class RuntimeEndpoints:
@@ -89,6 +109,7 @@ class RuntimeEndpoints:
         self._init_failed = init_failed
         self._waiting: Request | None = None  # parked in /next
         self._event: tuple[tuple[tuple[bytes, bytes], ...], bytes] | None = None  # headers and payload, until answered
+        self._stream: StreamedBody | None = None  # a response that is being passed on
         self.protocol = RuntimeProtocol()
         self.pending: PendingResponse | None = None
         self.response_target: bytes | None = None  # what the runtime must POST to; None between invocations
@@ -111,8 +132,15 @@ class RuntimeEndpoints:
         """Ends the invocation under way; the runtime is not spoken to any more."""
         self.protocol.move(RuntimeMove.GONE)
         self._event = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
         if self.pending is not None:
-            self.pending.resolve(_failed(fault))
+            response = _failed(fault)
+            if stream is not None:
+                broken = (fault.error_type, fault.payload)
+                response = attrs.evolve(response, payload=b"", streamed=True, stream_error=broken)
+            self.pending.resolve(response)
             self.pending.finish()
 
     @property
@@ -133,6 +161,7 @@ class RuntimeEndpoints:
             self.response_target = self._error_target = None
         self._waiting = request
         request.on_disconnect = self._wait_lost
+        request.eof_is_disconnect = True
         if self._event is not None:
             self._deliver()
         else:
@@ -194,7 +223,8 @@ class RuntimeEndpoints:
         if sink is None:
             return Collected(request, SYNC_RESPONSE_MAX_BYTES, self._answered, self._too_large, self._body_lost)
         sink.begin(content_type(request), self._function_version, self.pending.call.request_id)
-        return StreamedBody(request, sink, self._streamed)
+        self._stream = StreamedBody(request, sink, self._streamed)
+        return self._stream
 
     def _deliver(self) -> None:
         request, self._waiting = self._waiting, None
@@ -202,6 +232,7 @@ class RuntimeEndpoints:
         assert self._event is not None
         self.protocol.move(RuntimeMove.EVENT)
         request.on_disconnect = None
+        request.eof_is_disconnect = False
         request.respond(200, *self._event)
 
     def _wait_lost(self) -> None:
@@ -226,9 +257,8 @@ class RuntimeEndpoints:
         accept(request)
 
     def _failed(self, request: Request, trailers: HeaderList) -> None:
-        self._resolve(
-            _failed(RuntimeFault(header_text(request.header(ERROR_TYPE_HEADER), "Runtime.Unknown"), request.body))
-        )
+        error_type = header_text(request.header(ERROR_TYPE_HEADER), "Runtime.Unknown")
+        self._resolve(_failed(RuntimeFault(error_type, error_body(request))))
         accept(request)
 
     def _too_large(self, request: Request) -> None:
@@ -241,6 +271,7 @@ class RuntimeEndpoints:
 
     def _streamed(self, request: Request, body: StreamedBody, trailers: HeaderList) -> None:
         """A streamed response has ended, well or not."""
+        self._stream = None
         error = body.error or trailing_error(trailers)
         self._resolve(
             RuntimeResponse(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,7 +40,9 @@ class TelemetryEndpoints:
         identify: Callable[[Request], Extension | Refusal],
         observed: Callable[[str, dict[str, Any]], None],
         connect: Connect | None,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._identify = identify
         self._observed = observed
         self._connect = connect
@@ -82,7 +83,7 @@ class TelemetryEndpoints:
         assert self._connect is not None
         if (previous := self._subscribers.pop(extension.identifier, None)) is not None:
             previous.close()
-        subscriber = Subscriber(subscription, self._connect, LOGS_API_EVENTS if logs_api else None)
+        subscriber = Subscriber(subscription, self._connect, self._now, LOGS_API_EVENTS if logs_api else None)
         self._subscribers[extension.identifier] = subscriber
         for kind, event_type, event in self._early:
             subscriber.add(kind, event_type, event)
@@ -95,7 +96,7 @@ class TelemetryEndpoints:
         """An event for everybody who subscribed to `kind`. Without a timestamp it happens now."""
         if not self._subscribers and not self._open:
             return
-        event = encode_event(event_type, record, time.time() if timestamp_s is None else timestamp_s)
+        event = encode_event(event_type, record, self._now() if timestamp_s is None else timestamp_s)
         if self._open and self._early_bytes + len(event) <= EARLY_MAX_BYTES:
             self._early.append((kind, event_type, event))
             self._early_bytes += len(event)
@@ -122,8 +123,11 @@ class TelemetryEndpoints:
 class Subscriber:
     """One subscription's buffer, and the task that empties it."""
 
-    def __init__(self, subscription: Subscription, connect: Connect, only: frozenset[str] | None) -> None:
+    def __init__(
+        self, subscription: Subscription, connect: Connect, now: Callable[[], float], only: frozenset[str] | None
+    ) -> None:
         self._subscription = subscription
+        self._now = now
         self._only = only  # event types, None for all
         self._deliver = TcpDelivery(subscription, connect) if subscription.protocol == "TCP" else (
             HttpDelivery(subscription, connect)
@@ -186,7 +190,7 @@ class Subscriber:
                 "droppedRecords": self._dropped_records,
                 "droppedBytes": self._dropped_bytes,
             }
-            self._events.insert(0, encode_event("platform.logsDropped", record, time.time()))
+            self._events.insert(0, encode_event("platform.logsDropped", record, self._now()))
             self._bytes += len(self._events[0])
         self._dropped_records = self._dropped_bytes = 0
         batch = self._events[: self._subscription.max_items]
