@@ -167,6 +167,7 @@ class Operation:
         self.method: str = http.get("method", "POST")
         self.uri: str = http.get("requestUri", "/")
         self.status: int = http.get("responseCode", 200)
+        self.is_deprecated: bool = bool(raw.get("deprecated"))
         self.host_prefix: str | None = endpoint.get("hostPrefix")
         # Operations such as sts AssumeRoleWithWebIdentity come without a signature.
         self.is_unsigned: bool = raw.get("authtype") == "none" or "smithy.api#noAuth" in raw.get("auth", ())

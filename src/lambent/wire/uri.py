@@ -67,12 +67,13 @@ class Router:
     def find(self, request: WireRequest) -> Operation | None:
         """The best match: most literal query parameters, then most required members present, then most literal path."""
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        best: tuple[tuple[int, int, int], Operation] | None = None
+        best: tuple[tuple[int, int, int, bool], Operation] | None = None
         for uri, operation in self._by_method.get(request.method, ()):
             if uri.labels_in(request.path) is None or any(query.get(key) != value for key, value in uri.query):
                 continue
-            rank = (len(uri.query), _required_outside_body(operation, query, request.headers), uri.literal_length)
-            if rank[1] >= 0 and (best is None or rank > best[0]):
+            required = _required_outside_body(operation, query, request.headers)
+            rank = (len(uri.query), required, uri.literal_length, not operation.is_deprecated)
+            if required >= 0 and (best is None or rank > best[0]):
                 best = (rank, operation)
         return best[1] if best is not None else None
 
