@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import attrs
 
@@ -78,7 +78,7 @@ class FakeRuntimeApi:
             connection.close()
 
     def send(self, payload: Any = None, *, raw: bytes | None = None, deadline_s: float = 3.0, **headers: str) -> str:
-        """Queues an event and returns its request id. `tenant_id="x"` becomes `Lambda-Runtime-Tenant-Id` and so on."""
+        """Queues an event and returns its request id. `aws_tenant_id="x"` becomes `Lambda-Runtime-Aws-Tenant-Id`."""
         self._sent += 1
         request_id = f"00000000-0000-4000-8000-{self._sent:012d}"
         named = {
@@ -107,6 +107,7 @@ class FakeRuntimeApi:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections_made += 1
             self._connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -167,68 +168,70 @@ def _read_chunks(reader: Any, headers: dict[str, str]) -> Iterator[bytes]:
 
 
 class Runtime:
-    """A runtime's process that talks to a fake; its outputs are read when it has ended, or by `log_frames`."""
+    """A runtime's process that talks to a fake. Its outputs are read all the time, so that it never waits for a reader."""
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *, framed: bool = False) -> None:
         environment = dict(environment)
-        self._log_read: int | None = None
+        self._outputs: dict[str, bytearray] = {}
+        self._readers: list[threading.Thread] = []
         passed: tuple[int, ...] = ()
         if framed:
-            self._log_read, log_write = os.pipe()
+            log_read, log_write = os.pipe()
             environment["_LAMBDA_TELEMETRY_LOG_FD"] = str(log_write)
             passed = (log_write,)
+            self._read("log", os.fdopen(log_read, "rb", buffering=0))
+        pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            argv,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            pass_fds=passed,
+            argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, pass_fds=passed, bufsize=0
         )
         for descriptor in passed:
             os.close(descriptor)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._read("stdout", self.process.stdout)
+        self._read("stderr", self.process.stderr)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.kill()
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        if self._log_read is not None:
-            os.close(self._log_read)
-            self._log_read = None
+        self.stop()
 
     def wait(self) -> tuple[int, str, str]:
         """(exit status, stdout, stderr) once the process has ended by itself."""
-        out, err = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, out.decode(), err.decode()
+        status = self.process.wait(timeout=WAIT_S)
+        return status, *self.stop()
 
     def stop(self) -> tuple[str, str]:
-        """(stdout, stderr) of a process that is ended now."""
+        """Ends the process; (stdout, stderr)."""
         self.process.kill()
-        out, err = self.process.communicate(timeout=WAIT_S)
-        return out.decode(), err.decode()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(WAIT_S)
+        return self._outputs["stdout"].decode(), self._outputs["stderr"].decode()
 
     def log_frames(self) -> list[tuple[int, str]]:
-        """(frame type, message) of everything logged until the process ended."""
-        assert self._log_read is not None
-        self.process.kill()
-        with os.fdopen(self._log_read, "rb") as reader:
-            data = reader.read()
-        self._log_read = None
+        """Ends the process; (frame type, message) of everything that it logged in frames."""
+        self.stop()
+        data = bytes(self._outputs["log"])
         frames = []
         while data:
             length = int.from_bytes(data[4:8], "big")
             frames.append((int.from_bytes(data[:4], "big"), data[16 : 16 + length].decode()))
             data = data[16 + length :]
         return frames
+
+    def _read(self, name: str, stream: IO[bytes]) -> None:
+        collected = self._outputs[name] = bytearray()
+
+        def pump() -> None:
+            with stream:
+                while data := stream.read(65536):
+                    collected.extend(data)
+
+        reader = threading.Thread(target=pump, daemon=True)
+        reader.start()
+        self._readers.append(reader)
 
 
 def function_variables(api: FakeRuntimeApi, code: Path, handler: str, runtime: str) -> dict[str, str]:

@@ -1,0 +1,196 @@
+"""The Runtime API over one kept-alive connection, on a bare socket: the http module costs more than the whole exchange.
+
+The answer to an event and the request for the next one travel together, which saves a turn for each invocation.
+"""
+
+import _socket
+import sys
+
+SMALL_BODY_BYTES = 64 * 1024  # up to here a request is sent in one piece, and the next one with it
+READ_BYTES = 64 * 1024
+ATTEMPTS = 3  # a connection may be closed under us while we wait; the request is then made again
+
+_PREFIX = b"/2018-06-01/runtime/"
+
+
+class RuntimeApiError(Exception):
+    """The Runtime API cannot be reached, or does not speak as it should. Nothing can be done from inside."""
+
+
+class RuntimeClient:
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self._address = (host or address, int(port) if host else 80)
+        self._tail = b" HTTP/1.1\r\nHost: %s\r\nUser-Agent: aws-lambda-python/%d.%d.%d-lambent\r\n" % (
+            (address.encode("latin-1"), *sys.version_info[:3])
+        )
+        self._next = b"GET " + _PREFIX + b"invocation/next" + self._tail + b"\r\n"
+        self._socket = None
+        self._unread = b""
+        self._next_sent = False
+
+    def next_event(self):
+        """(headers with lower-case names, body) of the next invocation; waits for as long as it takes."""
+        for attempt in range(ATTEMPTS):
+            try:
+                if not self._next_sent:
+                    self._send(self._next)
+                self._next_sent = False
+                status, headers, body = self._read()
+                break
+            except OSError as error:
+                self._disconnect()
+                if attempt == ATTEMPTS - 1:
+                    raise RuntimeApiError(f"Failed to get next invocation: {error}") from None
+        if status != 200:
+            raise RuntimeApiError(f"Failed to get next invocation. HTTP response code: {status}")
+        return headers, body
+
+    def respond(self, request_id, body, content_type):
+        """Posts the function's answer; gives (status, body), with status 0 when the connection broke meanwhile."""
+        return self._answer(b"invocation/" + request_id + b"/response", body, b"Content-Type: %s\r\n" % content_type)
+
+    def fail(self, request_id, body, error_type, xray_cause):
+        """Posts the function's error; as `respond`."""
+        headers = b"Content-Type: application/json\r\n" + _error_type_header(error_type)
+        if xray_cause:
+            headers += b"Lambda-Runtime-Function-XRay-Error-Cause: %s\r\n" % xray_cause
+        return self._answer(b"invocation/" + request_id + b"/error", body, headers)
+
+    def fail_init(self, body, error_type):
+        """Posts an error of the init phase; gives the status."""
+        headers = b"Content-Type: application/json\r\n" + _error_type_header(error_type)
+        try:
+            self._send(self._post(b"init/error", body, headers), body)
+            return self._read()[0]
+        except OSError as error:
+            raise RuntimeApiError(f"Failed to post init error: {error}") from None
+
+    def _answer(self, path, body, headers):
+        head = self._post(path, body, headers)
+        try:
+            if len(body) <= SMALL_BODY_BYTES:
+                self._send(head + body + self._next)
+                self._next_sent = True
+            else:
+                self._send(head, body)
+        except OSError:
+            self._next_sent = False  # what the other side said before it hung up may still be there to read
+        try:
+            status, _, answer = self._read()
+        except OSError:
+            self._disconnect()
+            return 0, b""
+        return status, answer
+
+    def _post(self, path, body, headers):
+        return b"POST " + _PREFIX + path + self._tail + headers + b"Content-Length: %d\r\n\r\n" % len(body)
+
+    def _send(self, *parts):
+        if self._socket is None:
+            self._connect()
+        for part in parts:
+            self._socket.sendall(part)
+
+    def _connect(self):
+        connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        try:
+            connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            connection.connect(self._address)
+        except OSError:
+            connection.close()
+            raise
+        self._socket = connection
+        self._unread = b""
+
+    def _disconnect(self):
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._unread = b""
+        self._next_sent = False
+
+    def _read(self):
+        """One response: (status, headers, body). Raises OSError when the connection ends before it does."""
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        status, headers = self._read_head()
+        while status < 200:
+            status, headers = self._read_head()
+        if "content-length" in headers:
+            body = self._read_exactly(int(headers["content-length"]))
+        elif headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._read_chunks()
+        else:
+            body = b""
+        if headers.get("connection", "").lower() == "close":
+            self._disconnect()
+        return status, headers, body
+
+    def _read_head(self):
+        data = self._unread
+        end = data.find(b"\r\n\r\n")
+        while end < 0:
+            data += self._receive()
+            end = data.find(b"\r\n\r\n")
+        self._unread = data[end + 4 :]
+        return self.parse_head(data[:end])
+
+    @staticmethod
+    def parse_head(data):
+        first, *lines = str(data, "utf-8", "replace").split("\r\n")
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        if not first.startswith("HTTP/1.") or not first[9:12].isdigit():
+            raise ConnectionError("not an HTTP response")
+        return int(first[9:12]), headers
+
+    def _read_exactly(self, length):
+        data = self._unread
+        if len(data) >= length:
+            self._unread = data[length:]
+            return data[:length]
+        body = bytearray(length)
+        body[: len(data)] = data
+        self._unread = b""
+        view = memoryview(body)
+        filled = len(data)
+        while filled < length:
+            count = self._socket.recv_into(view[filled:])
+            if not count:
+                raise ConnectionError("connection closed in a body")
+            filled += count
+        return body
+
+    def _read_chunks(self):
+        body = bytearray()
+        while True:
+            size = int(self._read_line().partition(b";")[0], 16)
+            if not size:
+                break
+            body += self._read_exactly(size)
+            self._read_line()
+        while self._read_line():  # trailers
+            pass
+        return body
+
+    def _read_line(self):
+        data = self._unread
+        while b"\r\n" not in data:
+            data += self._receive()
+        line, _, self._unread = data.partition(b"\r\n")
+        return line
+
+    def _receive(self):
+        data = self._socket.recv(READ_BYTES)
+        if not data:
+            raise ConnectionError("connection closed")
+        return data
+
+
+def _error_type_header(error_type):
+    """A class may have any name; a header's value may not."""
+    safe = error_type.encode("ascii", "backslashreplace").replace(b"\r", b"").replace(b"\n", b"")
+    return b"Lambda-Runtime-Function-Error-Type: %s\r\n" % safe[:1024]

@@ -1,0 +1,313 @@
+"""Lambent's client of the Runtime API for Python 3.8 and later.
+
+`main()` runs a function: init, then one invocation after another. `preload()` does ahead, in a process that forks, all
+that does not depend on the function. Users see what AWS's own Python runtime shows them.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+import types
+
+import lambent_preload
+from lambent_client import RuntimeApiError, RuntimeClient
+from lambent_context import LambdaContext
+from lambent_faults import (
+    HERE,
+    PREVIEW_WARNING,
+    UNHANDLED_WARNING,
+    Fault,
+    exception_result,
+    fault_result,
+    log_lines,
+    print_uncaught,
+    user_frames,
+    xray_cause,
+)
+from lambent_json import Marshaller
+from lambent_output import Current, Output
+
+BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
+WRAPPED = "_LAMBENT_WRAPPED"  # set while AWS_LAMBDA_EXEC_WRAPPER or the interpreter starts us anew
+PREVIEW_RUNTIMES = ("AWS_Lambda_python3.15",)
+
+# Read by the interpreter or the dynamic linker when a process starts: a fork comes too late for them.
+STARTUP_VARIABLES = ("LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_CHECK_")
+NOT_STARTUP_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUSERBASE", "PYTHONNOUSERSITE")
+
+_entry = None  # the module that stands for bootstrap.py in a forked process
+_standard_path = None
+
+
+def preload():
+    """Called once in the process that forks. Starts no thread and opens nothing."""
+    global _entry, _standard_path
+    _standard_path = lambent_preload.interpreter_path(os.environ)
+    lambent_preload.complete_builtins()
+    lambent_preload.import_common()
+    _entry = types.ModuleType("__main__")
+    _entry.__file__ = BOOTSTRAP
+    with open(BOOTSTRAP, "rb") as file:
+        code = compile(file.read(), BOOTSTRAP, "exec", dont_inherit=True)
+    _entry.__name__ = "bootstrap"
+    exec(code, _entry.__dict__)  # noqa: S102
+    _entry.__name__ = "__main__"
+    touch()
+
+
+def touch():
+    """Runs once what every invocation runs; for a process that waits for its function."""
+    client = RuntimeClient("127.0.0.1:0")
+    lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
+
+
+def main():
+    """Runs the function until the process ends. Never returns, and raises nothing."""
+    if os.environ.pop(WRAPPED, None) is None:
+        _start_anew_if_needed(os.environ)
+    output = Output(os.environ)
+    try:
+        _look_like_aws(os.environ)
+        output.install()
+        _run(output)
+    except SystemExit as stop:
+        status = _exit_status(stop.code)
+    except RuntimeApiError as error:
+        output.complain(str(error))
+        status = 1
+    except BaseException as error:
+        print_uncaught(error)
+        status = 1
+    else:
+        status = 0
+    _end(status)
+
+
+def _start_anew_if_needed(environ):
+    """AWS_LAMBDA_EXEC_WRAPPER is given the interpreter and its script as arguments and starts them, as on AWS."""
+    wrapper = environ.get("AWS_LAMBDA_EXEC_WRAPPER")
+    if wrapper:
+        if not os.path.isfile(wrapper):
+            _refuse(f"{wrapper}: does not exist", 127)
+        if not os.access(wrapper, os.X_OK):
+            _refuse(f"{wrapper}: is not an executable", 126)
+        _execute(wrapper, [wrapper, sys.executable, BOOTSTRAP], environ)
+    elif _entry is not None and _needs_own_interpreter(environ):
+        _execute(sys.executable, [sys.executable, BOOTSTRAP], environ)
+
+
+def _needs_own_interpreter(environ):
+    for name in environ:
+        if name in STARTUP_VARIABLES or (name.startswith("PYTHON") and name not in NOT_STARTUP_VARIABLES):
+            return True
+    return False
+
+
+def _execute(program, arguments, environ):
+    descriptor = environ.get("_LAMBDA_TELEMETRY_LOG_FD", "")
+    if descriptor.isdigit():
+        os.set_inheritable(int(descriptor), True)
+    try:
+        os.execve(program, arguments, dict(environ, **{WRAPPED: "1"}))
+    except OSError as error:
+        _refuse(f"{program}: {error.strerror}", 126)
+
+
+def _refuse(message, status):
+    os.write(2, message.encode("utf-8", "replace") + b"\n")
+    os._exit(status)
+
+
+def _look_like_aws(environ):
+    """Working directory, `sys.argv`, `__main__` and `sys.path`: what code finds on AWS before its first line runs."""
+    standard_path = lambent_preload.interpreter_path(environ) if _standard_path is None else _standard_path
+    if _entry is not None:
+        lambent_preload.forget_strangers([*standard_path, HERE])
+        sys.modules["__main__"] = _entry
+    sys.argv[:] = [BOOTSTRAP]
+    time.tzset()
+    task_root = environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    try:
+        os.chdir(task_root)
+    except OSError:
+        pass  # a missing code directory is reported as a module that cannot be imported
+    layers_root = environ.pop("_LAMBENT_LAYERS_ROOT", "/opt")
+    own_path = environ.get("PYTHONPATH", HERE)
+    mine = [task_root]
+    if own_path in (HERE, environ.get("LAMBDA_RUNTIME_DIR")):
+        layer_packages = "python/lib/python{}.{}/site-packages".format(*sys.version_info[:2])
+        mine += [os.path.join(layers_root, layer_packages), os.path.join(layers_root, "python")]
+        environ["PYTHONPATH"] = own_path
+        given = []
+    else:
+        given = [entry for entry in own_path.split(os.pathsep) if entry and entry != HERE]
+    sys.path[:] = [*mine, HERE, *given, *standard_path]
+    for directory in mine:
+        sys.path_importer_cache.pop(directory, None)
+        _add_path_files(directory)
+    if _entry is not None:
+        lambent_preload.forget_shadowed([*mine, *given])
+
+
+def _add_path_files(directory):
+    """`.pth` files work in the code's and the layers' directories."""
+    try:
+        has_path_files = any(name.endswith(".pth") for name in os.listdir(directory))
+    except OSError:
+        return
+    if has_path_files:
+        import site
+
+        site.addsitedir(directory)
+
+
+def _run(output):
+    client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    marshaller = Marshaller()
+    if os.environ.get("AWS_EXECUTION_ENV") in PREVIEW_RUNTIMES and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
+        _log_warning(PREVIEW_WARNING)
+    handler = _initialise(client, marshaller, output)
+    call = sys.modules["__main__"].__dict__.get("handle_event_request", _call)
+    while True:
+        headers, body = client.next_event()
+        _invoke(call, handler, headers, body, client, marshaller, output)
+
+
+def _initialise(client, marshaller, output):
+    """The handler; or the error is posted, and the process exits with status 1 as AWS's does."""
+    try:
+        return _find_handler(os.environ.get("_HANDLER", ""))
+    except Fault as fault:
+        result = fault_result(fault)
+    except Exception as error:
+        result = exception_result(error)
+    _log_warning(UNHANDLED_WARNING)
+    output.log_error(result, log_lines(result), marshaller.encoder.encode)
+    client.fail_init(marshaller.encode_error(result), result["errorType"])
+    raise SystemExit(1)
+
+
+def _find_handler(name):
+    """The function that `module.function` names; the module may be in directories (`dir/module.function`)."""
+    module_name, dot, function_name = name.rpartition(".")
+    if not dot:
+        message = f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        raise Fault("Runtime.MalformedHandlerName", message)
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        message = f"Cannot use built-in module {module_name} as a handler module"
+        raise Fault("Runtime.BuiltInModuleConflict", message)
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        message = f"Unable to import module '{module_name}': {error}"
+        raise Fault("Runtime.ImportModuleError", message) from None
+    except SyntaxError as error:
+        message = f"Syntax error in module '{module_name}': {error}"
+        trace = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}']
+        raise Fault("Runtime.UserCodeSyntaxError", message, trace) from None
+    try:
+        return getattr(module, function_name)
+    except AttributeError:
+        message = f"Handler '{function_name}' missing on module '{module_name}'"
+        raise Fault("Runtime.HandlerNotFound", message) from None
+
+
+def _invoke(call, handler, headers, body, client, marshaller, output):
+    """One event: the handler's answer or its error is posted."""
+    request_id = headers.get("lambda-runtime-aws-request-id", "")
+    Current.request_id = request_id
+    Current.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+    _set_trace_id(headers.get("lambda-runtime-trace-id"))
+    frames = ()
+    try:
+        context = LambdaContext(
+            request_id,
+            _json_header(headers.get("lambda-runtime-client-context"), "Client Context"),
+            _json_header(headers.get("lambda-runtime-cognito-identity"), "Cognito Identity"),
+            int(headers.get("lambda-runtime-deadline-ms", 0)),
+            headers.get("lambda-runtime-invoked-function-arn"),
+            Current.tenant_id,
+        )
+        event = marshaller.decode_event(body)
+        del body
+        answer, content_type = marshaller.encode_response(call(handler, event, context))
+    except Fault as fault:
+        result = fault_result(fault, request_id)
+    except Exception as error:
+        result = exception_result(error, request_id)
+        frames = user_frames(error.__traceback__)
+    else:
+        output.flush()
+        status, said = client.respond(request_id.encode(), answer, content_type)
+        _complain_unless_accepted(output, status, said, "success")
+        return
+    output.log_error(result, log_lines(result), marshaller.encoder.encode)
+    output.flush()
+    encoded = marshaller.encode_error(result)
+    status, said = client.fail(request_id.encode(), encoded, result["errorType"], xray_cause(result, frames))
+    _complain_unless_accepted(output, status, said, "failure")
+
+
+def _call(handler, event, context):
+    return handler(event, context)
+
+
+def _complain_unless_accepted(output, status, said, outcome):
+    if not 200 <= status < 300:
+        text = f"Failed to post handler {outcome} response. Http response code: {status}."
+        output.complain((text + " " + str(said[:1024], "utf-8", "replace")).rstrip())
+
+
+def _json_header(value, name):
+    if not value:
+        return None
+    try:
+        return json.loads(value)
+    except Exception as error:
+        message = f"Unable to parse {name} JSON: {error}"
+        raise Fault("Runtime.LambdaContextUnmarshalError", message) from None
+
+
+def _set_trace_id(trace_id):
+    if trace_id != os.environ.get("_X_AMZN_TRACE_ID"):
+        if trace_id is None:
+            del os.environ["_X_AMZN_TRACE_ID"]
+        else:
+            os.environ["_X_AMZN_TRACE_ID"] = trace_id
+
+
+def _log_warning(text):
+    import logging
+
+    logging.warning(text)
+
+
+def _exit_status(code):
+    """What `sys.exit(code)` means to the interpreter."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _end(status):
+    """Ends the process as the interpreter would, which in a fork would run the forking process's code instead."""
+    import atexit
+
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        try:
+            threading._shutdown()  # waits for threads that are not daemons
+        except BaseException as error:
+            print_uncaught(error)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    os._exit(status)
