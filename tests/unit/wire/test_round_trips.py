@@ -20,7 +20,10 @@ CASES = [(service, None) for service in SERVICES] + [("cloudwatch", CBOR), ("clo
          ("eventbridgev2", CBOR)]  # fmt: skip
 SEEDS = 3
 SAME_ADDRESS = {"ListDirectoryBuckets"}  # told from ListBuckets by nothing but the host name
-AMBIGUOUS = {"GetBucketNotification"}  # two members of one name, which botocore's parser confuses
+AMBIGUOUS = {
+    "GetBucketNotification",
+    "PutBucketNotification",
+}  # two members of one name, which botocore's parser confuses
 REST = ("rest-json", "rest-xml")
 
 
@@ -31,7 +34,7 @@ def test_what_botocore_sends_is_what_we_read(
     peer, ours = peer_of(service), models.service(service)
     protocol = PROTOCOLS[chosen or peer.model.resolved_protocol]
     router = Router(ours) if ours.protocol in REST else None
-    for name in ours.operation_names:
+    for name in set(ours.operation_names) - AMBIGUOUS:
         for seed in range(SEEDS):
             sent = sampler(f"{name}-{seed}", chosen or peer.model.resolved_protocol).members(
                 peer.operation(name).input_shape
