@@ -165,8 +165,7 @@ class LogStore:
         try:
             while True:
                 try:
-                    now_ms = self._now_ms()
-                    crowded = await self._database.write(lambda c, now_ms=now_ms: rows.store_batch(c, batch, now_ms))
+                    crowded = await self._store(batch)
                     break
                 except sqlite3.Error as error:
                     _log.error("log lines cannot be written (%s); make room on the disk: trying again", error)
@@ -178,6 +177,10 @@ class LogStore:
             _log.error("log lines were lost: %s", error)
         finally:
             self._release(batch)
+
+    async def _store(self, batch: dict[StreamKey, list[Event]]) -> list[int]:
+        now_ms = self._now_ms()
+        return await self._database.write(lambda c: rows.store_batch(c, batch, now_ms))
 
     def _release(self, batch: Mapping[StreamKey, Sequence[Event]]) -> None:
         for key, events in batch.items():

@@ -1,0 +1,1 @@
+"""The neighbours that Lambent owns, one folder each and all of one shape."""
