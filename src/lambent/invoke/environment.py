@@ -76,6 +76,7 @@ class Environment:
         self.id = os.urandom(16).hex()
         self.state = EnvironmentState.LAUNCHING
         self.idle_since = 0.0  # monotonic seconds; kept by the pool
+        self.finishing = False  # it has answered, and will be free in a moment
         self._around = surroundings
         self._clock = surroundings.clock
         self._format = loglines.LineFormat.of(version.logging)
@@ -265,10 +266,13 @@ class Environment:
         if self._fatal is not None:
             timer.cancel()
             return await self._end_failed(run, self._fatal)
-        if invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
+        if pending.finished:
+            timer.cancel()
+            self._finished(run, session, response)
+        elif invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
             await self._finish(run, session, pending, timer)
         else:
-            run.handed_over = True
+            run.handed_over = self.finishing = True
             self._spawn(self._finish(run, session, pending, timer))
         return self._outcome(run, response)
 
@@ -341,7 +345,11 @@ class Environment:
         if self._fatal is not None:
             await self._end_failed(run, self._fatal)
             return
-        fault = (await pending).error
+        self._finished(run, session, await pending)
+
+    def _finished(self, run: _Run, session: Session, response: RuntimeResponse) -> None:
+        self.finishing = False
+        fault = response.error
         self._report(run, session, Failure("error", fault.error_type, b"") if fault else None)
         self._move(EnvironmentEvent.FINISHED)
         run.release(self)
@@ -415,9 +423,7 @@ class Environment:
     def _pump_to(self, cage: Cage, api: EnvironmentApi) -> LogPump:
         def emit(records: Sequence[LogRecord]) -> None:
             now_ms = self._now_ms()
-            events = [
-                (record.timestamp_us // 1000 if record.timestamp_us else now_ms, record.message) for record in records
-            ]
+            events = [(record.timestamp_ms or now_ms, record.text) for record in records]
             self._append(events)
             for timestamp_ms, text in events:
                 api.publish_log("function", timestamp_ms / 1000, text)

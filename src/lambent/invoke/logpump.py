@@ -17,7 +17,10 @@ Emit = Callable[[Sequence[LogRecord]], None]
 
 
 class LogPump:
-    """Reads `output_fd` (lines) and `log_fd` (frames), both non-blocking, and emits log events in order of arrival."""
+    """Reads `output_fd` (lines) and `log_fd` (frames), both non-blocking, and emits log events in order of arrival.
+
+    The descriptors stay the cage's: it closes them.
+    """
 
     def __init__(self, output_fd: int, log_fd: int, emit: Emit, caught_up: Callable[[], Awaitable[None]]) -> None:
         self._sources: dict[int, LineDecoder | FrameDecoder] = {output_fd: LineDecoder(), log_fd: FrameDecoder()}
@@ -45,9 +48,8 @@ class LogPump:
             self._paused.cancel()
         for fd, decoder in list(self._sources.items()):
             self._loop.remove_reader(fd)
-            if rest := decoder.finish():
+            if rest := decoder.flush():
                 self._emit(rest)
-            os.close(fd)
         self._sources.clear()
 
     def _readable(self, fd: int) -> None:
@@ -70,7 +72,7 @@ class LogPump:
             self._unchecked_bytes += len(data)
             if len(data) < READ_BYTES:
                 break
-        if final and (rest := decoder.finish()):
+        if final and (rest := decoder.flush()):
             self._emit(rest)
         if self._unchecked_bytes >= PAUSE_EVERY_BYTES and self._paused is None:
             self._pause()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from lambent.invoke.environment import Environment
@@ -20,6 +20,7 @@ from lambent.ports import Clock
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.05
+FINISHING_S: Final = 0.005  # how long a caller waits for an environment that has answered, before it gets a new one
 EnvironmentFactory = Callable[[FunctionVersion], Environment]
 
 
@@ -33,8 +34,10 @@ class Pool:
         self._factory = factory
         self._clock = clock
         self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Task[None]] = set()
         self._retired = False
+        self._closed = False
 
     async def acquire(self) -> Environment:
         """An environment for this caller alone; hand it back with `release`. Raises AwsError ServiceException."""
@@ -44,7 +47,10 @@ class Pool:
                 return environment
         waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._spawn(self._start_one())
+        if sum(environment.finishing for environment in self.all) >= len(self._waiters):
+            asyncio.get_running_loop().call_later(FINISHING_S, self._start_for, waiter)
+        else:
+            self._start_for(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -86,22 +92,31 @@ class Pool:
                 environment.freeze()
 
     async def close(self) -> None:
+        self._closed = True
         self.retire()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(service_fault("Lambent is shutting down."))
         self._waiters.clear()
-        await asyncio.gather(*(environment.stop("spindown") for environment in self.all), return_exceptions=True)
-        for task in list(self._tasks):
+        for task in list(self._starts):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._starts, return_exceptions=True)
+        await asyncio.gather(*(environment.stop("spindown") for environment in self.all), return_exceptions=True)
+        await asyncio.gather(*self._ends, return_exceptions=True)
+
+    def _start_for(self, waiter: asyncio.Future[Environment]) -> None:
+        if not waiter.done() and not self._closed:
+            _spawn(self._start_one(), self._starts)
 
     async def _start_one(self) -> None:
         environment = self._factory(self.version)
         self.all.add(environment)
         try:
             await environment.start()
-        except (AwsError, SandboxError, OSError, KeyError) as error:
+        except asyncio.CancelledError:
+            self.all.discard(environment)
+            raise
+        except Exception as error:  # whoever waits must be told, whatever it was
             self.all.discard(environment)
             self._fail_one(error)
         else:
@@ -109,7 +124,7 @@ class Pool:
 
     def _fail_one(self, error: Exception) -> None:
         if not isinstance(error, AwsError):
-            log.error("no environment for %s: %s", self.version.qualified_arn, error)
+            log.error("no environment for %s", self.version.qualified_arn, exc_info=error)
             error = service_fault(f"Lambent could not start an execution environment: {error}")
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -118,7 +133,7 @@ class Pool:
                 return
 
     def _end(self, environment: Environment, reason: str) -> None:
-        self._spawn(self._stop(environment, reason))
+        _spawn(self._stop(environment, reason), self._ends)
 
     async def _stop(self, environment: Environment, reason: str) -> None:
         try:
@@ -128,10 +143,11 @@ class Pool:
         finally:
             self.all.discard(environment)
 
-    def _spawn(self, coroutine: collections.abc.Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+def _spawn(coroutine: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.get_running_loop().create_task(coroutine)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 class Pools:

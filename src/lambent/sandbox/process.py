@@ -162,6 +162,9 @@ class ProcessSandbox:
         except OSError as error:
             await cage.destroy()
             raise SandboxError(f"an environment's first process could not be started: {error}") from error
+        except BaseException:
+            await cage.destroy()
+            raise
         self._cages = {key: other for key, other in self._cages.items() if other._open}
         self._cages[spec.environment_id] = cage
         return cage
