@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import attrs
 import pytest
 
-from lambent.model.cage import EnvironmentSpec, ProcessExit, RuntimeInstallation, StartMethod
+from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit, RuntimeInstallation, StartMethod
 from lambent.ports import Cage, Sandbox
+from lambent.sandbox.caged import LauncherSandbox
+from lambent.sandbox.launcher import start_launcher
 from lambent.sandbox.process import ProcessSandbox
 
 
@@ -141,13 +142,16 @@ def open_tmp_path(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["process"])
+def make_sandbox(level: IsolationLevel, directory: Path, allowed: Sequence[Path] = ()) -> Sandbox:
+    if level is IsolationLevel.PROCESS:
+        return ProcessSandbox("http://127.0.0.1:4566", directory)
+    return LauncherSandbox(start_launcher(directory / "launcher", allowed, level=level))
+
+
+@pytest.fixture(params=[IsolationLevel.PROCESS, IsolationLevel.ROOT])
 async def bench(request: pytest.FixtureRequest, open_tmp_path: Path) -> AsyncIterator[Bench]:
-    sandbox: Sandbox = ProcessSandbox("http://127.0.0.1:4566", open_tmp_path)
+    sandbox = make_sandbox(request.param, open_tmp_path)
     bench = Bench(sandbox, open_tmp_path)
     yield bench
     await bench.close()
     await sandbox.close()
-
-
-PYTHON = sys.executable

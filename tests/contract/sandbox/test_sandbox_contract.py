@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 from pathlib import Path
@@ -190,8 +189,6 @@ async def test_a_gigabyte_of_output_is_slowed_to_what_is_read(bench: Any) -> Non
 
 async def test_a_listener_accepts_only_on_loopback(bench: Any) -> None:
     running = await bench.launch(bench.spec("#!/bin/sh\n"))
-    host, port = running.cage.runtime_api.getsockname()
-    assert host == "127.0.0.1"
-    assert running.cage.runtime_api_address == f"{host}:{port}"
+    assert running.cage.runtime_api_address == "{}:{}".format(*running.cage.runtime_api.getsockname())
+    assert running.cage.runtime_api_address.startswith("127.0.0.1:")
     assert running.cage.runtime_api.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    assert json.dumps(running.cage.level.value) in ('"process"', '"root"', '"rootless"')

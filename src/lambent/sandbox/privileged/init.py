@@ -57,6 +57,17 @@ class Init:
         self.children: dict[int, str] = {}
         self.null_fd = out_of_the_way(os.open("/dev/null", os.O_RDWR))
 
+    def keep_only_its_own(self) -> None:
+        """Closes every descriptor that init does not need, and lets its own complaints go where the function's go."""
+        os.dup2(self.null_fd, 0)
+        os.dup2(self.output_fd, 1)
+        os.dup2(self.output_fd, 2)
+        first = 3
+        for kept in sorted((self.control.fileno(), self.output_fd, self.log_fd, self.null_fd)):
+            syscalls.close_from(first, kept - 1)
+            first = kept + 1
+        syscalls.close_from(first)
+
     def run(self) -> None:
         """Until the server closes its end or says "end"; then ends every descendant and returns."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -133,9 +133,10 @@ def prctl(option: int, value: int = 0, third: int = 0) -> None:
     _check(_libc.prctl(option, unsigned(value), unsigned(third), unsigned(0), unsigned(0)), f"prctl {option}")
 
 
-def close_from(first: int) -> None:
-    """Closes every descriptor from `first` on."""
-    _check(_syscall(_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), 0), "close_range")
+def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Closes every descriptor from `first` to `last`."""
+    if first <= last:
+        _check(_syscall(_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0), "close_range")
 
 
 def pidfd_open(pid: int) -> int:

@@ -1,0 +1,326 @@
+"""Levels `root` and `rootless`: cages that the launcher makes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
+from lambent.model.errors import SandboxError
+from lambent.model.limits import INIT_PHASE_S, MIB
+from lambent.sandbox import programs
+from lambent.sandbox.initcontrol import InitControl
+from lambent.sandbox.launcher import LauncherHandle
+from lambent.sandbox.privileged import cgroups, layout, wire
+from lambent.sandbox.privileged.watchdog import SHARED
+from lambent.sandbox.process import start_first
+
+ANSWER_TIMEOUT_S: Final = 30.0  # the first launch of an interpreter starts its zygote
+GONE_TIMEOUT_S: Final = 20.0
+_FROZEN: Final = {1: (b"FROZEN", b"THAWED"), 2: (b"1", b"0")}
+
+
+class LauncherCage:
+    """A `ports.Cage` made by the launcher. The server holds the descriptors, so freezing and reading cost no hop."""
+
+    def __init__(self, spec: EnvironmentSpec, handle: LauncherHandle, forget: Callable[[str], Any]) -> None:
+        self.level: IsolationLevel = handle.level
+        self._spec = spec
+        self._handle = handle
+        self._forget = forget  # asks the launcher to destroy it, and waits
+        self._fork = False
+        self._files: dict[str, int] = {}
+        self._boost: asyncio.TimerHandle | None = None
+        self._destroyed = asyncio.Lock()
+        self._open = True
+        self.runtime_api: socket.socket
+        self.runtime_api_address = f"127.0.0.1:{layout.RUNTIME_API_PORT}"
+        self.endpoint: socket.socket | None = None
+        self.output_fd, self._output_write = os.pipe2(os.O_CLOEXEC)
+        self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.output_fd, False)
+        os.set_blocking(self.log_fd, False)
+        self._watch_fd = os.memfd_create("lambent-watch")
+        os.ftruncate(self._watch_fd, SHARED.size)
+        ours, self._theirs = wire.pair()
+        self._control = InitControl(ours, self._was_out_of_memory)
+        endpoint_url = f"http://127.0.0.1:{handle.endpoint_port}" if handle.endpoint_port else None
+        self._variables = programs.runtime_variables(spec, self.runtime_api_address, endpoint_url)
+
+    def handed_over(self) -> list[int]:
+        """What goes to the launcher; ours is given up in `launched`."""
+        return [self._theirs.fileno(), self._output_write, self._log_write, self._watch_fd]
+
+    async def launched(self, answer: wire.Message, files: list[int]) -> None:
+        """The launcher has ordered it; waits until it is made. Raises SandboxError."""
+        self._fork = bool(answer["fork"])
+        self._files = dict(zip(answer["roles"], files, strict=True))
+        self._give_up_write_ends()
+        try:
+            listeners = [socket.socket(fileno=descriptor) for descriptor in await self._control.ready()]
+        except TimeoutError as error:
+            raise SandboxError("the cage was not made in time; see the launcher's error output") from error
+        self.runtime_api = listeners[0]
+        self.endpoint = listeners[1] if len(listeners) > 1 else None
+
+    async def start_runtime(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._boost = loop.call_later(INIT_PHASE_S, self.end_boost)
+        fork = self._fork and programs.starts_by_fork(self._spec)
+        await start_first(self._control, programs.candidates(self._spec), self._variables, fork=fork)
+
+    async def start_extension(self, path: str) -> None:
+        variables = programs.extension_variables(self._variables)
+        await self._control.start(os.path.basename(path), [path], variables, fork=False, telemetry=False)
+
+    def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
+        self._control.on_exit(callback)
+
+    def end_boost(self) -> None:
+        """The init phase is over: from now on it has the processor's share of its memory. Happens by itself after 10 s."""
+        if self._boost is not None:
+            self._boost.cancel()
+            self._boost = None
+            quota = str(cgroups.quota_us(self._spec.memory_mib * MIB))
+            self._write(
+                "quota", (quota if self._handle.cgroup_version == 1 else f"{quota} {cgroups.PERIOD_US}").encode()
+            )
+
+    def freeze(self) -> None:
+        self._write("freezer", _FROZEN[self._handle.cgroup_version or 1][0])
+
+    def thaw(self) -> None:
+        self._write("freezer", _FROZEN[self._handle.cgroup_version or 1][1])
+
+    def peak_memory_bytes(self) -> int:
+        return int(self._read("peak") or 0) if "peak" in self._files else self._watched()[0]
+
+    def processor_time_s(self) -> float:
+        text = self._read("processor_time")
+        if self._handle.cgroup_version == 2:
+            usage = re.search(r"^usage_usec (\d+)", text, re.MULTILINE)
+            return int(usage[1]) / 1e6 if usage else 0.0
+        return int(text or 0) / 1e9
+
+    async def terminate_runtime(self) -> None:
+        self.thaw()
+        self._control.signal(signal.SIGTERM)
+
+    async def destroy(self) -> None:
+        async with self._destroyed:
+            if not self._open:
+                return
+            if self._boost is not None:
+                self._boost.cancel()
+                self._boost = None
+            await self._forget(self._spec.environment_id)
+            self._control.close()
+            self._open = False
+            self._give_up_write_ends()
+            for listener in (getattr(self, "runtime_api", None), self.endpoint):
+                if listener is not None:
+                    listener.close()
+            wire.close_all([self.output_fd, self.log_fd, self._watch_fd, *self._files.values()])
+
+    def _give_up_write_ends(self) -> None:
+        if self._output_write >= 0:
+            self._theirs.close()
+            wire.close_all([self._output_write, self._log_write])
+            self._output_write = self._log_write = -1
+
+    def _write(self, role: str, text: bytes) -> None:
+        descriptor = self._files.get(role) if self._open else None
+        if descriptor is not None:
+            try:
+                os.pwrite(descriptor, text, 0)
+            except OSError as error:
+                if not self._control.is_gone:  # else its groups are going away
+                    raise SandboxError(f"the environment's {role} cannot be set: {error}") from error
+
+    def _read(self, role: str) -> str:
+        descriptor = self._files.get(role) if self._open else None
+        if descriptor is None:
+            return ""
+        try:
+            return os.pread(descriptor, 4096, 0).decode()
+        except OSError:
+            return ""  # the groups are gone
+
+    def _was_out_of_memory(self) -> bool:
+        killed = re.search(r"^oom_kill (\d+)", self._read("memory_events"), re.MULTILINE)
+        return int(killed[1]) > 0 if killed else self._watched()[1] > 0
+
+    def _watched(self) -> tuple[int, int]:
+        peak_bytes, kills = SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0)
+        return peak_bytes, kills
+
+
+class LauncherSandbox:
+    """A `ports.Sandbox` over the launcher's socket. Made on the event loop; owns the handle from then on."""
+
+    def __init__(self, handle: LauncherHandle) -> None:
+        self.level: IsolationLevel = handle.level
+        self._handle = handle
+        self._answers: dict[str, asyncio.Future[tuple[wire.Message, list[int]]]] = {}
+        self._leaving: dict[str, asyncio.Future[None]] = {}
+        self._cages: dict[str, LauncherCage] = {}
+        self._lost = False
+        self._outgoing: asyncio.Lock = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(handle.socket.fileno(), self._readable)
+
+    async def launch(self, spec: EnvironmentSpec) -> LauncherCage:
+        cage = LauncherCage(spec, self._handle, self._destroy)
+        self._cages[spec.environment_id] = cage
+        try:
+            answer, files = await self._ask_to_launch(spec, cage.handed_over())
+            await cage.launched(answer, files)
+        except BaseException:
+            await cage.destroy()
+            raise
+        return cage
+
+    async def prepare(self, spec: EnvironmentSpec) -> None:
+        await self._ask(
+            {"op": "prepare", "id": f"prepare {spec.environment_id}", "installation": installation_of(spec)}
+        )
+
+    async def close(self) -> None:
+        await asyncio.gather(*(cage.destroy() for cage in list(self._cages.values())))
+        self._fail("the sandbox was closed")
+        await asyncio.to_thread(self._handle.close)
+
+    async def _ask_to_launch(self, spec: EnvironmentSpec, descriptors: list[int]) -> tuple[wire.Message, list[int]]:
+        message = {
+            "op": "launch", "id": spec.environment_id, "installation": installation_of(spec),
+            "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
+            "layers": spec.layers_dir is not None,
+        }  # fmt: skip
+        directories: list[int] = []
+        try:
+            directories.append(_open_directory(spec.code_dir))
+            if spec.layers_dir is not None:
+                directories.append(_open_directory(spec.layers_dir))
+            return await self._ask(message, [*descriptors, *directories])
+        except OSError as error:
+            raise SandboxError(f"the function's code cannot be read: {error}") from error
+        finally:
+            wire.close_all(directories)
+
+    async def _ask(self, message: wire.Message, descriptors: Sequence[int] = ()) -> tuple[wire.Message, list[int]]:
+        key = str(message["id"])
+        answer: asyncio.Future[tuple[wire.Message, list[int]]] = self._loop.create_future()
+        self._answers[key] = answer
+        try:
+            await self._send(message, descriptors)
+            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SandboxError(f"the launcher did not answer within {ANSWER_TIMEOUT_S:.0f} s") from error
+        finally:
+            self._answers.pop(key, None)
+
+    async def _destroy(self, environment_id: str) -> None:
+        gone: asyncio.Future[None] = self._loop.create_future()
+        self._leaving[environment_id] = gone
+        try:
+            await self._send({"op": "destroy", "id": environment_id})
+            await asyncio.wait_for(gone, GONE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SandboxError(f"the environment did not end within {GONE_TIMEOUT_S:.0f} s") from error
+        except SandboxError:
+            if not self._lost:
+                raise  # without a launcher there are no environments either
+        finally:
+            self._leaving.pop(environment_id, None)
+            self._cages.pop(environment_id, None)
+
+    async def _send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+        async with self._outgoing:
+            while True:
+                if self._lost:
+                    raise SandboxError("the launcher has ended; restart Lambent")
+                try:
+                    wire.send(self._handle.socket, message, descriptors)
+                except BlockingIOError:
+                    await self._writable()
+                except OSError:
+                    self._fail("the launcher has ended; restart Lambent")
+                else:
+                    return
+
+    async def _writable(self) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(self._handle.socket.fileno(), _resolve, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._handle.socket.fileno())
+
+    def _readable(self) -> None:
+        try:
+            while True:
+                message, descriptors = wire.receive(self._handle.socket)
+                self._hear(message, descriptors)
+        except BlockingIOError:
+            return
+        except (EOFError, wire.MessageError):
+            self._fail("the launcher has ended; restart Lambent")
+
+    def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
+        event, key = str(message["event"]), str(message["id"])
+        answer = self._answers.get(key)
+        if event == "gone":
+            wire.close_all(descriptors)
+            leaving = self._leaving.get(key)
+            if leaving is not None and not leaving.done():
+                leaving.set_result(None)
+        elif answer is None or answer.done():
+            wire.close_all(descriptors)
+        elif event == "refused":
+            wire.close_all(descriptors)
+            answer.set_exception(SandboxError(str(message["reason"])))
+        else:
+            answer.set_result((message, descriptors))
+
+    def _fail(self, reason: str) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._loop.remove_reader(self._handle.socket.fileno())
+        error = SandboxError(reason)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        for leaving in self._leaving.values():
+            if not leaving.done():
+                leaving.set_result(None)
+
+
+def _open_directory(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def installation_of(spec: EnvironmentSpec) -> wire.Message:
+    """What the launcher has to know of an installation; equal ones share a zygote."""
+    installation = spec.installation
+    mounts = [[str(mount.source), mount.target] for mount in installation.host_mounts]
+    if installation.runtime_dir is not None:
+        mounts.append([str(installation.runtime_dir), "/var/runtime"])
+    fork = programs.starts_by_fork(spec)
+    return {
+        "mounts": mounts,
+        "fork": fork,
+        "interpreter": installation.argv[0] if fork else "",
+        "library_path": installation.environment.get("LD_LIBRARY_PATH", "") if fork else "",
+    }

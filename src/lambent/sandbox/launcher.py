@@ -1,0 +1,98 @@
+"""Starting the launcher, before the server gives up its rights. See `privileged/launcher.py` for what it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from lambent.model.cage import IsolationLevel
+from lambent.model.errors import SandboxError
+from lambent.sandbox.privileged import wire
+
+HELLO_TIMEOUT_S: Final = 20.0
+_PROGRAM: Final = "import sys; sys.path.insert(0, {!r}); from privileged.launcher import main; main()"
+
+
+@attrs.frozen(kw_only=True)
+class LauncherHandle:
+    """A running launcher. Closing the socket makes it end everything and exit."""
+
+    level: IsolationLevel
+    socket: socket.socket
+    process: subprocess.Popen[bytes]
+    endpoint_port: int  # inside every cage, on 127.0.0.1; 0 for none
+    cgroup_version: int | None  # None: memory is watched, not limited
+    disks: bool  # /tmp is a disk and not memory
+    warnings: tuple[str, ...]  # what is missing on this machine, and what follows from that
+
+    def close(self) -> None:
+        """Ends the launcher and every environment, and waits for it. Safe to call twice."""
+        self.socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=15)
+
+
+def start_launcher(
+    directory: Path, allowed: Sequence[Path], *, level: IsolationLevel = IsolationLevel.ROOT, endpoint_port: int = 4566
+) -> LauncherHandle:
+    """Starts the launcher as the present user and waits until it is ready. To be called before threads and event loop.
+
+    `directory` is the launcher's own (made when absent). `allowed` are the only host directories, with all below them,
+    that cages may be shown besides the system's and the functions' code: the installations' `host_mounts` and the
+    directories that hold their `runtime_dir`. Raises SandboxError.
+    """
+    if level is IsolationLevel.PROCESS:
+        raise SandboxError("level `process` needs no launcher; use ProcessSandbox")
+    if level is IsolationLevel.ROOT and os.geteuid() != 0:
+        raise SandboxError("level `root` needs root; start Lambent as root, or at level `rootless`")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    rootless = level is IsolationLevel.ROOTLESS
+    settings = {
+        "rootless": rootless,
+        "directory": str(directory.resolve()),
+        "allowed": [str(path) for path in allowed],
+        "endpoint_port": endpoint_port,
+    }
+    ours, theirs = wire.pair()
+    with theirs:
+        program = _PROGRAM.format(str(Path(__file__).parent))
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), json.dumps(settings)],
+            stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={"LC_CTYPE": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        hello = _hello(ours)
+    except SandboxError:
+        ours.close()
+        process.kill()
+        process.wait()
+        raise
+    ours.setblocking(False)
+    return LauncherHandle(
+        level=level, socket=ours, process=process, endpoint_port=endpoint_port, cgroup_version=hello["cgroups"],
+        disks=bool(hello["disks"]), warnings=tuple(hello["warnings"]),
+    )  # fmt: skip
+
+
+def _hello(channel: socket.socket) -> wire.Message:
+    channel.settimeout(HELLO_TIMEOUT_S)
+    try:
+        message, descriptors = wire.receive(channel)
+    except TimeoutError as error:
+        raise SandboxError(f"the launcher did not become ready within {HELLO_TIMEOUT_S:.0f} s") from error
+    except (EOFError, wire.MessageError) as error:
+        raise SandboxError("the launcher ended before it was ready; its reason is on the error output") from error
+    wire.close_all(descriptors)
+    if message["event"] != "hello":
+        raise SandboxError(f"this machine cannot make cages: {message.get('reason')}; see `lambent doctor`")
+    return message

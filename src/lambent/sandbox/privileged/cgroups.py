@@ -1,0 +1,259 @@
+"""Control groups: memory, processor, number of processes, freezing. Version 2, and version 1 where there is only that.
+
+Descriptors are opened here, with root's rights, and handed on: the child writes "0" into `join` to move itself, and the
+server freezes, thaws and reads through the others without asking anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+
+PERIOD_US = 20_000  # short, so that a small share comes in small pauses
+_QUOTA_MIN_US = 1_000  # the kernel's
+MEMORY_PER_PROCESSOR_BYTES = 1_769 * 1024 * 1024
+BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least these
+_GROUP = "lambent"
+
+ROLES = ("freezer", "peak", "memory_events", "processor_time", "quota")
+
+
+def quota_us(memory_bytes: int) -> int:
+    """Processor time for each period: one processor for each 1,769 MiB.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    """
+    return max(_QUOTA_MIN_US, PERIOD_US * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)
+
+
+def boosted_quota_us(memory_bytes: int) -> int:
+    return max(int(PERIOD_US * BOOST_PROCESSORS), quota_us(memory_bytes))
+
+
+class Group:
+    """One environment's groups: descriptors to join by, and those of ROLES."""
+
+    def __init__(self, join: list[int], files: dict[str, int]) -> None:
+        self.join = join
+        self.files = files
+
+    def close(self) -> None:
+        for descriptor in [*self.join, *self.files.values()]:
+            os.close(descriptor)
+
+
+class CgroupsV1:
+    """One hierarchy for each controller. `mounts`: controller → where it is mounted."""
+
+    version = 1
+    CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer")
+
+    def __init__(self, mounts: dict[str, str], instance: str) -> None:
+        self._roots = {name: os.path.join(mounts[name], _GROUP, instance) for name in self.CONTROLLERS}
+
+    def prepare(self) -> None:
+        """Makes the parents and removes what a killed predecessor left. Raises OSError."""
+        for root in self._roots.values():
+            os.makedirs(root, exist_ok=True)
+        for name in sorted({name for root in self._roots.values() for name in _children(root)}):
+            _kill_all(os.path.join(self._roots["pids"], name, "tasks"))
+            self.thaw(name)
+            _wait_removed(self, name)
+
+    def create(self, name: str, memory_bytes: int, processes: int) -> Group:
+        """Raises OSError."""
+        directories = {controller: os.path.join(root, name) for controller, root in self._roots.items()}
+        for directory in set(directories.values()):
+            os.mkdir(directory)
+        memory, cpu = directories["memory"], directories["cpu"]
+        _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
+        _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
+        _write(f"{memory}/memory.swappiness", 0)
+        _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
+        _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
+        _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
+        _write(f"{directories['pids']}/pids.max", processes)
+        # Writing "0" to `tasks` moves one thread at once; `cgroup.procs` waits for a grace period of the kernel.
+        join = [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in set(directories.values())]
+        files = {
+            "freezer": _open_both(f"{directories['freezer']}/freezer.state"),
+            "peak": _open(f"{memory}/memory.max_usage_in_bytes"),
+            "memory_events": _open(f"{memory}/memory.oom_control"),
+            "processor_time": _open(f"{directories['cpuacct']}/cpuacct.usage"),
+            "quota": _open_both(f"{cpu}/cpu.cfs_quota_us"),
+        }
+        return Group(join, files)
+
+    def thaw(self, name: str) -> None:
+        """A frozen process of version 1 does not even die."""
+        _write_if_there(f"{self._roots['freezer']}/{name}/freezer.state", "THAWED")
+
+    def remove(self, name: str) -> bool:
+        """False while something in it is still ending."""
+        # A list, so that every one is tried.
+        return all(_remove(os.path.join(root, name)) for root in self._roots.values())
+
+    def close(self) -> None:
+        for root in self._roots.values():
+            _remove(root)
+
+
+class CgroupsV2:
+    """The unified hierarchy below a directory that is ours (root's, or delegated)."""
+
+    version = 2
+    CONTROLLERS = ("memory", "cpu", "pids")
+
+    def __init__(self, base: str, instance: str) -> None:
+        self._base = base
+        self._root = os.path.join(base, _GROUP, instance)
+
+    def prepare(self) -> None:
+        """Raises OSError, when the controllers are not delegated, say."""
+        os.makedirs(self._root, exist_ok=True)
+        for directory in (self._base, os.path.dirname(self._root), self._root):
+            _write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in self.CONTROLLERS))
+        for name in _children(self._root):
+            _write_if_there(f"{self._root}/{name}/cgroup.kill", 1)
+            _kill_all(f"{self._root}/{name}/cgroup.procs")
+            _wait_removed(self, name)
+
+    def create(self, name: str, memory_bytes: int, processes: int) -> Group:
+        """Raises OSError."""
+        directory = os.path.join(self._root, name)
+        os.mkdir(directory)
+        _write(f"{directory}/memory.max", memory_bytes)
+        _write_if_there(f"{directory}/memory.swap.max", 0)
+        _write(f"{directory}/cpu.max", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
+        _write(f"{directory}/cpu.weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
+        _write(f"{directory}/pids.max", processes)
+        files = {
+            "freezer": _open_both(f"{directory}/cgroup.freeze"),
+            "peak": _open_first(f"{directory}/memory.peak", f"{directory}/memory.current"),  # peak: since Linux 5.19
+            "memory_events": _open(f"{directory}/memory.events"),
+            "processor_time": _open(f"{directory}/cpu.stat"),
+            "quota": _open_both(f"{directory}/cpu.max"),
+        }
+        return Group([os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)], files)
+
+    def thaw(self, name: str) -> None:
+        """A frozen process of version 2 can be killed as it is."""
+
+    def remove(self, name: str) -> bool:
+        """False while something in it is still ending."""
+        return _remove(os.path.join(self._root, name))
+
+    def close(self) -> None:
+        _remove(self._root)
+
+
+def find(mountinfo: str, own: str) -> tuple[dict[str, str], str | None]:
+    """What /proc/self/mountinfo offers: version 1's controllers → mount points, and version 2's directory of our own.
+
+    `own` is /proc/self/cgroup: of version 2 only what lies below our own group may be ours.
+    """
+    controllers: dict[str, str] = {}
+    unified = None
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, (kind, _, options) = left.split(), right.split(" ", 2)
+        if kind == "cgroup":
+            for name in options.split(","):
+                controllers.setdefault(name, fields[4])
+        elif kind == "cgroup2":
+            unified = fields[4]
+    if unified is not None:
+        path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+        unified = os.path.normpath(unified + path)
+    return controllers, unified
+
+
+def best(mountinfo: str, own: str, instance: str) -> CgroupsV1 | CgroupsV2 | None:
+    """The version that has the controllers; None where neither has."""
+    controllers, unified = find(mountinfo, own)
+    if unified is not None and set(CgroupsV2.CONTROLLERS) <= set(_words(f"{unified}/cgroup.controllers")):
+        return CgroupsV2(_above_processes(unified), instance)
+    if set(CgroupsV1.CONTROLLERS) <= set(controllers):
+        return CgroupsV1(controllers, instance)
+    return None
+
+
+def _above_processes(unified: str) -> str:
+    """A group with processes cannot hand controllers down (the root may), so ours goes beside it then."""
+    parent = os.path.dirname(unified)
+    has_processes = bool(_words(f"{unified}/cgroup.procs"))
+    is_root = not os.path.exists(f"{unified}/cgroup.type")
+    return parent if has_processes and not is_root else unified
+
+
+def _words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def _write(path: str, value: str | int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    except OSError as error:
+        raise OSError(error.errno, f"writing {value} to {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _write_if_there(path: str, value: str | int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _write(path, value)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _open_both(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _open_first(*paths: str) -> int:
+    for path in paths[:-1]:
+        try:
+            return _open(path)
+        except FileNotFoundError:
+            continue
+    return _open(paths[-1])
+
+
+def _children(directory: str) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
+
+
+def _remove(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+def _kill_all(list_file: str) -> None:
+    for pid in _words(list_file):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def _wait_removed(groups: CgroupsV1 | CgroupsV2, name: str, patience_s: float = 5.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not groups.remove(name):
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, f"the control group {name} of an earlier run does not become empty")
+        time.sleep(0.01)
