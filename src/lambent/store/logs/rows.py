@@ -134,6 +134,13 @@ def set_retention(connection: sqlite3.Connection, key: GroupKey, days: int | Non
     connection.execute("UPDATE groups SET retention_days = ? WHERE id = ?", (days, group(connection, key).id))
 
 
+def set_attributes(connection: sqlite3.Connection, key: GroupKey, attributes: Mapping[str, Any]) -> None:
+    """Adds to what is there, or replaces it. Raises LogGroupMissing."""
+    found = group(connection, key)
+    merged = _json({**found.attributes, **attributes})
+    connection.execute("UPDATE groups SET attributes = ? WHERE id = ?", (merged, found.id))
+
+
 def change_tags(
     connection: sqlite3.Connection, key: GroupKey, add: Mapping[str, str], remove: Iterable[str]
 ) -> Mapping[str, str]:

@@ -235,6 +235,11 @@ class LogStore:
         await self._database.write(lambda c: rows.set_retention(c, key, days))
         self._spawn(self._expire())
 
+    async def set_attributes(self, key: GroupKey, attributes: Mapping[str, Any]) -> None:
+        """Members that are stored and given back. Raises LogGroupMissing."""
+        await self.flush()
+        await self._database.write(lambda c: rows.set_attributes(c, key, attributes))
+
     async def change_tags(self, key: GroupKey, add: Mapping[str, str], remove: Iterable[str] = ()) -> Mapping[str, str]:
         """Returns the tags as they are now. Raises LogGroupMissing."""
         await self.flush()
