@@ -43,10 +43,10 @@ class Order:
             wire.close_all(descriptors)
             raise wire.MessageError(f"{len(descriptors)} descriptors came for {len(roles)} roles")
         self.descriptors = descriptors
-        self._roles = roles
+        self._by_role = [(fd, roles[index]) for index, fd in enumerate(descriptors)]
 
     def one(self, role: str) -> int | None:
-        return next((fd for fd, name in zip(self.descriptors, self._roles, strict=False) if name == role), None)
+        return next((fd for fd, name in self._by_role if name == role), None)
 
     def needed(self, role: str) -> int:
         found = self.one(role)
@@ -55,7 +55,7 @@ class Order:
         return found
 
     def all(self, role: str) -> list[int]:
-        return [fd for fd, name in zip(self.descriptors, self._roles, strict=False) if name == role]
+        return [fd for fd, name in self._by_role if name == role]
 
 
 def live(order: Order, runtime_main: init.RuntimeMain | None) -> None:

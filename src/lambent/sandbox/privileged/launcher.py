@@ -264,7 +264,7 @@ class Launcher:
         made: list[int] = []
         group = None
         try:
-            for role, directory in zip(("code", "layers"), descriptors[4:], strict=False):
+            for role, directory in zip(("code", "layers"), descriptors[4:]):
                 made.append(self._tree(directory))
                 roles.append(role)
             if self.disks is not None:
@@ -402,7 +402,7 @@ class Launcher:
         try:
             message, descriptors = wire.receive(speaker.channel)
         except (EOFError, OSError, wire.MessageError):
-            self._lost_zygote(key, speaker, "the zygote ended")
+            self._lost_zygote(key, speaker, "it ended; its reason is on the launcher's error output")
             return
         event = message["event"]
         if event == "ready":

@@ -78,5 +78,5 @@ def main() -> None:
     __import__(_PRELOAD)
     client = sys.modules[_PRELOAD]
     client.preload()
-    syscalls.unmount(layout.PRIVATE_DIR)
+    syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
     serve(channel, own_pid_namespace, client.main)
