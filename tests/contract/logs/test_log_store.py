@@ -27,8 +27,8 @@ from lambent.store.logs import (
     LogStreamMissing,
     Query,
     StoredEvent,
+    rows,
 )
-from lambent.store.logs import rows
 from lambent.store.logs import store as store_module
 
 ACCOUNT, REGION, GROUP = "000000000000", "us-east-1", "/aws/lambda/hello"
