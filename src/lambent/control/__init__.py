@@ -1,0 +1,1 @@
+"""What Lambda's control operations do: members in, members out, no HTTP."""

@@ -1,0 +1,40 @@
+"""Lambda's control plane as one service. Operations that are absent here are answered as not built by the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lambent.control.account import AccountOperations
+from lambent.control.aliases import AliasOperations
+from lambent.control.functions import FunctionOperations
+from lambent.control.layers import LayerOperations
+from lambent.control.packages import FetchObject, Packages
+from lambent.control.tags import TagOperations
+from lambent.control.tools import Tools
+from lambent.control.versions import VersionOperations
+from lambent.ports import Blobs, Catalog, Clock, Operation
+
+
+class LambdaService:
+    """Implements ports.Service. `fetch_object` reads code from S3; without it only inline packages are taken."""
+
+    name = "lambda"
+
+    def __init__(self, catalog: Catalog, blobs: Blobs, clock: Clock, fetch_object: FetchObject | None = None) -> None:
+        self._packages = Packages(catalog, blobs, clock, fetch_object)
+        tools = Tools(catalog, self._packages, clock)
+        families = (
+            FunctionOperations(tools),
+            VersionOperations(tools),
+            AliasOperations(tools),
+            LayerOperations(tools),
+            TagOperations(tools),
+            AccountOperations(tools),
+        )
+        self.operations: Mapping[str, Operation] = {
+            name: operation for family in families for name, operation in family.operations.items()
+        }
+
+    async def download(self, token: str) -> bytes:
+        """The package behind `/_lambent/code/{token}`. Raises AwsError AccessDenied (403)."""
+        return await self._packages.download(token)
