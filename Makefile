@@ -1,0 +1,55 @@
+# make up       start Lambent in the background, and see it make a thumbnail
+# make down     stop it
+# make test     format, lint, types, import rules, tests
+# make lint     the same without the tests
+# make test-long, make bench
+.DEFAULT_GOAL := up
+.PHONY: up down test test-long lint bench clean
+
+SHELL := /bin/sh
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+CHECKED := src tests $(wildcard bench)
+
+up: .venv/.run
+	@scripts/server start
+	@$(BIN)/python examples/thumbnail/run.py
+
+down:
+	@scripts/server stop
+
+.venv/bin/python:
+	@python=$$(scripts/find-python) && echo "Making .venv with $$python" && "$$python" -m venv .venv
+
+.venv/.run: requirements/run.txt requirements/build.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Lambent and what it needs"
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/build.txt
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	@echo "Installing what the tests need"
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	@scripts/system-packages
+	@touch $@
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -q -m "not long"
+
+test-long: .venv/.dev
+	$(BIN)/pytest -q -m long
+
+bench: .venv/.dev
+	$(BIN)/python -m bench
+
+clean:
+	@if [ -f .lambent/server.pid ]; then scripts/server stop; fi
+	rm -rf .venv .lambent .mypy_cache .ruff_cache .hypothesis .import_linter_cache
