@@ -188,8 +188,11 @@ class LogSink(Protocol):
     def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
         """Events are (milliseconds since the epoch, message without its final newline)."""
 
-    async def drained(self) -> None:
-        """Waits while more is buffered than should be: how a function that prints too fast is slowed down."""
+    async def drained(self, account_id: str = "", region: str = "", group: str = "") -> None:
+        """Waits while more is buffered than should be: how a function that prints too fast is slowed down.
+
+        Who names its group waits for that group's lines, and for others' only when all of them are too much.
+        """
 
 
 class Cage(Protocol):
