@@ -1,0 +1,1 @@
+"""What Lambent tells about itself."""
