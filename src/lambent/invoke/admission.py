@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lambent.model.concurrency import ConcurrencyLedger
 from lambent.model.function import FunctionVersion
+from lambent.model.names import FunctionAddress
+from lambent.ports import Catalog
 
-ReservedConcurrency = Callable[[str, str], Mapping[str, int]]
-"""(account, region) → function name → its reserved concurrency."""
+
+class ReservedConcurrency:
+    """What each function has reserved, followed as the catalog changes, so that asking costs a dictionary access."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known: dict[tuple[str, str], dict[str, int]] = {}
+        catalog.subscribe(self._changed)
+
+    def of(self, account_id: str, region: str) -> Mapping[str, int]:
+        """Function name → its reserve, in one account and region."""
+        known = self._known.get((account_id, region))
+        if known is None:
+            known = self._known[account_id, region] = {}
+            for name in self._catalog.function_names(account_id, region):
+                self._changed(account_id, region, name)
+        return known
+
+    def _changed(self, account_id: str, region: str, name: str) -> None:
+        known = self._known.get((account_id, region))
+        if known is None:
+            return
+        settings = self._catalog.settings(FunctionAddress(account_id, region, name))
+        if settings is None or settings.reserved_concurrency is None:
+            known.pop(name, None)
+        else:
+            known[name] = settings.reserved_concurrency
 
 
 class Lease:
@@ -42,5 +69,5 @@ class Admission:
         ledger = self._ledgers.get(key)
         if ledger is None:
             ledger = self._ledgers[key] = ConcurrencyLedger(self._account_limit)
-        unreserved = ledger.take(version.name, self._reserved(*key))
+        unreserved = ledger.take(version.name, self._reserved.of(*key))
         return Lease(ledger, version.name, unreserved)

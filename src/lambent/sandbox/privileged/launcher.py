@@ -303,9 +303,17 @@ class Launcher:
             raise Refused("a directory must be opened for reading: that shows that the server may read it")
         if not stat.S_ISDIR(os.fstat(directory).st_mode):
             raise Refused("code and layers must be directories")
-        if self.rootless:  # the same user as the server, but in a mount namespace of its own: found again by its name
-            return roots.clone_readonly(os.readlink(f"/proc/self/fd/{directory}"), rootless=True)
-        return roots.clone_readonly("", directory=directory)
+        # The server has a mount namespace of its own, and what it opened there cannot be mounted here: so the directory is
+        # found again by its name, and must be the very one that the server has open.
+        known = os.fstat(directory)
+        found = os.open(os.readlink(f"/proc/self/fd/{directory}"), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(found)
+            if (status.st_dev, status.st_ino) != (known.st_dev, known.st_ino):
+                raise Refused("a directory has moved while it was being mounted")
+            return roots.clone_readonly("", rootless=self.rootless, directory=found)
+        finally:
+            os.close(found)
 
     def _take_host_id(self) -> int:
         first, count = layout.HOST_IDS

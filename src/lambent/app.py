@@ -1,0 +1,274 @@
+"""The composition root: the one place that knows every class, and the order in which they start and end.
+
+up(config)      as root: find interpreters, start the launcher, become the service user; then serve
+serve(…)        the event loop's side: stores, services, the road, the doors
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+import uvloop
+
+import lambent
+from lambent.config import Config, ConfigError
+from lambent.control.credentials import IssuedCredentials
+from lambent.control.lambda_service import LambdaService
+from lambent.front.code_door import CODE_DOOR, CodeDoor
+from lambent.front.gateway import Gateway
+from lambent.http1.server import Server
+from lambent.invoke.admission import Admission, ReservedConcurrency
+from lambent.invoke.environment import Environment, Surroundings
+from lambent.invoke.invoker import Invoker
+from lambent.invoke.pool import Pools
+from lambent.invoke.reconcile import Reconciler
+from lambent.invoke.session import Closable
+from lambent.model.cage import IsolationLevel, RuntimeInstallation
+from lambent.model.errors import AwsError
+from lambent.model.function import FunctionVersion
+from lambent.model.limits import ACCOUNT_CONCURRENCY
+from lambent.ports import Clock, Sandbox
+from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
+from lambent.runtimes.find import Installations
+from lambent.sandbox.caged import LauncherSandbox
+from lambent.sandbox.descent import become
+from lambent.sandbox.launcher import LauncherHandle, start_launcher
+from lambent.sandbox.machine import detect
+from lambent.sandbox.process import ProcessSandbox
+from lambent.services.logs.operations import LogsService
+from lambent.store.blobs import FileBlobs
+from lambent.store.catalog import SqliteCatalog
+from lambent.store.logs import LogStore
+from lambent.telemetry.system_clock import SystemClock
+
+log = logging.getLogger(__name__)
+
+STALLED_CHECK_S: Final = 5.0
+LISTEN_BACKLOG: Final = 4096
+MASTER_SECRET: Final = "access-keys"
+
+
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """What had to be made with the rights that the process was started with."""
+
+    listener: socket.socket
+    installations: Installations
+    level: IsolationLevel
+    launcher: LauncherHandle | None
+    lock: int  # the data directory's, held until the process ends
+
+
+def up(config: Config) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit status. Raises LambentError, OSError when it cannot start."""
+    logging.basicConfig(level=logging.INFO)
+    prepared = prepare(config)
+    try:
+        uvloop.run(_serve_until_signalled(config, prepared))
+    finally:
+        if prepared.launcher is not None:
+            prepared.launcher.close()
+        os.close(prepared.lock)
+    return 0
+
+
+def prepare(config: Config) -> Prepared:
+    """Everything that needs the rights of whoever started the server; afterwards they are gone."""
+    is_root = os.geteuid() == 0
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = _lock(config.data_dir)
+    listener = _listen(config.host, config.port)
+    port = listener.getsockname()[1]
+    level = IsolationLevel(config.isolation) if config.isolation != "auto" else detect().level
+    config.refuse_level(level.value)
+    installations = Installations.find(config.data_dir)
+    launcher = None
+    if level is not IsolationLevel.PROCESS:
+        allowed = {mount.source for found in installations.by_runtime.values() for mount in found.host_mounts}
+        allowed.add(config.data_dir / "runtimes")
+        launcher = start_launcher(config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port)
+        for warning in launcher.warnings:
+            log.warning("%s", warning)
+    if is_root:
+        uid, gid = config.service_ids()
+        _give(config.data_dir, uid, gid)
+        become(uid, gid, [*_own_directories(), config.data_dir])
+    return Prepared(listener=listener, installations=installations, level=level, launcher=launcher, lock=lock)
+
+
+async def _serve_until_signalled(config: Config, prepared: Prepared) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(config, prepared) as url:
+        print(f"Lambent {lambent.__version__} is ready: {url} (isolation {prepared.level.value})", file=sys.stderr)
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
+    """A running server; gives its address. Everything is closed in the reverse order, the stores last."""
+    clock = SystemClock()
+    port = prepared.listener.getsockname()[1]
+    url = f"http://{config.host}:{port}"
+    async with contextlib.AsyncExitStack() as stack:
+        catalog = SqliteCatalog.open(config.data_dir / "catalog.db")
+        stack.push_async_callback(catalog.close)
+        blobs = FileBlobs(config.data_dir)
+        stack.push_async_callback(blobs.close)
+        logs = await LogStore.open(config.data_dir / "logs.db", clock)
+        stack.push_async_callback(logs.close)
+        credentials = IssuedCredentials(await catalog.secret(MASTER_SECRET))
+        sandbox: Sandbox = (
+            LauncherSandbox(prepared.launcher)
+            if prepared.launcher is not None
+            else ProcessSandbox(url, config.data_dir / "tmp")
+        )
+        stack.push_async_callback(sandbox.close)
+        road = _Road(config, prepared, clock, catalog, blobs, logs, credentials, sandbox)
+        stack.push_async_callback(road.pools.close)
+        lambda_service = LambdaService(catalog, blobs, clock)
+        gateway = Gateway(
+            services=(lambda_service, LogsService(logs, clock)),
+            invoke=road.invoker,
+            resolver=catalog,
+            auth="enforce" if config.auth == "enforce" else "open",
+            secret_for=credentials.secret_for,
+            path_doors={CODE_DOOR: CodeDoor(lambda_service.download)},
+            now_s=clock.now,
+        )
+        stack.push_async_callback(gateway.close)
+        road.gateway = gateway
+        tasks = [
+            asyncio.create_task(road.pools.run(), name="pools"),
+            asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
+        ]
+        stack.push_async_callback(_cancel, tasks)
+        server = Server(gateway)
+        await server.serve(prepared.listener)
+        stack.callback(server.close)
+        tasks.append(asyncio.create_task(_close_stalled(server, clock), name="stalled connections"))
+        if config.auth == "enforce":
+            key = credentials.root(config.account_id)
+            log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
+        yield url
+
+
+class _Road:
+    """The invocation's road, with what each environment is given."""
+
+    def __init__(
+        self,
+        config: Config,
+        prepared: Prepared,
+        clock: Clock,
+        catalog: SqliteCatalog,
+        blobs: FileBlobs,
+        logs: LogStore,
+        credentials: IssuedCredentials,
+        sandbox: Sandbox,
+    ) -> None:
+        self.gateway: Gateway | None = None
+        self._installations = prepared.installations
+        around = Surroundings(
+            sandbox=sandbox,
+            blobs=blobs,
+            logs=logs,
+            clock=clock,
+            installation_for=self._installation_for,
+            credentials_for=credentials.for_function,
+            serve_endpoint=self._serve_endpoint,
+            internet=config.internet,
+        )
+        self.pools = Pools(
+            lambda version: Environment(version, around),
+            clock,
+            freeze_after_s=config.freeze_after_ms / 1000,
+            idle_environment_s=float(config.idle_environment_s),
+        )
+        self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), ACCOUNT_CONCURRENCY), self.pools)
+
+    def _installation_for(self, version: FunctionVersion) -> RuntimeInstallation:
+        if version.runtime is None:
+            raise AwsError(
+                "InvalidRuntimeException", "Functions that are container images cannot be run here yet.", 502
+            )
+        try:
+            return self._installations.for_runtime(version.runtime)
+        except (RuntimeMissing, RuntimeNotUsable) as error:
+            raise AwsError("InvalidRuntimeException", str(error), 502, {"Type": "User"}) from error
+
+    async def _serve_endpoint(self, listener: socket.socket, version: FunctionVersion) -> Closable:
+        assert self.gateway is not None
+        server = Server(self.gateway, version)
+        await server.serve(listener)
+        return server
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another by --port") from error
+    listener.listen(LISTEN_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _lock(data_dir: Path) -> int:
+    """One server for a data directory. Raises ConfigError while another one runs."""
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"another server is using {data_dir}; stop it, or give another directory by --data") from None
+    return descriptor
+
+
+def _own_directories() -> list[Path]:
+    """Where Python and this package are read from."""
+    places = {sys.prefix, sys.base_prefix, str(Path(lambent.__file__).parent), *sys.path}
+    return [Path(place) for place in places if place and Path(place).is_dir()]
+
+
+def _give(data_dir: Path, uid: int, gid: int) -> None:
+    """Makes the service user the owner of the data directory, once; the launcher's own part stays root's."""
+    if data_dir.stat().st_uid == uid:
+        return
+    private = data_dir / "sandbox"
+    for directory, folders, files in os.walk(data_dir):
+        if Path(directory) == data_dir and private.name in folders:
+            folders.remove(private.name)
+        os.chown(directory, uid, gid)
+        for name in files:
+            os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)
+
+
+async def _close_stalled(server: Server, clock: Clock) -> None:
+    while True:
+        await clock.sleep(STALLED_CHECK_S)
+        server.close_stalled()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for failure in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(failure, Exception):
+            log.error("a background task had failed", exc_info=failure)
