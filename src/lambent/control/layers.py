@@ -11,7 +11,13 @@ from lambent.control.tools import Tools
 from lambent.model.errors import AwsError, invalid_parameter, not_found
 from lambent.model.function import LayerReference, LayerVersion
 from lambent.model.limits import LAYERS_MAX
-from lambent.model.names import LayerAddress, access_denied, parse_layer_ref, parse_layer_version_arn
+from lambent.model.names import (
+    VERSION_MAX_DIGITS,
+    LayerAddress,
+    access_denied,
+    parse_layer_ref,
+    parse_layer_version_arn,
+)
 from lambent.model.request import RequestContext
 from lambent.ports import CatalogTransaction, CatalogView, Operation
 
@@ -116,6 +122,8 @@ def _refuse_foreign(context: RequestContext, account_id: str | None, operation: 
 def _checked_number(number: int) -> int:
     if number < 1:
         raise invalid_parameter("Layer Version Cannot be less than 1.")
+    if number > 10**VERSION_MAX_DIGITS:
+        raise not_found("The resource you requested does not exist.")
     return number
 
 

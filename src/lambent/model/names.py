@@ -15,8 +15,9 @@ from lambent.model.errors import AwsError, invalid_parameter, not_found, validat
 
 FUNCTION_NAME_MAX_CHARACTERS: Final = 64  # CreateFunction, FunctionName: a bare name
 FUNCTION_ARN_MAX_CHARACTERS: Final = 140  # same page: the length constraint of a full ARN
+VERSION_MAX_DIGITS: Final = 18  # ours: what a 64-bit integer surely holds
 
-# Both patterns are those of botocore's `lambda` model, where they stand for the whole value.
+# The patterns are those of botocore's `lambda` model, where they stand for the whole value.
 FUNCTION_NAME_PATTERN: Final = (
     r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
     r"([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?"
@@ -83,7 +84,6 @@ class FunctionAddress:
     def qualified_arn(self) -> str:
         """With the qualifier, where there is one: what AWS prints when it does not find something."""
         return f"{self.arn}:{self.qualifier}" if self.qualifier else self.arn
-
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -173,8 +173,8 @@ def access_denied(account_id: str, action: str, resource_arn: str) -> AwsError:
 
 
 def is_version(qualifier: str) -> bool:
-    """A number, as opposed to `$LATEST` and aliases."""
-    return qualifier.isascii() and qualifier.isdigit()
+    """A number that a version may have, as opposed to `$LATEST` and aliases."""
+    return len(qualifier) <= VERSION_MAX_DIGITS and qualifier.isascii() and qualifier.isdigit()
 
 
 def is_alias_name(text: str) -> bool:

@@ -157,10 +157,13 @@ class FileBlobs:
                     removed.append(path.stem)
         for directory in [*self._code.iterdir(), *self._layers.iterdir()]:
             is_needed = directory.parent == self._code and directory.name in referenced
-            if directory in in_use or is_needed or not directory.is_dir():
+            if directory in in_use or is_needed or directory.name.startswith(".") or not directory.is_dir():
                 continue
             if directory.stat().st_ctime < before_s:
-                remove_tree(directory)
+                # Out of the way first: half a directory must never look like a whole one, whenever this is killed.
+                going = directory.with_name(f".part-{directory.name}")
+                os.rename(directory, going)
+                remove_tree(going)
                 directory.with_suffix(".json").unlink(missing_ok=True)
         return removed
 

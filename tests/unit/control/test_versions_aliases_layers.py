@@ -208,6 +208,16 @@ async def test_a_layer_is_published_listed_read_and_deleted(control: Control) ->
     assert third["Version"] == 3
 
 
+async def test_numbers_that_no_version_can_have_do_not_exist(control: Control) -> None:
+    await control.create()
+    huge = "9" * 120
+    await refused(control, "GetFunction", "ResourceNotFoundException", f"Function not found: {ARN}:{huge}",
+                  FunctionName="f", Qualifier=huge)  # fmt: skip
+    await refused(control, "CreateAlias", "ResourceNotFoundException", f"Function not found: {ARN}:{huge}",
+                  FunctionName="f", Name="live", FunctionVersion=huge)  # fmt: skip
+    await refused(control, "DeleteLayerVersion", "ResourceNotFoundException", LayerName="l", VersionNumber=int(huge))
+
+
 async def test_a_function_keeps_a_layer_that_was_deleted(control: Control) -> None:
     await control("PublishLayerVersion", LayerName="pillow", Content={"ZipFile": zipped(python__lib="1")})
     created = await control.create(Layers=[f"{LAYER}:1"])

@@ -1,0 +1,13 @@
+"""Every runtime of the model is known: taken, or refused as deprecated."""
+
+from __future__ import annotations
+
+import botocore.session
+
+from lambent.model.runtime_ids import DEPRECATED, SUPPORTED
+
+
+def test_every_runtime_of_the_model_is_supported_or_deprecated_and_nothing_else_is() -> None:
+    model = botocore.session.get_session().get_service_model("lambda")
+    assert {*SUPPORTED, *DEPRECATED} == set(model.shape_for("Runtime").enum)
+    assert not DEPRECATED & set(SUPPORTED)
