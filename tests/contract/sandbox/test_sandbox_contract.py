@@ -6,14 +6,14 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cagebench import Bench
 
 from lambent.model.errors import EntrypointError
 
 
-async def test_a_program_runs_with_exactly_the_variables_it_was_given(bench: Any) -> None:
+async def test_a_program_runs_with_exactly_the_variables_it_was_given(bench: Bench) -> None:
     output = await bench.output_of("#!/bin/sh\nexec /usr/bin/env\n", variables={"PATH": "/usr/bin", "COLOUR": "blue"})
     names = {line.partition("=")[0] for line in output.splitlines()}
     assert "COLOUR=blue" in output
@@ -22,21 +22,21 @@ async def test_a_program_runs_with_exactly_the_variables_it_was_given(bench: Any
     }  # fmt: skip
 
 
-async def test_the_runtime_waits_until_it_is_started(bench: Any) -> None:
+async def test_the_runtime_waits_until_it_is_started(bench: Bench) -> None:
     running = await bench.launch(bench.spec("#!/bin/sh\necho here\n"))
     assert running.output == b""
     await running.cage.start_runtime()
     await running.printed("here")
 
 
-async def test_stdout_stderr_and_framed_logs_arrive(bench: Any) -> None:
+async def test_stdout_stderr_and_framed_logs_arrive(bench: Bench) -> None:
     running = await bench.run("#!/bin/bash\necho out; echo err >&2\nprintf frame >&$_LAMBDA_TELEMETRY_LOG_FD\n")
     await running.exited()
     assert sorted(running.output.split()) == [b"err", b"out"]
     assert running.logs == b"frame"
 
 
-async def test_the_function_reaches_its_runtime_api(bench: Any) -> None:
+async def test_the_function_reaches_its_runtime_api(bench: Bench) -> None:
     running = await bench.run(
         "#!/bin/bash\nexec 9<>/dev/tcp/${AWS_LAMBDA_RUNTIME_API/:/\\/}\necho hello >&9\nread -u 9 answer\necho got $answer\n"
     )
@@ -49,18 +49,18 @@ async def test_the_function_reaches_its_runtime_api(bench: Any) -> None:
         await running.printed("got 42")
 
 
-async def test_an_exit_status_is_reported_once(bench: Any) -> None:
+async def test_an_exit_status_is_reported_once(bench: Bench) -> None:
     running = await bench.run("#!/bin/sh\nexit 7\n")
     how = await running.exited()
     assert (how.exit_status, how.signal, how.out_of_memory) == (7, None, False)
 
 
-async def test_a_signal_is_reported(bench: Any) -> None:
+async def test_a_signal_is_reported(bench: Bench) -> None:
     how = await (await bench.run("#!/bin/bash\nkill -SEGV $BASHPID\n")).exited()
     assert (how.exit_status, how.signal) == (None, 11)
 
 
-async def test_a_missing_program_is_the_functions_own_fault(bench: Any) -> None:
+async def test_a_missing_program_is_the_functions_own_fault(bench: Bench) -> None:
     spec = bench.spec("")
     (spec.code_dir / "bootstrap").unlink()
     running = await bench.launch(spec)
@@ -68,7 +68,7 @@ async def test_a_missing_program_is_the_functions_own_fault(bench: Any) -> None:
         await running.cage.start_runtime()
 
 
-async def test_a_program_that_may_not_be_executed_is_the_functions_own_fault(bench: Any) -> None:
+async def test_a_program_that_may_not_be_executed_is_the_functions_own_fault(bench: Bench) -> None:
     spec = bench.spec("#!/bin/sh\n")
     (spec.code_dir / "bootstrap").chmod(0o644)
     running = await bench.launch(spec)
@@ -76,7 +76,7 @@ async def test_a_program_that_may_not_be_executed_is_the_functions_own_fault(ben
         await running.cage.start_runtime()
 
 
-async def test_sigterm_reaches_the_runtime(bench: Any) -> None:
+async def test_sigterm_reaches_the_runtime(bench: Bench) -> None:
     running = await bench.run(
         "#!/bin/bash\ntrap 'echo bye; exit 3' TERM\necho up\nwhile :; do read -t 1 < <(:) ; done\n"
     )
@@ -85,7 +85,7 @@ async def test_sigterm_reaches_the_runtime(bench: Any) -> None:
     assert (await running.exited()).exit_status == 3
 
 
-async def test_destroy_ends_what_was_daemonised(bench: Any, open_tmp_path: Path) -> None:
+async def test_destroy_ends_what_was_daemonised(bench: Bench, open_tmp_path: Path) -> None:
     spec = bench.spec("#!/bin/bash\n(setsid bash -c 'exec 7<>/tmp/alive; echo daemon; sleep 1000' &)\nsleep 1000\n")
     running = await bench.launch(spec)
     await running.cage.start_runtime()
@@ -115,7 +115,7 @@ def _sleeping(seconds: int, environment_id: str) -> list[str]:
     return found
 
 
-async def test_too_much_memory_is_reported_as_such(bench: Any) -> None:
+async def test_too_much_memory_is_reported_as_such(bench: Bench) -> None:
     script = "#!/usr/bin/python3 -SE\nheld = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))\n"
     running = await bench.run(script, memory_mib=128)
     how = await running.exited()
@@ -124,7 +124,7 @@ async def test_too_much_memory_is_reported_as_such(bench: Any) -> None:
     assert running.cage.peak_memory_bytes() > 100 << 20
 
 
-async def test_temporary_files_go_away_with_the_environment(bench: Any) -> None:
+async def test_temporary_files_go_away_with_the_environment(bench: Bench) -> None:
     running = await bench.run("#!/bin/bash\necho secret > ${TMPDIR:-/tmp}/left\necho done\nsleep 1000\n")
     await running.printed("done")
     await running.cage.destroy()
@@ -132,7 +132,7 @@ async def test_temporary_files_go_away_with_the_environment(bench: Any) -> None:
     assert other == "end\n"
 
 
-async def test_the_code_directory_is_the_working_directory(bench: Any) -> None:
+async def test_the_code_directory_is_the_working_directory(bench: Bench) -> None:
     spec = bench.spec("#!/bin/bash\necho $(ls) $LAMBDA_TASK_ROOT\npwd\n")
     running = await bench.launch(spec)
     await running.cage.start_runtime()
@@ -141,7 +141,7 @@ async def test_the_code_directory_is_the_working_directory(bench: Any) -> None:
     assert lines[0] == f"bootstrap {lines[1]}"
 
 
-async def test_an_extension_starts_and_its_exit_is_told_apart(bench: Any) -> None:
+async def test_an_extension_starts_and_its_exit_is_told_apart(bench: Bench) -> None:
     layers = bench.root / "layers"
     (layers / "extensions").mkdir(parents=True)
     extension = layers / "extensions" / "watcher"
@@ -156,12 +156,12 @@ async def test_an_extension_starts_and_its_exit_is_told_apart(bench: Any) -> Non
         await running.cage.start_extension("/opt/extensions/absent")
 
 
-async def test_environments_can_be_made_at_the_same_time(bench: Any) -> None:
+async def test_environments_can_be_made_at_the_same_time(bench: Bench) -> None:
     outputs = await asyncio.gather(*(bench.output_of(f"#!/bin/sh\necho number {i}\n") for i in range(8)))
     assert outputs == [f"number {i}\n" for i in range(8)]
 
 
-async def test_processor_time_grows_with_work(bench: Any) -> None:
+async def test_processor_time_grows_with_work(bench: Bench) -> None:
     running = await bench.run(
         "#!/bin/bash\nfor ((i = 0; i < 300000; i++)); do :; done\necho done\nsleep 1000\n", memory_mib=1769
     )
@@ -169,7 +169,7 @@ async def test_processor_time_grows_with_work(bench: Any) -> None:
     assert running.cage.processor_time_s() > 0.05
 
 
-async def test_a_gigabyte_of_output_is_slowed_to_what_is_read(bench: Any) -> None:
+async def test_a_gigabyte_of_output_is_slowed_to_what_is_read(bench: Bench) -> None:
     running = await bench.launch(bench.spec("#!/bin/bash\nexec head -c 1073741824 /dev/zero\n", memory_mib=256))
     loop = asyncio.get_running_loop()
     loop.remove_reader(running.cage.output_fd)
@@ -187,7 +187,7 @@ async def test_a_gigabyte_of_output_is_slowed_to_what_is_read(bench: Any) -> Non
     assert running.cage.peak_memory_bytes() < 200 << 20
 
 
-async def test_a_listener_accepts_only_on_loopback(bench: Any) -> None:
+async def test_a_listener_accepts_only_on_loopback(bench: Bench) -> None:
     running = await bench.launch(bench.spec("#!/bin/sh\n"))
     assert running.cage.runtime_api_address == "{}:{}".format(*running.cage.runtime_api.getsockname())
     assert running.cage.runtime_api_address.startswith("127.0.0.1:")
