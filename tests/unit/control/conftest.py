@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.unit.control.control_harness import Control
+
+from control_harness import Control
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 import pytest
-from tests.unit.control.control_harness import ACCOUNT, REGION, ROLE, Control, zipped
 
+from control_harness import ACCOUNT, REGION, ROLE, Control, zipped
 from lambent.model.errors import AwsError
 from lambent.model.limits import MIB
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.unit.control.control_harness import ACCOUNT, REGION, Control, zipped
+from control_harness import ACCOUNT, REGION, Control, zipped
 
 
 async def test_what_was_pending_when_the_server_ended_is_made_ready_by_the_next(tmp_path: Path) -> None:

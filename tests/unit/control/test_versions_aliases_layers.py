@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.control.control_harness import ACCOUNT, REGION, Control, zipped
 
+from control_harness import ACCOUNT, REGION, Control, zipped
 from lambent.model.errors import AwsError
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
