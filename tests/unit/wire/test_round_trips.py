@@ -48,6 +48,8 @@ def test_what_botocore_sends_is_what_we_read(
                     request.query,
                 )
             read = protocol.parse_request(ours.operation(name), request)
+            if read.get("ContentLength") == 0 and "ContentLength" not in sent:
+                del read["ContentLength"]  # the HTTP client's own header, which is a member of S3's PutObject
             assert pruned(read) == pruned(sent), name
 
 

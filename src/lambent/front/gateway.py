@@ -1,0 +1,360 @@
+"""The front door: one port for every AWS request, the health checks and the other doors.
+
+A request's life: other doors by host name or path → browsers from elsewhere are refused → Invoke, unmodelled →
+everything else: identify, admit, parse, validate, call the operation, serialize. Every error leaves in the words and the
+protocol of the service that was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+import lambent
+from lambent import ports
+from lambent.front import cors, welcome
+from lambent.front.access import Access, AuthMode, SecretFor
+from lambent.front.identify import Asked, Identifier, scope_of, virtual_bucket
+from lambent.front.invoke_api import Enqueue, InvokeApi, is_invoke, new_request_id, too_large
+from lambent.http1.server import BodyReceiver, HeaderList, Request
+from lambent.model.errors import AwsError
+from lambent.model.limits import MIB
+from lambent.model.request import RequestContext
+from lambent.wire.messages import Headers, WireRequest, WireResponse
+from lambent.wire.models import Models
+from lambent.wire.protocols import PROTOCOLS
+from lambent.wire.shapes import Operation
+from lambent.wire.validate import validate
+
+logger = logging.getLogger(__name__)
+
+Door = Callable[[Request], None]
+"""Answers a request, now or later. The body is whole."""
+
+BODY_MAX_BYTES: Final = 128 * MIB
+# Lambda's own bound for requests with a zip in them: its error message names the number.
+LAMBDA_REQUEST_MAX_BYTES: Final = 70_167_211
+
+# Which error code carries the model's broken constraints; services that are not here check for themselves.
+VALIDATION_CODES: Final[Mapping[str, str]] = {
+    "lambda": "ValidationException",
+    "logs": "InvalidParameterException",
+    "kinesis": "ValidationException",
+    "events": "ValidationException",
+    "scheduler": "ValidationException",
+    "dynamodb": "ValidationException",
+}
+# Checked by the service itself, because its words differ from the model's.
+_EXEMPT: Final[Mapping[str, frozenset[str]]] = {
+    "lambda": frozenset({"Runtime", "MemorySize", "Timeout", "FunctionName", "NamespacedFunctionName"}),
+}
+
+_LAMBDA_FAULT: Final = AwsError("ServiceException", "Internal Error", 500, {"Type": "Service"})
+
+
+class Gateway:
+    """An `http1.server.Application`. Give it to a `Server`; `close` it when the server has stopped listening."""
+
+    body_max_bytes = BODY_MAX_BYTES
+
+    def __init__(
+        self,
+        services: Iterable[ports.Service],
+        invoke: ports.Invoke,
+        resolver: ports.FunctionResolver | None = None,
+        *,
+        models: Models | None = None,
+        auth: AuthMode = "open",
+        secret_for: SecretFor = lambda access_key_id: None,
+        enqueue: Enqueue | None = None,
+        path_doors: Mapping[str, Door] | None = None,
+        host_doors: Sequence[tuple[str, Door]] = (),
+        allowed_origins: Iterable[str] = (),
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`path_doors`: by prefix, each beginning `/_lambent/`. `host_doors`: by a part of the host name (`.lambda-url.`)."""
+        self._services = {service.name: service for service in services}
+        self._models = models or Models()
+        self._identifier = Identifier(self._models)
+        self._access = Access(mode=auth, secret_for=secret_for, now_s=now_s)
+        self._invoke_api = InvokeApi(invoke, resolver, enqueue)
+        self._path_doors = sorted(
+            ((prefix.encode(), door) for prefix, door in (path_doors or {}).items()), key=lambda pair: -len(pair[0])
+        )
+        self._host_doors = [(part.encode(), door) for part, door in host_doors]
+        self._origins = frozenset(origin.encode() for origin in allowed_origins)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # http1.server.Application
+
+    def body_receiver(self, request: Request) -> BodyReceiver | None:
+        return None
+
+    def request(self, request: Request) -> None:
+        target = request.target
+        if self._host_doors and (door := self._host_door(request)) is not None:
+            door(request)
+            return
+        origin = request.header(b"origin")
+        extra: HeaderList = []
+        if origin is not None:
+            if not cors.is_allowed(origin, self._origins):
+                self._refuse_origin(request)
+                return
+            extra = cors.answer(origin)
+            if request.method == b"OPTIONS" and request.header(b"access-control-request-method") is not None:
+                request.respond(204, cors.preflight(origin, request.header(b"access-control-request-headers")))
+                return
+        if is_invoke(request.method, target):
+            self._spawn(self._serve_invoke(request, extra))
+        elif target.startswith((b"/_lambent/", b"/_localstack/")):
+            self._own(request, extra)
+        elif target == b"/" and request.method == b"GET" and welcome.is_browser(request):
+            request.respond(
+                200, [(b"content-type", b"text/html; charset=utf-8"), *extra], welcome.page(sorted(self._services))
+            )
+        else:
+            self._spawn(self._serve(request, extra))
+
+    def too_large(self, request: Request) -> None:
+        wire = _wire_request(request)
+        if is_invoke(request.method, request.target):
+            self._send_error(request, too_large(), "rest-json", wire, new_request_id(), [])
+            return
+        asked = self._identifier.identify(wire)
+        limit = (
+            LAMBDA_REQUEST_MAX_BYTES if asked.service is not None and asked.service.name == "lambda" else BODY_MAX_BYTES
+        )
+        error = _request_too_large(asked.operation_name, limit)
+        self._answer_error(request, asked, error, wire, new_request_id(), [])
+
+    async def close(self) -> None:
+        """Ends what is still being answered."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Our own pages
+
+    def _own(self, request: Request, extra: HeaderList) -> None:
+        path = request.target.partition(b"?")[0]
+        if path in (b"/_lambent/health", b"/_localstack/health") and request.method in (b"GET", b"HEAD"):
+            body = msgspec.json.encode(self.health())
+            request.respond(200, [(b"content-type", b"application/json"), *extra], body)
+            return
+        for prefix, door in self._path_doors:
+            if path.startswith(prefix):
+                door(request)
+                return
+        body = msgspec.json.encode({"message": f"There is nothing at {path.decode('latin-1')}; see /_lambent/health."})
+        request.respond(404, [(b"content-type", b"application/json"), *extra], body)
+
+    def health(self) -> dict[str, Any]:
+        return {
+            "services": dict.fromkeys(sorted(self._services), "running"),
+            "edition": "lambent",
+            "version": lambent.__version__,
+        }
+
+    def _host_door(self, request: Request) -> Door | None:
+        host = request.header(b"host") or b""
+        return next((door for part, door in self._host_doors if part in host), None)
+
+    def _refuse_origin(self, request: Request) -> None:
+        message = (
+            "Requests from web pages of this origin are refused; allow it in Lambent's configuration (allowed_origins)."
+        )
+        body = msgspec.json.encode({"message": message})
+        request.respond(
+            403, [(b"content-type", b"application/json"), (b"x-amzn-ErrorType", b"AccessDeniedException")], body
+        )
+
+    # AWS
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve_invoke(self, request: Request, extra: HeaderList) -> None:
+        request_id = new_request_id()
+        try:
+            account_id, region = self._caller_of_invoke(request)
+            await self._invoke_api.handle(request, account_id, region, request_id, extra)
+        except AwsError as error:
+            self._send_error(request, error, "rest-json", _wire_request(request), request_id, extra)
+        except Exception:  # the outermost edge: whatever it was, the caller gets AWS's answer
+            logger.exception("invoke failed: request %s; report it with this traceback", request_id)
+            self._send_error(request, _LAMBDA_FAULT, "rest-json", _wire_request(request), request_id, extra)
+
+    def _caller_of_invoke(self, request: Request) -> tuple[str, str]:
+        """Account and region. Raises AwsError when signatures are checked and this one is wrong."""
+        if self._access.mode == "open":
+            scope = scope_of(request.header(b"authorization") or b"")
+            if scope is not None:
+                return scope
+        wire = _wire_request(request)
+        asked = self._identifier.identify(wire)
+        request.body = self._access.admit(asked, wire).body
+        return asked.caller.account_id, asked.region
+
+    async def _serve(self, request: Request, extra: HeaderList) -> None:
+        request_id = new_request_id()
+        wire = _wire_request(request)
+        asked: Asked | None = None
+        try:
+            asked = self._identifier.identify(_path_style(wire))
+            response = await self._answer(asked, wire, request_id)
+            await _send(request, response, extra)
+        except AwsError as error:
+            self._answer_error(request, asked, error, wire, request_id, extra)
+        except ConnectionError:
+            return
+        except Exception:  # the outermost edge: whatever it was, the caller gets AWS's answer
+            name = asked.operation_name if asked is not None else None
+            logger.exception("%s failed: request %s; report it with this traceback", name, request_id)
+            self._answer_error(request, asked, _internal_failure(asked), wire, request_id, extra)
+
+    async def _answer(self, asked: Asked, wire: WireRequest, request_id: str) -> WireResponse:
+        admitted = _path_style(self._access.admit(asked, wire))
+        operation, call = self._built(asked)
+        if operation.service.name == "lambda" and len(admitted.body) > LAMBDA_REQUEST_MAX_BYTES:
+            raise _request_too_large(operation.name, LAMBDA_REQUEST_MAX_BYTES)
+        protocol = PROTOCOLS[asked.protocol]
+        try:
+            params = protocol.parse_request(operation, admitted)
+        except RecursionError as error:
+            raise AwsError("SerializationException", "The request is nested too deeply.") from error
+        name = operation.service.name
+        if name in VALIDATION_CODES:
+            validate(operation.input, params, code=VALIDATION_CODES[name], exempt=_EXEMPT.get(name, ()))
+        context = RequestContext(
+            account_id=asked.caller.account_id,
+            region=asked.region,
+            request_id=request_id,
+            base_url=f"http://{wire.headers.get('host', 'localhost')}",
+            access_key_id=asked.caller.access_key_id,
+        )
+        result = await call(context, params)
+        return protocol.serialize_response(operation, result, request_id)
+
+    def _built(self, asked: Asked) -> tuple[Operation, ports.Operation]:
+        """Raises AwsError, 404 for what AWS does not have either, 501 `NotImplemented` for what Lambent has not."""
+        if asked.service is None:
+            what = f" for {asked.caller.signing_name}" if asked.caller.signing_name else ""
+            raise AwsError("UnknownOperationException", f"No AWS service was recognised in this request{what}.", 404)
+        service = self._services.get(asked.service.name)
+        if asked.operation is None:
+            named = f" {asked.operation_name}" if asked.operation_name else ""
+            raise AwsError(
+                "UnknownOperationException", f"{asked.service.name} has no operation{named} at this address.", 404
+            )
+        call = service.operations.get(asked.operation.name) if service is not None else None
+        if call is None:
+            what = (
+                f"{asked.service.name}:{asked.operation.name}"
+                if service is not None
+                else f"The service {asked.service.name}"
+            )
+            raise AwsError("NotImplemented", f"{what} is not built in Lambent {lambent.__version__}.", 501)
+        return asked.operation, call
+
+    # Errors
+
+    def _answer_error(
+        self,
+        request: Request,
+        asked: Asked | None,
+        error: AwsError,
+        wire: WireRequest,
+        request_id: str,
+        extra: HeaderList,
+    ) -> None:
+        if asked is None:
+            self._send_error(request, error, "rest-json", wire, request_id, extra)
+            return
+        response = PROTOCOLS[asked.protocol].serialize_error(error, wire, request_id, asked.service)
+        _send_whole(request, response, extra)
+
+    def _send_error(
+        self, request: Request, error: AwsError, protocol: str, wire: WireRequest, request_id: str, extra: HeaderList
+    ) -> None:
+        service = self._models.service("lambda")
+        _send_whole(request, PROTOCOLS[protocol].serialize_error(error, wire, request_id, service), extra)
+
+
+def _request_too_large(operation_name: str | None, limit_bytes: int) -> AwsError:
+    message = f"Request must be smaller than {limit_bytes} bytes for the {operation_name} operation"
+    return AwsError("RequestEntityTooLargeException", message, 413, {"Type": "User"})
+
+
+def _internal_failure(asked: Asked | None) -> AwsError:
+    if asked is not None and asked.service is not None and asked.service.name == "lambda":
+        return _LAMBDA_FAULT
+    message = "The request processing has failed because of an unknown error, exception or failure."
+    return AwsError("InternalFailure", message, 500)
+
+
+def _wire_request(request: Request) -> WireRequest:
+    path, _, query = request.target.decode("latin-1").partition("?")
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        key, text = name.decode("latin-1"), _text(value)
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return WireRequest(
+        method=request.method.decode("latin-1"),
+        path=path or "/",
+        query=query,
+        headers=headers,
+        body=request.body,
+    )
+
+
+def _text(value: bytes) -> str:
+    """Header values are UTF-8 in practice (S3 metadata), Latin-1 by the book."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _path_style(wire: WireRequest) -> WireRequest:
+    """S3's virtual-hosted addresses as its model knows them: with the bucket in the path."""
+    bucket = virtual_bucket(wire.headers.get("host", ""))
+    return wire if bucket is None else attrs.evolve(wire, path=f"/{bucket}{wire.path}")
+
+
+def _encoded_headers(headers: Headers, extra: HeaderList) -> HeaderList:
+    """Header lines without line breaks in them, whatever a service put there."""
+    lines = [(name.encode("latin-1", "replace"), _one_line(value)) for name, value in headers]
+    return lines + extra
+
+
+def _one_line(value: str) -> bytes:
+    return value.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape")
+
+
+def _send_whole(request: Request, response: WireResponse, extra: HeaderList) -> None:
+    if not request.answered:
+        request.respond(response.status, _encoded_headers(response.headers, extra), response.body)
+
+
+async def _send(request: Request, response: WireResponse, extra: HeaderList) -> None:
+    """Raises ConnectionError when the peer goes while a stream is being sent."""
+    if response.stream is None:
+        _send_whole(request, response, extra)
+        return
+    request.begin(response.status, _encoded_headers(response.headers, extra))
+    try:
+        async for chunk in response.stream:
+            await request.write(chunk)
+    except Exception:
+        request.abort()
+        raise
+    request.end()

@@ -1,0 +1,222 @@
+"""What a request asks for: protocol, service, operation, and for whom. Decided from the request and the models alone."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import parse_qs
+
+import attrs
+
+from lambent.wire.messages import WireRequest
+from lambent.wire.models import Models
+from lambent.wire.shapes import Operation, Service
+from lambent.wire.uri import Router
+
+DEFAULT_ACCOUNT: Final = "000000000000"
+DEFAULT_REGION: Final = "us-east-1"
+
+_REGION: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
+_CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+(?:/[^/,\s]+)*?)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request")
+_OLD_CREDENTIAL: Final = re.compile(r"AWS ([^:\s]+):")
+_RPC_PATH: Final = re.compile(r"/service/([^/]+)/operation/([^/]+)")
+_VIRTUAL_BUCKET: Final = re.compile(
+    r"(?P<bucket>.+?)\.s3(?:[.-][a-z0-9-]+)*\.(?:amazonaws\.com(?:\.cn)?|localhost\..+|localhost)"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Caller:
+    """Who asks, as far as the request itself says; whether that is true is the signature's business."""
+
+    access_key_id: str | None
+    account_id: str
+    region: str | None
+    signing_name: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What is asked for. Without `operation` the request names none that the models know: `operation_name` is its word."""
+
+    protocol: str
+    service: Service | None
+    operation: Operation | None
+    operation_name: str | None
+    caller: Caller
+    region: str
+
+
+def account_of(access_key_id: str | None) -> str:
+    """A twelve-digit access key id is an account; everybody else shares the default one."""
+    if access_key_id is not None and len(access_key_id) == 12 and access_key_id.isdecimal():
+        return access_key_id
+    return DEFAULT_ACCOUNT
+
+
+def caller_of(request: WireRequest) -> Caller:
+    """Reads the credential scope of a header or a presigned query, valid or not."""
+    text = request.headers.get("authorization", "")
+    found = _CREDENTIAL.search(text)
+    if found is None and "X-Amz-Credential=" in request.query:
+        values = parse_qs(request.query).get("X-Amz-Credential", [""])
+        found = _CREDENTIAL.search(f"Credential={values[0]}")
+    if found is not None:
+        key, _, region, service = found.groups()
+        return Caller(access_key_id=key, account_id=account_of(key), region=region, signing_name=service)
+    old = _OLD_CREDENTIAL.match(text)
+    key = old[1] if old is not None else None
+    return Caller(access_key_id=key, account_id=account_of(key), region=None, signing_name=None)
+
+
+def region_of(caller: Caller, request: WireRequest) -> str:
+    """From the credential scope, else from the host name, else the default."""
+    region = caller.region or host_parts(request.headers.get("host", ""))[1]
+    return region if region is not None and _REGION.fullmatch(region) else DEFAULT_REGION
+
+
+_SCOPE: Final = re.compile(rb"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/lambda/aws4_request")
+
+
+@functools.lru_cache(maxsize=256)
+def _scope(key: bytes, region: bytes) -> tuple[str, str] | None:
+    name = region.decode("latin-1")
+    return (account_of(key.decode("latin-1")), name) if _REGION.fullmatch(name) else None
+
+
+def scope_of(authorization: bytes) -> tuple[str, str] | None:
+    """Account and region of a request signed for Lambda: the short cut for Invoke. None leaves it to `caller_of`."""
+    found = _SCOPE.search(authorization, 0, 300)
+    return None if found is None else _scope(found[1], found[2])
+
+
+class Identifier:
+    """Finds services and operations; keeps what it has compiled."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._routers: dict[str, Router] = {}
+
+    def identify(self, request: WireRequest) -> Asked:
+        caller = caller_of(request)
+        prefix, _ = host_parts(request.headers.get("host", ""))
+        region = region_of(caller, request)
+        protocol, service, name = self._find(request, caller.signing_name, prefix)
+        operation = service.operation(name) if service is not None and name is not None and service.has(name) else None
+        return Asked(
+            protocol=protocol, service=service, operation=operation, operation_name=name, caller=caller, region=region
+        )
+
+    def _find(
+        self, request: WireRequest, signing_name: str | None, prefix: str | None
+    ) -> tuple[str, Service | None, str | None]:
+        rpc = _RPC_PATH.fullmatch(request.path)
+        if rpc is not None and request.headers.get("smithy-protocol") == "rpc-v2-cbor":
+            return "smithy-rpc-v2-cbor", self._by_target(rpc[1], rpc[2], signing_name), rpc[2]
+        target = request.headers.get("x-amz-target")
+        if target is not None:
+            target_prefix, _, name = target.rpartition(".")
+            return "json", self._by_target(target_prefix, name, signing_name), name
+        form = _form_of(request)
+        if form is not None:
+            service = self._by_form(form[0], form[1], signing_name, prefix)
+            is_ec2 = service is not None and service.protocol == "ec2"
+            return ("ec2" if is_ec2 else "query"), service, form[0]
+        return self._by_address(request, signing_name, prefix)
+
+    def _by_target(self, prefix: str, name: str, signing_name: str | None) -> Service | None:
+        likely = self._service(signing_name)
+        if likely is not None and likely.target_prefix == prefix:
+            return likely
+        candidates = [self._models.service(s.name) for s in self._models.by_target_prefix(prefix)]
+        return next((s for s in candidates if s.has(name)), candidates[0] if candidates else None)
+
+    def _by_form(self, action: str, version: str, signing_name: str | None, prefix: str | None) -> Service | None:
+        named = list(self._candidates(signing_name, prefix))
+        for service in named:
+            if service.has(action) and version in ("", service.api_version):
+                return service
+        for summary in self._models.by_query_version(version):
+            if (service := self._models.service(summary.name)).has(action):
+                return service
+        return next((s for s in named if s.protocol in ("query", "ec2")), None)
+
+    def _by_address(
+        self, request: WireRequest, signing_name: str | None, prefix: str | None
+    ) -> tuple[str, Service | None, str | None]:
+        first: Service | None = None
+        for service in self._candidates(signing_name, prefix):
+            first = first or service
+            if service.protocol in ("rest-json", "rest-xml"):
+                operation = self._router(service).find(request)
+                if operation is not None:
+                    return service.protocol, service, operation.name
+        if first is not None:
+            return first.protocol, first, None
+        return self._by_bare_address(request)
+
+    def _by_bare_address(self, request: WireRequest) -> tuple[str, Service | None, str | None]:
+        """Neither signature nor host say anything. Lambda's addresses begin with dates, so nothing is taken for it by
+        mistake; what is left is S3's, as it is for every local stack."""
+        for name in ("lambda", "s3"):
+            operation = self._router(service := self._models.service(name)).find(request)
+            if operation is not None:
+                return service.protocol, service, operation.name
+        return "rest-json", None, None
+
+    def _candidates(self, signing_name: str | None, prefix: str | None) -> Iterator[Service]:
+        """The likeliest first; the index of all services is only built when that does not help."""
+        seen: set[str] = set()
+        likely = self._service(signing_name)
+        if likely is not None and likely.signing_name == signing_name:
+            seen.add(likely.name)
+            yield likely
+        summaries = [] if signing_name is None else self._models.by_signing_name(signing_name)
+        if signing_name is None and prefix is not None:
+            summaries = self._models.by_endpoint_prefix(prefix)
+        for summary in summaries:
+            if summary.name not in seen:
+                yield self._models.service(summary.name)
+
+    def _service(self, name: str | None) -> Service | None:
+        return self._models.service(name) if name is not None and self._models.has(name) else None
+
+    def _router(self, service: Service) -> Router:
+        if service.name not in self._routers:
+            self._routers[service.name] = Router(service)
+        return self._routers[service.name]
+
+
+def _form_of(request: WireRequest) -> tuple[str, str] | None:
+    """Action and Version of a query-protocol request."""
+    texts = []
+    if request.method == "POST" and "x-www-form-urlencoded" in request.headers.get("content-type", ""):
+        texts.append(request.body[:100_000].decode("utf-8", "replace"))
+    if "Action=" in request.query:
+        texts.append(request.query)
+    for text in texts:
+        values = parse_qs(text, keep_blank_values=True)
+        if "Action" in values:
+            return values["Action"][0], values.get("Version", [""])[0]
+    return None
+
+
+def host_parts(host: str) -> tuple[str | None, str | None]:
+    """The endpoint prefix and the region that a host name has: `api.ecr.eu-west-1.amazonaws.com` → (`api.ecr`, `eu-west-1`)."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    for suffix in (".amazonaws.com.cn", ".amazonaws.com", ".api.aws", ".localhost.localstack.cloud", ".localhost"):
+        if name.endswith(suffix):
+            labels = name.removesuffix(suffix).split(".")
+            region = next((label for label in labels if _REGION.fullmatch(label)), None)
+            kept = [label for label in labels if label != region]
+            return (".".join(kept) or None), region
+    return None, None
+
+
+def virtual_bucket(host: str) -> str | None:
+    """The bucket of a virtual-hosted S3 address: `photos.s3.us-east-1.localhost:4566` → `photos`."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    found = _VIRTUAL_BUCKET.fullmatch(name)
+    return found["bucket"] if found is not None else None

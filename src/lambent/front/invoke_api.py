@@ -1,0 +1,297 @@
+"""Invoke and InvokeWithResponseStream: the one path where every microsecond counts, so headers are read by hand, and
+payloads pass through unparsed and uncopied.
+
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+
+import attrs
+import msgspec
+
+from lambent import ports
+from lambent.front import payload as payloads
+from lambent.http1.server import HeaderList, Request
+from lambent.model.errors import AwsError, invalid_request_content, request_too_large, validation
+from lambent.model.invocation import Invocation, Outcome
+from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
+from lambent.model.names import join_qualifiers, locate_function, parse_function_ref
+from lambent.wire import eventstream
+
+Enqueue = Callable[[Invocation], Awaitable[None]]
+"""Takes an asynchronous invocation; returns when it is durable. Raises AwsError."""
+
+_INVOKE_PREFIX: Final = b"/2015-03-31/functions/"
+_INVOKE_SUFFIX: Final = b"/invocations"
+_STREAM_PREFIX: Final = b"/2021-11-15/functions/"
+_STREAM_SUFFIX: Final = b"/response-streaming-invocations"
+_TYPES: Final = (b"Event", b"RequestResponse", b"DryRun")
+_LOG_TYPES: Final = (b"None", b"Tail")
+
+
+def is_invoke(method: bytes, target: bytes) -> bool:
+    """Whether this request is for `InvokeApi`."""
+    if method != b"POST" or not target.startswith((_INVOKE_PREFIX, _STREAM_PREFIX)):
+        return False
+    path = target.partition(b"?")[0].rstrip(b"/")
+    return path.endswith(_INVOKE_SUFFIX if target.startswith(_INVOKE_PREFIX) else _STREAM_SUFFIX)
+
+
+@attrs.define
+class _Parameters:
+    """What of an invocation's headers matters."""
+
+    invocation_type: bytes = b"RequestResponse"
+    log_type: bytes = b"None"
+    client_context: bytes | None = None
+    cognito_identity: bytes | None = None
+    trace_header: bytes | None = None
+    tenant_id: bytes | None = None
+
+    def take(self, headers: HeaderList) -> _Parameters:
+        for name, value in headers:
+            if name[:6] != b"x-amz-" and name != b"x-amzn-trace-id":
+                continue
+            field = _FIELDS.get(name)
+            if field is not None:
+                setattr(self, field, value)
+        return self
+
+
+_FIELDS: Final = {
+    b"x-amz-invocation-type": "invocation_type",
+    b"x-amz-log-type": "log_type",
+    b"x-amz-client-context": "client_context",
+    b"x-amzn-trace-id": "trace_header",
+    b"x-amz-tenant-id": "tenant_id",
+}
+
+
+class InvokeApi:
+    """Turns requests into invocations, and outcomes into answers. Raises AwsError for the gateway to answer."""
+
+    def __init__(
+        self, invoke: ports.Invoke, resolver: ports.FunctionResolver | None = None, enqueue: Enqueue | None = None
+    ) -> None:
+        self._invoke = invoke
+        self._resolver = resolver
+        self._enqueue = enqueue
+
+    async def handle(
+        self, request: Request, account_id: str, region: str, request_id: str, extra_headers: HeaderList
+    ) -> None:
+        """Answers the request, unless it raises AwsError; then nothing has been sent."""
+        path, _, query = request.target.partition(b"?")
+        is_stream = path.startswith(_STREAM_PREFIX)
+        invocation, parameters = _read(request, path, query, account_id, region, request_id)
+        if is_stream:
+            await _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
+        elif parameters.invocation_type == b"RequestResponse":
+            outcome = await self._invoke.invoke(invocation)
+            request.respond(200, _answer_headers(outcome, parameters) + extra_headers, outcome.payload)
+        else:
+            await self._without_waiting(request, invocation, parameters, extra_headers)
+
+    async def _without_waiting(
+        self, request: Request, invocation: Invocation, parameters: _Parameters, extra_headers: HeaderList
+    ) -> None:
+        if self._resolver is not None:
+            self._resolver.resolve(
+                invocation.account_id,
+                invocation.region,
+                invocation.function_name,
+                invocation.qualifier,
+                random.random(),
+            )
+        status = 204
+        if parameters.invocation_type == b"Event":
+            if self._enqueue is None:
+                raise AwsError(
+                    "NotImplemented",
+                    "Asynchronous invocation (InvocationType Event) is not built in this Lambent.",
+                    501,
+                )
+            await self._enqueue(invocation)
+            status = 202
+        headers = [(b"x-amzn-RequestId", invocation.request_id.encode()), (b"x-amzn-Remapped-Content-Length", b"0")]
+        if parameters.trace_header is not None:
+            headers.append((b"X-Amzn-Trace-Id", parameters.trace_header))
+        request.respond(status, headers + extra_headers)
+
+
+def _read(
+    request: Request, path: bytes, query: bytes, account_id: str, region: str, request_id: str
+) -> tuple[Invocation, _Parameters]:
+    """Raises AwsError for whatever the caller got wrong, in the order in which AWS looks."""
+    suffix = _STREAM_SUFFIX if path.startswith(_STREAM_PREFIX) else _INVOKE_SUFFIX
+    text = unquote(path.rstrip(b"/")[len(_INVOKE_PREFIX) : -len(suffix)].decode("latin-1"))
+    parameters = _Parameters().take(request.headers)
+    _check_choices(parameters)
+    address = _locate(text, _qualifier(query), account_id, region)
+    payload = request.body
+    if len(payload) > SYNC_PAYLOAD_MAX_BYTES:
+        raise too_large()
+    if parameters.invocation_type == b"Event" and len(payload) > ASYNC_PAYLOAD_MAX_BYTES:
+        raise request_too_large(
+            f"{len(payload)} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"
+        )
+    invocation = Invocation(
+        request_id=request_id,
+        account_id=address[0],
+        region=region,
+        function_name=address[1],
+        qualifier=address[2],
+        payload=payloads.check(payload),
+        client_context=_client_context(parameters.client_context),
+        trace_header=parameters.trace_header.decode("latin-1") if parameters.trace_header else None,
+        tenant_id=unquote_to_bytes(parameters.tenant_id).decode("utf-8", "replace") if parameters.tenant_id else None,
+        want_log_tail=parameters.log_type == b"Tail",
+    )
+    return invocation, parameters
+
+
+def too_large() -> AwsError:
+    """What AWS says whatever the size was."""
+    return request_too_large(
+        f"Request must be smaller than {SYNC_PAYLOAD_MAX_BYTES} bytes for the InvokeFunction operation"
+    )
+
+
+def _locate(text: str, qualifier: str | None, account_id: str, region: str) -> tuple[str, str, str | None]:
+    """Account, bare name and qualifier. Other accounts' functions are the resource policy's business, further on."""
+    ref = parse_function_ref(text)
+    if ref.region is not None and ref.region != region:
+        locate_function(text, qualifier, account_id, region, "lambda:InvokeFunction")
+    return ref.account_id or account_id, ref.name, join_qualifiers(ref.qualifier, qualifier)
+
+
+def _qualifier(query: bytes) -> str | None:
+    if not query:
+        return None
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("Qualifier")
+
+
+def _check_choices(parameters: _Parameters) -> None:
+    problems = []
+    if parameters.invocation_type not in _TYPES:
+        problems.append(_choice("invocationType", parameters.invocation_type, "[Event, RequestResponse, DryRun]"))
+    if parameters.log_type not in _LOG_TYPES:
+        problems.append(_choice("logType", parameters.log_type, "[None, Tail]"))
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        raise validation(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
+
+
+def _choice(member: str, value: bytes, choices: str) -> str:
+    shown = value.decode("latin-1")
+    return f"Value '{shown}' at '{member}' failed to satisfy constraint: Member must satisfy enum value set: {choices}"
+
+
+def _client_context(encoded: bytes | None) -> str | None:
+    if not encoded:
+        return None
+    if len(encoded) > CLIENT_CONTEXT_MAX_BYTES:
+        raise invalid_request_content(f"Client context must be smaller than {CLIENT_CONTEXT_MAX_BYTES} bytes.")
+    try:
+        text = base64.b64decode(encoded, validate=True).decode()
+        if not isinstance(msgspec.json.decode(text), dict):
+            raise ValueError("not an object")
+    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise invalid_request_content("Client context must be a valid Base64-encoded JSON object.") from error
+    return text
+
+
+def _answer_headers(outcome: Outcome, parameters: _Parameters) -> HeaderList:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-amzn-RequestId", outcome.request_id.encode()),
+        (b"x-amzn-Remapped-Content-Length", b"0"),
+        (b"X-Amz-Executed-Version", outcome.executed_version.encode()),
+    ]
+    if parameters.trace_header is not None:
+        headers.append((b"X-Amzn-Trace-Id", parameters.trace_header))
+    if outcome.function_error is not None:
+        headers.append((b"X-Amz-Function-Error", outcome.function_error.encode()))
+    if outcome.log_tail is not None and parameters.log_type == b"Tail":
+        headers.append((b"X-Amz-Log-Result", base64.b64encode(outcome.log_tail)))
+    return headers
+
+
+class _Stream:
+    """One streamed answer; it is the invocation's `ResponseSink`."""
+
+    def __init__(self, request: Request, parameters: _Parameters, extra_headers: HeaderList) -> None:
+        self._request = request
+        self._parameters = parameters
+        self._extra_headers = extra_headers
+        self._has_begun = False
+
+    async def run(self, invoke: ports.Invoke, invocation: Invocation) -> None:
+        if self._parameters.invocation_type == b"Event":
+            raise validation(
+                "1 validation error detected: " + _choice("invocationType", b"Event", "[RequestResponse, DryRun]")
+            )
+        try:
+            outcome = await invoke.invoke(attrs.evolve(invocation, sink=self))
+        except AwsError as error:
+            if not self._has_begun:
+                raise
+            await self._finish(eventstream.exception(error.code, _json({"message": error.message}), "application/json"))
+            return
+        if not self._has_begun:
+            self.begin(outcome.content_type, outcome.executed_version, outcome.request_id)
+        last = b""
+        if outcome.payload and outcome.function_error is None:
+            last = eventstream.event("PayloadChunk", outcome.payload, "application/octet-stream")
+        await self._finish(last + eventstream.event("InvokeComplete", self._complete(outcome), "application/json"))
+
+    def begin(self, content_type: str, executed_version: str, request_id: str) -> None:
+        self._has_begun = True
+        headers = [
+            (b"content-type", eventstream.CONTENT_TYPE.encode()),
+            (b"x-amzn-Remapped-Content-Type", content_type.encode("latin-1", "replace")),
+            (b"x-amzn-RequestId", request_id.encode()),
+            (b"X-Amz-Executed-Version", executed_version.encode()),
+        ]
+        if self._parameters.trace_header is not None:
+            headers.append((b"X-Amzn-Trace-Id", self._parameters.trace_header))
+        self._request.begin(200, headers + self._extra_headers)
+
+    async def write(self, chunk: bytes) -> None:
+        if chunk:
+            await self._request.write(eventstream.event("PayloadChunk", chunk, "application/octet-stream"))
+
+    async def _finish(self, last: bytes) -> None:
+        """A reader that is gone by now misses nothing that could still be sent."""
+        try:
+            await self._request.write(last)
+        except ConnectionError:
+            return
+        self._request.end()
+
+    def _complete(self, outcome: Outcome) -> bytes:
+        members: dict[str, str] = {}
+        if outcome.stream_error is not None:
+            code, details = outcome.stream_error
+            members = {"ErrorCode": code, "ErrorDetails": details.decode("utf-8", "replace")}
+        elif outcome.function_error is not None:
+            members = {"ErrorCode": outcome.function_error, "ErrorDetails": outcome.payload.decode("utf-8", "replace")}
+        if outcome.log_tail is not None and self._parameters.log_type == b"Tail":
+            members["LogResult"] = base64.b64encode(outcome.log_tail).decode()
+        return _json(members)
+
+
+def _json(value: dict[str, str]) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
