@@ -7,6 +7,8 @@ order of the commits, before whoever wrote is answered.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import sqlite3
 import uuid
@@ -31,7 +33,7 @@ from lambent.model.function import (
 from lambent.model.names import FunctionAddress, LayerAddress, is_version
 from lambent.ports import CatalogTransaction
 from lambent.store.catalog_transaction import Change, SqlTransaction, account_usage, decoder_of
-from lambent.store.database import Database
+from lambent.store.database import Database, StoreError
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -72,8 +74,9 @@ class _Function:
 class SqliteCatalog:
     """The catalog of one data directory. Implements ports.Catalog."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lock_fd: int) -> None:
         self._database = database
+        self._lock_fd: int | None = lock_fd
         self._functions: dict[Key, _Function] = {}
         self._layers: dict[Key, dict[int, _Lazy[LayerVersion]]] = {}
         self._pending: dict[tuple[Key, str], None] = {}  # in the order in which they came
@@ -81,13 +84,26 @@ class SqliteCatalog:
 
     @classmethod
     def open(cls, path: Path) -> SqliteCatalog:
-        """Opens or creates the database file and loads it. Blocks; raises StoreError."""
-        catalog = cls(Database.open(path))
+        """Opens or creates the database file and loads it. Blocks.
+
+        Raises StoreError, also when another server has it open: its memory would not see what this one writes.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock_fd = _locked(path.with_name(f"{path.name}.lock"))
+        try:
+            catalog = cls(Database.open(path), lock_fd)
+        except BaseException:
+            os.close(lock_fd)
+            raise
         catalog._database.read_now(catalog._load)
         return catalog
 
     async def close(self) -> None:
+        """Waits for what is being written. Safe to call twice."""
         await self._database.close()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
 
     # --- the road's view -------------------------------------------------------------------------------------------
 
@@ -308,6 +324,22 @@ class SqliteCatalog:
         self._pending.pop((key, version.version), None)
         if version.is_pending:
             self._pending[(key, version.version)] = None
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock until it is closed or this process ends.
+
+    A record lock, because forked children do not inherit it: they may outlive the server for a moment.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise StoreError(
+            f"{path.parent} is in use by another server; stop that one or choose another --data"
+        ) from error
+    return fd
 
 
 def _version_of_alias(function: _Function, alias: Alias, draw: float) -> _Lazy[FunctionVersion] | None:

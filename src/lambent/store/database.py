@@ -172,16 +172,19 @@ class Database:
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """A connection in WAL mode whose transactions are begun by hand."""
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be opened ({error}); check that its folder can be written to") from error
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         connection.close()
-        raise StoreError(f"{path} is not a database that can be opened ({error}); restore it from a backup") from error
+        raise StoreError(f"{path} cannot be used as a database ({error}); restore it from a backup") from error
     return connection
 
 

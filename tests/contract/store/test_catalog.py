@@ -30,6 +30,7 @@ from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.ports import CatalogTransaction
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
+from lambent.store.database import StoreError
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(lambent.__file__).parents[1])}
 ADDRESS = FunctionAddress("123456789012", "eu-west-1", "resize")
@@ -209,6 +210,28 @@ async def test_ten_thousand_functions_load_in_a_moment_and_little_memory(
     assert loaded.resolve(ADDRESS.account_id, ADDRESS.region, "f9999", None, 0.0).name == "f9999"
     await loaded.close()
     assert took_s < 2.0  # 0.1 s when measured; the rest is for a machine that does other things as well
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lambent.store.catalog import SqliteCatalog
+catalog = SqliteCatalog.open(Path(sys.argv[1]))
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_a_second_server_on_the_same_data_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as holder:  # noqa: ASYNC220
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(StoreError, match="in use by another server"):
+            SqliteCatalog.open(path)
+        holder.kill()
+    await SqliteCatalog.open(path).close()
 
 
 CREATOR = """

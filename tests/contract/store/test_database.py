@@ -138,6 +138,12 @@ def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -
         Database.open(tmp_path / "notes.db")
 
 
+def test_a_place_that_cannot_be_written_is_refused_with_what_to_check(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").mkdir()
+    with pytest.raises(StoreError, match="can be written to"):
+        Database.open(tmp_path / "notes.db")
+
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path
