@@ -349,7 +349,7 @@ class Launcher:
         forks = bool(installation["fork"]) and runtime_dir is not None and self._may_be_imported(mounts, runtime_dir)
         interpreter = str(installation["interpreter"])
         library_path = str(installation["library_path"])
-        if forks and not (_PYTHON.fullmatch(interpreter) and _LIBRARY_PATH.fullmatch(library_path)):
+        if forks and not (_is_interpreter(interpreter) and _LIBRARY_PATH.fullmatch(library_path)):
             raise Refused(f"{interpreter} is not an interpreter that a zygote can run on")
         ours, theirs = wire.pair()
         pid = syscalls.fork()
@@ -389,7 +389,7 @@ class Launcher:
             own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
             channel_fd, own_pid_namespace = _only(channel.fileno(), own_pid_namespace)
             if interpreter is not None:
-                package = os.path.dirname(os.path.abspath(__file__))
+                package = os.path.dirname(os.path.realpath(__file__))
                 mounts = [*mounts, (package, f"{layout.PRIVATE_DIR}/privileged")]
             roots.enter(f"{self.directory}/root", mounts, rootless=self.rootless)
             if interpreter is None:
@@ -492,6 +492,10 @@ def _is_only_ours(path: str) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return True  # what it points to is checked where it is, or is not shown in the cage
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+
+
+def _is_interpreter(path: str) -> bool:
+    return _PYTHON.fullmatch(path) is not None and os.path.normpath(path) == path
 
 
 def _only(*wanted: int) -> list[int]:

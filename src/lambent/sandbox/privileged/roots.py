@@ -18,8 +18,8 @@ def enter(directory: str, mounts: list[tuple[str, str]], *, rootless: bool) -> N
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     # Cloned before anything covers them.
-    trees = [(clone_readonly(source, rootless=rootless), source, target)
-             for source, target in [*layout.host_mounts(), *mounts]]  # fmt: skip
+    trees = [(clone_readonly(source, rootless=rootless), source, target) for source, target in layout.host_mounts()]
+    trees += [(_clone_checked(source, rootless=rootless), source, target) for source, target in mounts]
     devices = {name: _device(name, rootless=rootless) for name in layout.DEVICES}
     syscalls.mount("lambent", directory, "tmpfs", syscalls.MS_NOSUID, "size=4m,mode=755")
     _furnish(directory)
@@ -51,6 +51,15 @@ def clone_readonly(source: str, *, rootless: bool = False, directory: int = -100
         recursive = True
     syscalls.set_mount_attributes(tree, _READ_ONLY | syscalls.MOUNT_ATTR_NODEV, recursive)
     return tree
+
+
+def _clone_checked(source: str, *, rootless: bool) -> int:
+    """`source` was checked as it is: nobody may have put a link into its way since."""
+    exact = syscalls.open_exactly(source)
+    try:
+        return clone_readonly("", rootless=rootless, directory=exact)
+    finally:
+        os.close(exact)
 
 
 def _furnish(root: str) -> None:

@@ -47,12 +47,13 @@ _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _O_CLOEXEC = 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_RESOLVE_NO_SYMLINKS = 4
 
 # The numbers of the calls that libc may lack. Those from 424 on are the same on every architecture.
 _MACHINE = platform.machine()
 _PIVOT_ROOT, _CAPSET, _SECCOMP = {"x86_64": (155, 126, 317), "aarch64": (41, 91, 277)}.get(_MACHINE, (-1, -1, -1))
 _PIDFD_SEND_SIGNAL, _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 424, 428, 429, 430, 431, 432
-_PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _MOUNT_SETATTR = 434, 435, 436, 442
+_PIDFD_OPEN, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 434, 436, 437, 442
 
 
 def _check(result: int, what: str) -> int:
@@ -93,6 +94,12 @@ def clone_mount(path: str, directory: int = _AT_FDCWD, recursive: bool = False) 
     """A detached copy of the mount at `path` (or, with an empty path, at the descriptor `directory`)."""
     flags = _OPEN_TREE_CLONE | _O_CLOEXEC | (_AT_RECURSIVE if recursive else 0) | (0 if path else _AT_EMPTY_PATH)
     return _check(_syscall(_OPEN_TREE, directory, path.encode(), flags), f"open_tree {path}")
+
+
+def open_exactly(path: str) -> int:
+    """An O_PATH descriptor of what has this name right now; a symbolic link anywhere in it is an error (ELOOP)."""
+    how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    return _check(_syscall(_OPENAT2, _AT_FDCWD, path.encode(), how, len(how)), f"openat2 {path}")
 
 
 def set_mount_attributes(mount_fd: int, attributes: int, recursive: bool = False) -> None:

@@ -1,0 +1,262 @@
+"""What a caged process may not do to processes, and what it holds when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from cagebench import Bench
+from conftest_types import Attempt
+
+from lambent.model.errors import SandboxError
+
+
+async def test_it_sees_no_process_but_its_own(attempt: Attempt) -> None:
+    result = await attempt("tell([sorted(p for p in os.listdir('/proc') if p.isdigit()), os.getppid()])")
+    assert result[0][0] == "1"
+    assert len(result[0]) == 2
+    assert result[1] == 1
+
+
+async def test_init_is_out_of_reach(attempt: Attempt) -> None:
+    result = await attempt("""
+tell({name: attempt(os.listdir if name in ('fd', 'map_files') else open, '/proc/1/' + name)
+      for name in ('environ', 'mem', 'maps', 'fd', 'root', 'cwd', 'exe', 'map_files', 'ns/mnt', 'stack', 'auxv')} |
+     {'kill': attempt(os.kill, 1, 9), 'trace': call(101, 16, 1, 0, 0)})
+""")
+    assert result.pop("kill") == "ok"  # the kernel accepts it, and init does not hear it
+    assert set(result.values()) <= {"EACCES", "EPERM", "ENOENT", "EISDIR"}, result
+
+
+async def test_killing_everything_leaves_init_alone(bench: Bench) -> None:
+    running = await bench.run("#!/bin/bash\nkill -9 1; kill -TERM 1; kill -STOP 1; exit 4\n")
+    assert (await running.exited()).exit_status == 4
+
+
+async def test_it_starts_with_four_descriptors_and_nothing_else(attempt: Attempt) -> None:
+    result = await attempt("""
+opened = {}
+for fd in range(1024):
+    try:
+        opened[fd] = os.readlink(f'/proc/self/fd/{fd}').split(':')[0]
+    except OSError:
+        pass
+tell(opened)
+""")
+    script = result.pop("4", None) or result.pop("5", None)  # what the shebang's interpreter opened itself
+    assert script in (None, "/var/task/bootstrap")
+    assert result == {"0": "/dev/null", "1": "pipe", "2": "pipe", "3": "pipe"}
+
+
+async def test_proc_leads_nowhere(attempt: Attempt) -> None:
+    result = await attempt("""
+def head(path):
+    try:
+        with open(path, 'rb') as file:
+            return file.read(20).decode('latin1')
+    except OSError as error:
+        return errno.errorcode[error.errno]
+tell({
+    'read': [head(p) for p in ('/proc/kcore', '/proc/keys', '/proc/kmsg', '/proc/kallsyms', '/proc/timer_list', '/proc/sysrq-trigger')],
+    'write': [attempt(open, p, 'w') for p in ('/proc/sys/kernel/core_pattern', '/proc/sys/kernel/hostname', '/proc/sys/vm/drop_caches',
+              '/proc/sys/net/ipv4/ip_forward', '/proc/sysrq-trigger')],
+    'cgroup': open('/proc/self/cgroup').read().splitlines(),
+    'root': os.readlink('/proc/self/root'),
+    'exe': attempt(open, '/proc/self/exe', 'r+b'),
+    'adj': attempt(lambda: open('/proc/self/oom_score_adj', 'w').write('-1000')),
+})
+""")
+    assert set(result["read"]) <= {"", "EACCES", "EPERM", "ENOENT"}, result["read"]
+    assert "ok" not in result["write"][:4]
+    assert all(line.endswith(":/") for line in result["cgroup"])
+    assert result["root"] == "/"
+    assert result["exe"] in ("EROFS", "EACCES", "ETXTBSY")
+
+
+async def test_a_fork_bomb_ends_at_the_limit_and_nobody_else_notices(bench: Bench, prologue: str) -> None:
+    bomb = await bench.run(
+        prologue
+        + """
+import time
+children = 0
+while True:
+    try:
+        if os.fork() == 0:
+            time.sleep(1000)
+    except OSError as error:
+        tell([children, errno.errorcode[error.errno]])
+        break
+    children += 1
+""",
+        memory_mib=1769,
+    )
+    other = await bench.output_of("#!/bin/sh\necho fine\n")
+    assert other == "fine\n"
+    shown = await bomb.printed("RESULT")
+    assert "EAGAIN" in shown
+    assert 900 < int(shown.split("[")[1].split(",")[0]) < 1024
+    await asyncio.wait_for(bomb.cage.destroy(), 20)
+
+
+async def test_descriptors_run_out_at_the_limit(attempt: Attempt) -> None:
+    result = await attempt("""
+held = []
+try:
+    while True:
+        held.append(os.open('/dev/null', os.O_RDONLY))
+except OSError as error:
+    tell([len(held), errno.errorcode[error.errno]])
+""")
+    assert result[1] == "EMFILE"
+    assert 1000 < result[0] < 1024
+
+
+async def test_memory_without_end_is_an_out_of_memory_kill_and_shared_memory_counts(
+    bench: Bench, prologue: str
+) -> None:
+    running = await bench.run(
+        prologue
+        + """
+for i in range(60):
+    with open(f'/dev/shm/{i}', 'wb') as file:
+        file.write(bytes(1 << 20))
+held = []
+while True:
+    held.append(os.urandom(1 << 20))
+""",
+        memory_mib=128,
+    )
+    how = await running.exited()
+    assert how.out_of_memory
+    assert how.signal == 9
+    assert 120 << 20 < running.cage.peak_memory_bytes() <= 128 << 20
+
+
+async def test_a_frozen_environment_stands_still_and_can_be_destroyed(bench: Bench) -> None:
+    running = await bench.run("#!/bin/bash\nwhile :; do echo tick; read -t 0.01 < <(:); done\n", memory_mib=1769)
+    await running.printed("tick")
+    running.cage.freeze()
+    used = running.cage.processor_time_s()
+    running.output.clear()
+    await asyncio.sleep(0.2)  # what is shown is that nothing happens
+    assert running.cage.processor_time_s() - used < 0.01
+    running.cage.thaw()
+    running.output.clear()
+    await running.printed("tick")
+    running.cage.freeze()
+    await asyncio.wait_for(running.cage.destroy(), 10)
+
+
+async def test_nothing_outlives_its_environment(bench: Bench, prologue: str) -> None:
+    running = await bench.run(
+        prologue
+        + """
+import signal, time
+for number in range(1, 32):
+    attempt(signal.signal, number, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print('daemon ' + open('/proc/self/uid_map').read().split()[1], flush=True)
+        while True:
+            time.sleep(1)
+    os._exit(0)
+time.sleep(1000)
+"""
+    )
+    host_id = int((await running.printed("daemon")).split()[1])
+    assert _processes_of(host_id)
+    await running.cage.destroy()
+    assert _processes_of(host_id) == []
+
+
+def _processes_of(host_id: int) -> list[str]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}").stat().st_uid == host_id:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+async def test_no_control_group_is_left(bench: Bench) -> None:
+    spec = bench.spec("#!/bin/sh\nsleep 1000\n")
+    running = await bench.launch(spec)
+    groups = subprocess.run(["find", "/sys/fs/cgroup", "-name", spec.environment_id], capture_output=True, text=True)
+    assert groups.stdout
+    await running.cage.destroy()
+    groups = subprocess.run(["find", "/sys/fs/cgroup", "-name", spec.environment_id], capture_output=True, text=True)
+    assert groups.stdout == ""
+
+
+async def test_ipc_of_another_environment_is_not_there(bench: Bench, attempt: Attempt, prologue: str) -> None:
+    other = await bench.run(
+        prologue
+        + """
+import time
+key = call(29, 0x4c414d, 4096, 0o1666)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('\\0lambent-secret')
+listener.listen()
+os.mkfifo('/dev/shm/pipe')
+tell(key)
+time.sleep(1000)
+"""
+    )
+    assert '"ok"' in await other.printed("RESULT")
+    result = await attempt("""
+tell([call(29, 0x4c414d, 4096, 0), attempt(socket.socket(socket.AF_UNIX).connect, '\\0lambent-secret'), os.listdir('/dev/shm')])
+""")
+    assert result == ["ENOENT", "ECONNREFUSED", []]
+
+
+async def test_the_hosts_loopback_and_other_runtime_apis_cannot_be_reached(bench: Bench, attempt: Attempt) -> None:
+    other = await bench.run("#!/bin/sh\nsleep 1000\n")
+    with socket.create_server(("127.0.0.1", 0)) as service, socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind("\0lambent-host-service")
+        abstract.listen()
+        port = service.getsockname()[1]
+        result = await attempt(f"""
+def reach(*address):
+    return attempt(socket.create_connection, address, 2)
+hosts = [line.split()[0] for line in open('/proc/net/route').read().splitlines()[1:]]
+tell({{'service': reach('127.0.0.1', {port}), 'own api': reach('127.0.0.1', 9001), 'own endpoint': reach('127.0.0.1', 4566),
+      'internet': reach('1.1.1.1', 53), 'metadata': reach('169.254.169.254', 80), 'routes': hosts,
+      'abstract': attempt(socket.socket(socket.AF_UNIX).connect, '\\0lambent-host-service'),
+      'interfaces': [name for _, name in socket.if_nameindex()]}})
+""")
+    assert result == {
+        "service": "ECONNREFUSED", "own api": "ok", "own endpoint": "ok", "internet": "ENETUNREACH",
+        "metadata": "ENETUNREACH", "routes": [], "abstract": "ECONNREFUSED", "interfaces": ["lo"],
+    }  # fmt: skip
+    other.cage.runtime_api.setblocking(False)
+    try:
+        other.cage.runtime_api.accept()
+    except BlockingIOError:
+        pass
+    else:
+        raise AssertionError("another environment reached this one's Runtime API")
+
+
+async def test_a_killed_launcher_takes_every_environment_along_and_is_reported(bench: Bench) -> None:
+    running = await bench.run("#!/bin/bash\ncat /proc/self/uid_map; sleep 1000\n")
+    host_id = int((await running.printed("\n")).split()[1])
+    handle = bench.sandbox._handle  # type: ignore[attr-defined]
+    os.kill(handle.process.pid, signal.SIGKILL)
+    how = await running.exited()
+    assert how.signal == 9
+    async with asyncio.timeout(10):
+        while _processes_of(host_id):
+            await asyncio.sleep(0.01)
+    try:
+        await bench.run("#!/bin/sh\n")
+    except SandboxError as error:
+        assert "launcher has ended" in str(error)
+    else:
+        raise AssertionError("an environment started without a launcher")
