@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -33,6 +33,16 @@ class Commands(click.Group):
         command = importlib.import_module(f"lambent.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What Lambent raises on purpose is told in one line, whichever command it came from."""
+        from lambent.cli.problems import Problem
+        from lambent.model.errors import LambentError
+
+        try:
+            return super().invoke(ctx)
+        except LambentError as error:
+            raise Problem(str(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

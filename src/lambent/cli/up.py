@@ -10,7 +10,6 @@ import click
 
 from lambent.cli.problems import Problem
 from lambent.cli.settings import config_options, read_config
-from lambent.model.errors import LambentError
 
 
 @click.command(short_help="Start the server.")
@@ -27,12 +26,10 @@ def command(config_file: Path | None, **flags: Any) -> None:
     Every setting is in docs/configuration.md; those that have no option here are given in the file or as LAMBENT_NAME.
     """
     config = read_config(config_file, flags)
-    from lambent import app
+    from lambent.app import up
 
     try:
-        status = app.up(config)
-    except LambentError as error:
-        raise Problem(str(error)) from error
+        status = up(config)
     except OSError as error:
         raise Problem(f"the server could not start: {error}") from error
     sys.exit(status)
