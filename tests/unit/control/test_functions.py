@@ -105,7 +105,7 @@ async def test_the_code_can_be_downloaded_from_its_location_for_ten_minutes(cont
     prefix, token = answer["Code"]["Location"].split("/_lambent/code/")
     assert prefix == "http://127.0.0.1:4566"
     assert await control.service.download(token) == code
-    for bad in (token[:-1] + ("0" if token[-1] != "0" else "1"), "", "x.y", "é", token.replace(".", "")):
+    for bad in (token[:-1] + ("0" if token[-1] != "0" else "1"), "", "x-y", "é", "--", token.replace("-", "")):
         with pytest.raises(AwsError, match="AccessDenied"):
             await control.service.download(bad)
     control.clock.ahead_s = 601
