@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit, RuntimeInstallation, StartMethod
 from lambent.ports import Cage, Sandbox
 from lambent.sandbox.caged import LauncherSandbox

@@ -103,7 +103,7 @@ def plan_environment(
         mounts=tuple(_mounts(spec, on_disk=on_disk)),
         namespaces=layout.NAMESPACES,
         user=f"{layout.USER_NAME} ({layout.USER_ID}:{layout.GROUP_ID})",
-        host_user=f"one of its own from {layout.HOST_IDS[0]} on" if root else "the server's",
+        host_user=f"one of its own from {layout.HOST_IDS_FROM} on" if root else "the server's",
         memory_limit_bytes=(spec.memory_mib + extra_mib) * MIB,
         memory_by="control group" if cgroups_usable else "watchdog",
         processor_share=round(cgroups.quota_us(spec.memory_mib * MIB) / cgroups.PERIOD_US, 4),

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cagebench import Bench, make_sandbox, open_to_all
 
+from cagebench import Bench, make_sandbox, open_to_all
 from lambent.model.cage import IsolationLevel
 
 

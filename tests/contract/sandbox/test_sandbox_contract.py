@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from cagebench import Bench
 
+from cagebench import Bench
 from lambent.model.errors import EntrypointError
 
 

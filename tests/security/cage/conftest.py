@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cagebench import Bench, make_sandbox, open_to_all
 from conftest_types import Attempt
-
 from lambent.model.cage import IsolationLevel
-
 
 _PROLOGUE = """#!/usr/bin/python3 -ISE
 import ctypes, errno, json, os, socket, struct, sys

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from cagebench import Bench
 from conftest_types import Attempt
-
 from lambent.sandbox.privileged import seccomp
 
 
@@ -24,7 +24,7 @@ tell([os.getresuid(), os.getresgid(), os.getgroups(), {k: status[k] for k in
     assert result[3] == {"CapInh": none, "CapPrm": none, "CapEff": none, "CapBnd": none, "CapAmb": none,
                          "NoNewPrivs": "1", "Seccomp": "2"}  # fmt: skip
     assert result[4][0] == "993"
-    assert int(result[4][1]) >= 200_000
+    assert int(result[4][1]) >= 0x7000_0000
     assert result[4][2] == "1"
 
 

@@ -221,12 +221,7 @@ def _open_both(path: str) -> int:
 
 
 def _open_first(*paths: str) -> int:
-    for path in paths[:-1]:
-        try:
-            return _open(path)
-        except FileNotFoundError:
-            continue
-    return _open(paths[-1])
+    return _open(next((path for path in paths if os.path.exists(path)), paths[-1]))
 
 
 def _children(directory: str) -> list[str]:

@@ -103,10 +103,8 @@ class Init:
         return operation != "end"
 
     def _tell(self, message: wire.Message) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the server is gone; the next receive says so and ends us
             wire.send(self.control, message)
-        except OSError:
-            pass  # the server is gone; the next receive says so and ends us
 
     def _start(self, message: wire.Message) -> None:
         name = str(message["name"])

@@ -80,6 +80,7 @@ class Launcher:
         self.environments: dict[str, Environment] = {}
         self.host_ids: set[int] = set()
         self.next_host_id = 0
+        self.host_id_block = (-1, 0)  # the lock that is held, and the first id
         self.emptying: set[str] = set()
         self.poll = select.poll()
         self.readers: dict[int, Callable[[], None]] = {}
@@ -143,6 +144,7 @@ class Launcher:
         instance = f"{os.stat(self.directory).st_ino:x}"
         self.groups = self._usable_groups(cgroups.best(mountinfo, own, instance))
         if not self.rootless:
+            self.host_id_block = _take_host_id_block()
             self._prepare_disks()
 
     def _usable_groups(
@@ -316,9 +318,9 @@ class Launcher:
             os.close(found)
 
     def _take_host_id(self) -> int:
-        first, count = layout.HOST_IDS
         if self.rootless:
             return 0
+        first, count = self.host_id_block[1], layout.HOST_IDS_PER_BLOCK
         for _ in range(count):
             candidate = first + self.next_host_id
             self.next_host_id = (self.next_host_id + 1) % count
@@ -452,10 +454,8 @@ class Launcher:
         environment.doomed = True
         if environment.pidfd < 0:
             return  # it is still being forked
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself, and its pidfd is about to say so
             syscalls.pidfd_kill(environment.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended by itself, and its pidfd is about to say so
         if self.groups is not None:
             self.groups.thaw(environment.environment_id)
 
@@ -463,10 +463,8 @@ class Launcher:
         """The first process is dead, so by the kernel's rule every other of its PID namespace is."""
         self._unwatch(environment.pidfd)
         os.close(environment.pidfd)
-        try:
+        with contextlib.suppress(OSError):  # the zygote is gone, and its children went to somebody who reaps them
             wire.send(environment.owner.channel, {"op": "reap", "pid": environment.pid})
-        except OSError:
-            pass  # the zygote is gone, and its children went to somebody who reaps them
         self._finished(environment)
 
     def _finished(self, environment: Environment) -> None:
@@ -492,6 +490,20 @@ def _is_only_ours(path: str) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return True  # what it points to is checked where it is, or is not shown in the cage
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+
+
+def _take_host_id_block() -> tuple[int, int]:
+    """A block of user ids that no other launcher on this host has: (lock that is held, first id)."""
+    for number in range(layout.HOST_ID_BLOCKS):
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(layout.HOST_ID_LOCK.format(number), flags, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return lock, layout.HOST_IDS_FROM + number * layout.HOST_IDS_PER_BLOCK
+    raise OSError(errno.EAGAIN, f"{layout.HOST_ID_BLOCKS} other launchers run on this host")
 
 
 def _is_interpreter(path: str) -> bool:

@@ -7,7 +7,12 @@ import os
 
 USER_ID, GROUP_ID = 993, 990  # as the function sees itself; AWS's numbers
 USER_NAME = "sbx_user1051"
-HOST_IDS = (200_000, 65_536)  # first, how many: each environment gets one of its own on the host
+# Each launcher on a host takes a block of user ids for itself, and each environment one of the block. The blocks begin
+# above what systemd and the usual /etc/subuid give to containers.
+HOST_IDS_FROM = 0x7000_0000
+HOST_IDS_PER_BLOCK = 65_536
+HOST_ID_BLOCKS = 256
+HOST_ID_LOCK = "/run/lambent-ids-{}"
 HOST_NAME = "lambent"
 RUNTIME_API_PORT = 9001
 PROCESSES_MAX = 1_024
