@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,6 +40,7 @@ from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
 from lambent.model.limits import ACCOUNT_CONCURRENCY
 from lambent.ports import Clock, Sandbox
+from lambent.runtimes.build import missing
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
 from lambent.runtimes.find import Installations
 from lambent.sandbox.caged import LauncherSandbox
@@ -57,6 +59,8 @@ log = logging.getLogger(__name__)
 STALLED_CHECK_S: Final = 5.0
 LISTEN_BACKLOG: Final = 4096
 MASTER_SECRET: Final = "access-keys"
+ROOT_FOLDERS: Final = ("sandbox", "runtimes")  # of the data directory: the launcher's, and what zygotes execute
+BUILD_POLL_S: Final = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +71,7 @@ class Prepared:
     installations: Installations
     level: IsolationLevel
     launcher: LauncherHandle | None
+    builder: subprocess.Popen[bytes] | None  # builds the runtimes' directories as root
     lock: int  # the data directory's, held until the process ends
 
 
@@ -77,6 +82,8 @@ def up(config: Config) -> int:
     try:
         uvloop.run(_serve_until_signalled(config, prepared))
     finally:
+        if prepared.builder is not None:
+            prepared.builder.wait()
         if prepared.launcher is not None:
             prepared.launcher.close()
         os.close(prepared.lock)
@@ -100,11 +107,21 @@ def prepare(config: Config) -> Prepared:
         launcher = start_launcher(config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port)
         for warning in launcher.warnings:
             log.warning("%s", warning)
+    builder = None
     if is_root:
         uid, gid = config.service_ids()
+        if missing(installations):
+            builder = subprocess.Popen([sys.executable, "-m", "lambent.runtimes.build", str(config.data_dir)])
         _give(config.data_dir, uid, gid)
         become(uid, gid, [*_own_directories(), config.data_dir])
-    return Prepared(listener=listener, installations=installations, level=level, launcher=launcher, lock=lock)
+    return Prepared(
+        listener=listener,
+        installations=installations,
+        level=level,
+        launcher=launcher,
+        builder=builder,
+        lock=lock,
+    )
 
 
 async def _serve_until_signalled(config: Config, prepared: Prepared) -> None:
@@ -181,6 +198,7 @@ class _Road:
     ) -> None:
         self.gateway: Gateway | None = None
         self._installations = prepared.installations
+        self._builder = prepared.builder
         around = Surroundings(
             sandbox=sandbox,
             blobs=blobs,
@@ -199,15 +217,25 @@ class _Road:
         )
         self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), ACCOUNT_CONCURRENCY), self.pools)
 
-    def _installation_for(self, version: FunctionVersion) -> RuntimeInstallation:
+    async def _installation_for(self, version: FunctionVersion) -> RuntimeInstallation:
         if version.runtime is None:
             raise AwsError(
                 "InvalidRuntimeException", "Functions that are container images cannot be run here yet.", 502
             )
         try:
-            return self._installations.for_runtime(version.runtime)
+            await self._until_built(version.runtime)
+            return await asyncio.to_thread(self._installations.for_runtime, version.runtime)
         except (RuntimeMissing, RuntimeNotUsable) as error:
             raise AwsError("InvalidRuntimeException", str(error), 502, {"Type": "User"}) from error
+
+    async def _until_built(self, runtime: str) -> None:
+        """While root's builder runs, waits for its turn; nobody else may build then."""
+        found = self._installations.by_runtime.get(runtime)
+        while self._builder is not None and found is not None and not self._installations.directories.is_built(found):
+            if self._builder.poll() is not None:
+                self._builder = None
+                return
+            await asyncio.sleep(BUILD_POLL_S)
 
     async def _serve_endpoint(self, listener: socket.socket, version: FunctionVersion) -> Closable:
         assert self.gateway is not None
@@ -248,13 +276,12 @@ def _own_directories() -> list[Path]:
 
 
 def _give(data_dir: Path, uid: int, gid: int) -> None:
-    """Makes the service user the owner of the data directory, once; the launcher's own part stays root's."""
+    """Makes the service user the owner of the data directory, once; what root will execute stays root's."""
     if data_dir.stat().st_uid == uid:
         return
-    private = data_dir / "sandbox"
     for directory, folders, files in os.walk(data_dir):
-        if Path(directory) == data_dir and private.name in folders:
-            folders.remove(private.name)
+        if Path(directory) == data_dir:
+            folders[:] = [folder for folder in folders if folder not in ROOT_FOLDERS]
         os.chown(directory, uid, gid)
         for name in files:
             os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)

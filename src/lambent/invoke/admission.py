@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from lambent.model.concurrency import ConcurrencyLedger
 from lambent.model.function import FunctionVersion
@@ -38,6 +39,11 @@ class ReservedConcurrency:
             known[name] = settings.reserved_concurrency
 
 
+class Reserves(Protocol):
+    def of(self, account_id: str, region: str) -> Mapping[str, int]:
+        """Function name → its reserved concurrency."""
+
+
 class Lease:
     """The right to run one invocation, given back once."""
 
@@ -58,7 +64,7 @@ class Lease:
 class Admission:
     """One ledger for each account and region; see `model/concurrency`."""
 
-    def __init__(self, reserved: ReservedConcurrency, account_limit: int) -> None:
+    def __init__(self, reserved: Reserves, account_limit: int) -> None:
         self._reserved = reserved
         self._account_limit = account_limit
         self._ledgers: dict[tuple[str, str], ConcurrencyLedger] = {}

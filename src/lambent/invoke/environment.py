@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -36,6 +36,9 @@ from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeResponse
 
 log = logging.getLogger(__name__)
 
+InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
+"""What runs this version. Raises AwsError when the machine has no such interpreter."""
+
 Release = Callable[["Environment"], None]
 Phase = Literal["init", "invoke"]
 _PLATFORM_ERRORS: Final = frozenset(
@@ -52,7 +55,7 @@ class Surroundings:
     blobs: Blobs
     logs: LogSink
     clock: Clock
-    installation_for: Callable[[FunctionVersion], RuntimeInstallation]  # raises AwsError: no such interpreter here
+    installation_for: InstallationFor
     credentials_for: Callable[[FunctionVersion], Mapping[str, str]]  # AWS_ACCESS_KEY_ID and so on
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
@@ -161,7 +164,7 @@ class Environment:
 
     async def _describe(self) -> EnvironmentSpec:
         version, around = self.version, self._around
-        installation = around.installation_for(version)
+        installation = await around.installation_for(version)
         if version.code_digest is None:
             raise service_fault(f"{version.qualified_arn} has no code that can be run here.")
         code_dir = await around.blobs.unpacked(version.code_digest)
@@ -428,7 +431,13 @@ class Environment:
             for timestamp_ms, text in events:
                 api.publish_log("function", timestamp_ms / 1000, text)
 
-        return LogPump(cage.output_fd, cage.log_fd, emit, self._around.logs.drained)
+        version, logs = self.version, self._around.logs
+        return LogPump(
+            cage.output_fd,
+            cage.log_fd,
+            emit,
+            lambda: logs.drained(version.account_id, version.region, version.log_group),
+        )
 
     def _log(self, now_ms: int, text: str) -> None:
         self._append([(now_ms, text)])

@@ -43,12 +43,20 @@ class RuntimeDirectories:
                 known = self._complete[key] = attrs.evolve(installation, runtime_dir=self._build(installation))
             return known
 
+    def is_built(self, installation: RuntimeInstallation) -> bool:
+        """Whether `complete` has nothing left to build."""
+        family = self._families[installation.family]
+        return family.fill is None or self._directory(family, installation).is_dir()
+
+    def _directory(self, family: Family, installation: RuntimeInstallation) -> Path:
+        return self._root / installation.runtime / self._digest(family, installation, family.shared_state(self._root))
+
     def _build(self, installation: RuntimeInstallation) -> Path | None:
         family = self._families[installation.family]
         if family.fill is None:
             return None
         try:
-            wanted = self._root / installation.runtime / self._digest(family, installation)
+            wanted = self._directory(family, installation)
             if not wanted.is_dir():
                 _build_and_rename(family, installation, wanted)
         except OSError as error:
@@ -59,8 +67,8 @@ class RuntimeDirectories:
         return wanted
 
     @staticmethod
-    def _digest(family: Family, installation: RuntimeInstallation) -> str:
-        content = f"{lambent.__version__}\0{installation.runtime}\0{family.fingerprint(installation)}"
+    def _digest(family: Family, installation: RuntimeInstallation, shared: str) -> str:
+        content = f"{lambent.__version__}\0{installation.runtime}\0{family.fingerprint(installation)}\0{shared}"
         return hashlib.sha256(content.encode()).hexdigest()[:DIGEST_LENGTH]
 
 

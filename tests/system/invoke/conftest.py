@@ -66,7 +66,7 @@ class ListLog:
     def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
         self.lines += [message for _, message in events]
 
-    async def drained(self) -> None: ...
+    async def drained(self, account_id: str = "", region: str = "", group: str = "") -> None: ...
 
 
 class Folders:
@@ -117,6 +117,15 @@ PROVIDED = RuntimeInstallation(
     host_mounts=(),
     runtime_dir=None,
 )
+
+
+class Unreserved:
+    def of(self, account_id: str, region: str) -> dict[str, int]:
+        return {}
+
+
+async def provided(version: FunctionVersion) -> RuntimeInstallation:
+    return PROVIDED
 
 
 @attrs.define
@@ -172,11 +181,11 @@ async def road(tmp_path: Path) -> AsyncIterator[Road]:
         blobs=Folders(),
         logs=log,
         clock=clock,
-        installation_for=lambda version: PROVIDED,
+        installation_for=provided,
         credentials_for=lambda version: {},
     )
     pools = Pools(lambda v: Environment(v, around), clock, freeze_after_s=0.05, idle_environment_s=60.0)
-    invoker = Invoker(functions, Admission(lambda account, region: {}, 1000), pools)
+    invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
     sweep = asyncio.create_task(pools.run())
     yield Road(tmp_path, functions, log, pools, invoker)
     sweep.cancel()

@@ -1,0 +1,44 @@
+"""`python -m lambent.runtimes.build DATA_DIR`: builds the directory of every interpreter that was found, and ends.
+
+A server that was started as root runs this before it gives root up: zygotes execute what is in these directories as
+root, so they must belong to root and not to the user that serves the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Final
+
+from lambent.model.cage import RuntimeInstallation
+from lambent.runtimes.errors import RuntimeNotUsable
+from lambent.runtimes.find import Installations
+
+log = logging.getLogger(__name__)
+
+# Those that take a compiler come last, so that nobody waits for them who does not use them.
+_LATE_FAMILIES: Final = ("java",)
+
+
+def missing(installations: Installations) -> list[RuntimeInstallation]:
+    """What `build_all` would build, in its order."""
+    wanted = [i for i in installations.by_runtime.values() if not installations.directories.is_built(i)]
+    return sorted(wanted, key=lambda i: (i.family in _LATE_FAMILIES, i.runtime), reverse=False)
+
+
+def build_all(installations: Installations) -> int:
+    """Builds what is missing; returns how many could not be built, each of which has been logged."""
+    failed = 0
+    for installation in missing(installations):
+        try:
+            installations.directories.complete(installation)
+        except RuntimeNotUsable as error:
+            log.error("%s", error)
+            failed += 1
+    return failed
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    sys.exit(min(1, build_all(Installations.find(Path(sys.argv[1])))))
