@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lambent import ports
 from lambent.store.logs import (
     Group,
     LogGroupExists,
@@ -70,6 +71,13 @@ async def read_all(store: LogStore, group: Group, **query: object) -> list[Store
 
 def plain(events: Sequence[StoredEvent]) -> list[tuple[int, str]]:
     return [(event.timestamp_ms, event.message) for event in events]
+
+
+async def test_it_is_what_the_road_writes_to_and_the_command_line_follows(store: LogStore) -> None:
+    sink: ports.LogSink = store
+    reader: ports.LogReader = store
+    assert callable(sink.append)
+    assert callable(reader.tail)
 
 
 async def test_the_first_line_makes_group_and_stream(store: LogStore) -> None:
@@ -241,13 +249,13 @@ async def test_streams_are_listed_by_name_and_by_last_event_in_pages(store: LogS
         assert by_name == sorted(by_name, reverse=descending)
         assert len(by_name) == 8
         whole = await store.streams_by_last_event(group.id, descending=descending)
-        keys = [(stream.last_event_ms or 0, stream.name) for stream in whole]
+        keys = [(stream.last_event_ms, stream.name) for stream in whole]
         assert keys == sorted(keys, reverse=descending)
         paged: list[tuple[int, str]] = []
         while page := await store.streams_by_last_event(
             group.id, after=paged[-1] if paged else None, descending=descending, limit=3
         ):
-            paged += [(stream.last_event_ms or 0, stream.name) for stream in page]
+            paged += [(stream.last_event_ms, stream.name) for stream in page]
         assert paged == keys
     assert [stream.name for stream in await store.streams(group.id, prefix="s", after="s4", limit=2)] == ["s5", "s6"]
 

@@ -214,7 +214,7 @@ class LogsService:
         if len(streams) > limit:
             last = streams[limit - 1]
             answer["nextToken"] = (
-                model.page_token(last.last_event_ms or 0, last.name) if by_time else model.page_token(last.name)
+                model.page_token(last.last_event_ms, last.name) if by_time else model.page_token(last.name)
             )
         return answer
 
@@ -395,11 +395,11 @@ def _stream_members(group: Group, stream: Stream) -> Members:
         "arn": model.stream_arn(group.account_id, group.region, group.name, stream.name),
         "storedBytes": 0,  # deprecated in June 2019, and zero ever since
     }
-    if stream.last_event_ms is not None:
+    if stream.first_event_ms is not None:
         described["firstEventTimestamp"] = stream.first_event_ms
         described["lastEventTimestamp"] = stream.last_event_ms
         described["lastIngestionTime"] = stream.last_ingestion_ms
-        described["uploadSequenceToken"] = model.event_id((stream.last_ingestion_ms or 0, stream.id))
+        described["uploadSequenceToken"] = model.event_id((stream.last_ingestion_ms, stream.id))
     return described
 
 

@@ -24,6 +24,7 @@ SMALL_CHUNK_BYTES: Final = 64 * 1024  # raw; below it a chunk is worth merging w
 
 _ID_BITS: Final = 20
 _ZLIB_LEVEL: Final = 1  # 4 to 8 times smaller for logs at most of the disk's speed
+_WORTH_COMPRESSING_BYTES: Final = 512  # for less, setting up zlib costs more than writing
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[list[int], list[int], list[str]]).decode
 
@@ -83,13 +84,14 @@ def _pack(ordered: Sequence[Event], raw_bytes: int) -> Chunk:
         last_id=max(ids),
         events=len(ordered),
         raw_bytes=raw_bytes,
-        body=zlib.compress(raw, _ZLIB_LEVEL),
+        body=b"\1" + zlib.compress(raw, _ZLIB_LEVEL) if len(raw) >= _WORTH_COMPRESSING_BYTES else b"\0" + raw,
     )
 
 
 def unpack(body: bytes) -> list[Event]:
     """In order. Raises zlib.error and msgspec.DecodeError for what `pack` did not make."""
-    times, ids, messages = _decode(zlib.decompress(body))
+    raw = memoryview(body)[1:]
+    times, ids, messages = _decode(zlib.decompress(raw) if body[0] else raw)
     return list(zip(times, ids, messages, strict=True))
 
 

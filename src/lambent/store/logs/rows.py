@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from lambent.model.errors import LambentError
-from lambent.store.logs.chunks import SMALL_CHUNK_BYTES, Event, ingestion_ms, pack, unpack
+from lambent.store.logs.chunks import SMALL_CHUNK_BYTES, Event, ingestion_ms, next_id, pack, unpack
 
 COMPACT_AT_CHUNKS: Final = 32  # small chunks of one stream that are merged together
 COMPACT_BYTES: Final = 1024 * 1024  # raw; the most that one compaction takes in hand
@@ -56,9 +56,9 @@ class Stream:
     group_id: int
     name: str
     created_ms: int
-    first_event_ms: int | None
-    last_event_ms: int | None
-    last_ingestion_ms: int | None
+    first_event_ms: int | None  # None: no events yet, and the two below are 0
+    last_event_ms: int
+    last_ingestion_ms: int
     stored_bytes: int
 
 
@@ -188,27 +188,26 @@ def delete_stream(connection: sqlite3.Connection, key: StreamKey) -> None:
 def streams_by_name(
     connection: sqlite3.Connection, group_id: int, *, prefix: str, after: str | None, descending: bool, limit: int
 ) -> list[Stream]:
-    beyond = "name < ?" if descending else "name > ?"
+    beyond = "" if after is None else f"AND name {'<' if descending else '>'} ?"
     sql = (
-        f"SELECT {_STREAM} FROM streams WHERE group_id = ? AND (? IS NULL OR {beyond}) "
+        f"SELECT {_STREAM} FROM streams WHERE group_id = ? {beyond} "
         f"AND substr(name, 1, length(?)) = ? ORDER BY name {_direction(descending)} LIMIT ?"
     )
-    return [_stream(row) for row in connection.execute(sql, (group_id, after, after, prefix, prefix, limit))]
+    parameters = (group_id, *(() if after is None else (after,)), prefix, prefix, limit)
+    return [_stream(row) for row in connection.execute(sql, parameters)]
 
 
 def streams_by_last_event(
     connection: sqlite3.Connection, group_id: int, *, after: tuple[int, str] | None, descending: bool, limit: int
 ) -> list[Stream]:
-    """Streams without events count as oldest."""
-    beyond = "<" if descending else ">"
+    """Streams without events count as oldest. `after` is the last event and the name that ended the page before."""
     direction = _direction(descending)
-    time_ms, name = after or (None, None)
+    beyond = "" if after is None else f"AND (last_event_ms, name) {'<' if descending else '>'} (?, ?)"
     sql = (
-        f"SELECT {_STREAM} FROM streams WHERE group_id = ? "
-        f"AND (? IS NULL OR (ifnull(last_event_ms, 0), name) {beyond} (?, ?)) "
-        f"ORDER BY ifnull(last_event_ms, 0) {direction}, name {direction} LIMIT ?"
+        f"SELECT {_STREAM} FROM streams WHERE group_id = ? {beyond} "
+        f"ORDER BY last_event_ms {direction}, name {direction} LIMIT ?"
     )
-    return [_stream(row) for row in connection.execute(sql, (group_id, time_ms, time_ms, name, limit))]
+    return [_stream(row) for row in connection.execute(sql, (group_id, *(after or ()), limit))]
 
 
 def _direction(descending: bool) -> Literal["DESC", "ASC"]:
@@ -219,7 +218,10 @@ def _direction(descending: bool) -> Literal["DESC", "ASC"]:
 
 
 def last_event_id(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT ifnull(max(last_id), 0) FROM chunks").fetchone()[0])
+    """No event of a stream that is there has a higher id."""
+    return next_id(
+        0, int(connection.execute("SELECT ifnull(max(last_ingestion_ms), 0) + 1 FROM streams").fetchone()[0])
+    )
 
 
 def store_batch(connection: sqlite3.Connection, batch: Batch, now_ms: int) -> list[int]:
@@ -261,8 +263,8 @@ def _store_events(
         " small_chunks) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (group_id, name) DO UPDATE SET"
         " first_event_ms = min(ifnull(first_event_ms, excluded.first_event_ms), excluded.first_event_ms),"
-        " last_event_ms = max(ifnull(last_event_ms, 0), excluded.last_event_ms),"
-        " last_ingestion_ms = max(ifnull(last_ingestion_ms, 0), excluded.last_ingestion_ms),"
+        " last_event_ms = max(last_event_ms, excluded.last_event_ms),"
+        " last_ingestion_ms = max(last_ingestion_ms, excluded.last_ingestion_ms),"
         " stored_bytes = stored_bytes + excluded.stored_bytes,"
         " small_chunks = small_chunks + excluded.small_chunks "
         "RETURNING id, small_chunks",

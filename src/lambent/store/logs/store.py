@@ -12,6 +12,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -60,7 +61,7 @@ class LogStore:
         self._writes: set[asyncio.Task[None]] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._background: set[asyncio.Task[None]] = set()
-        self._compacting: set[int] = set()
+        self._crowded: dict[int, None] = {}  # streams to compact, in order
         self._tails: dict[GroupKey, list[_Tail]] = {}
         self._closed = False
 
@@ -314,16 +315,20 @@ class LogStore:
         return int(self._clock.now() * 1000)
 
     def _compact(self, stream_ids: Iterable[int]) -> None:
-        for stream_id in stream_ids:
-            if stream_id not in self._compacting and not self._closed:
-                self._compacting.add(stream_id)
-                self._spawn(self._compact_stream(stream_id))
+        idle = not self._crowded
+        self._crowded.update(dict.fromkeys(stream_ids))
+        if idle and self._crowded and not self._closed:
+            self._spawn(self._compact_crowded())
 
-    async def _compact_stream(self, stream_id: int) -> None:
+    async def _compact_crowded(self) -> None:
+        """One stream at a time, so that new lines never wait for more than one."""
         try:
-            await self._database.write(lambda c: rows.compact(c, stream_id))
+            while self._crowded:
+                stream_id = next(iter(self._crowded))
+                await self._database.write(partial(_compact_stream, stream_id))
+                del self._crowded[stream_id]
         finally:
-            self._compacting.discard(stream_id)
+            self._crowded.clear()  # after a failure the streams come again when more is written to them
 
     async def _purge(self) -> None:
         while await self._database.write(rows.purge):
@@ -392,3 +397,7 @@ class _Tail:
 def _split(message: str) -> Iterable[str]:
     """Parts that fit into CloudWatch's largest event, as Lambda splits longer lines."""
     return (message[start : start + _SPLIT_CHARACTERS] for start in range(0, len(message), _SPLIT_CHARACTERS))
+
+
+def _compact_stream(stream_id: int, connection: sqlite3.Connection) -> None:
+    rows.compact(connection, stream_id)

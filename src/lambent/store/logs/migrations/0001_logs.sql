@@ -16,9 +16,9 @@ CREATE TABLE streams (
     group_id INTEGER NOT NULL,
     name TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    first_event_ms INTEGER,
-    last_event_ms INTEGER,
-    last_ingestion_ms INTEGER,
+    first_event_ms INTEGER,                   -- NULL: no events yet
+    last_event_ms INTEGER NOT NULL DEFAULT 0,
+    last_ingestion_ms INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
     small_chunks INTEGER NOT NULL DEFAULT 0,  -- how many wait to be compacted
     UNIQUE (group_id, name)

@@ -1,0 +1,179 @@
+"""CloudWatch Logs as boto3 and the AWS CLI see it, through the real gateway and the real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lambent.front.gateway import Gateway
+from lambent.http1.server import Server
+from lambent.model.errors import service_fault
+from lambent.model.invocation import Invocation, Outcome
+from lambent.services.logs import LogsService
+from lambent.store.logs import LogStore
+
+GROUP, STREAM = "/aws/lambda/hello", "2026/11/21/[$LATEST]22be53a8cfde4e68b844f8ec293b2543"
+ACCOUNT, REGION = "111122223333", "eu-west-1"
+
+
+class Clock:
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(asyncio.sleep)
+
+
+class NoRoad:
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        raise service_fault("there are no functions here")
+
+
+@attrs.define
+class World:
+    store: LogStore
+    url: str
+
+    def client(self) -> Any:
+        return boto3.client(
+            "logs",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="x",
+            config=Config(retries={"max_attempts": 0}),
+        )
+
+    async def aws(self, *arguments: str) -> tuple[int, str, str]:
+        """The AWS CLI: exit status, standard output, standard error."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        program = Path(sys.executable).with_name("aws")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(program),
+            "--endpoint-url",
+            self.url,
+            "--output",
+            "json",
+            "logs",
+            *arguments,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        return process.returncode or 0, output.decode(), errors.decode()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    store = await LogStore.open(tmp_path / "logs.db", Clock())
+    gateway = Gateway([LogsService(store, Clock())], NoRoad())
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = Server(gateway)
+    await server.serve(listener)
+    yield World(store, f"http://127.0.0.1:{port}")
+    server.close()
+    await gateway.close()
+    await store.close()
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def test_boto3_writes_pages_and_filters(world: World) -> None:
+    began_ms = now_ms()
+
+    def use() -> None:
+        client = world.client()
+        client.create_log_group(logGroupName=GROUP, tags={"team": "a"})
+        client.create_log_stream(logGroupName=GROUP, logStreamName=STREAM)
+        events = [{"timestamp": began_ms + n, "message": f'{{"n": {n}, "text": "Grüße"}}'} for n in range(250)]
+        answer = client.put_log_events(logGroupName=GROUP, logStreamName=STREAM, logEvents=events)
+        assert "rejectedLogEventsInfo" not in answer
+        paginator = client.get_paginator("filter_log_events")
+        pages = paginator.paginate(logGroupName=GROUP, filterPattern="{ $.n >= 100 && $.text = Gr* }", limit=40)
+        found = [json.loads(event["message"])["n"] for page in pages for event in page["events"]]
+        assert found == list(range(100, 250))
+        (stream,) = (
+            client.get_paginator("describe_log_streams").paginate(logGroupName=GROUP).build_full_result()["logStreams"]
+        )
+        assert (stream["firstEventTimestamp"], stream["lastEventTimestamp"]) == (began_ms, began_ms + 249)
+        assert client.list_tags_for_resource(resourceArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{GROUP}")[
+            "tags"
+        ] == {"team": "a"}
+        client.delete_log_group(logGroupName=GROUP)
+        assert client.describe_log_groups()["logGroups"] == []
+
+    await asyncio.to_thread(use)
+
+
+async def test_errors_reach_boto3_as_its_exceptions(world: World) -> None:
+    def use() -> None:
+        client = world.client()
+        with pytest.raises(client.exceptions.ResourceNotFoundException) as missing:
+            client.get_log_events(logGroupName=GROUP, logStreamName=STREAM)
+        assert missing.value.response["Error"]["Message"] == "The specified log group does not exist."
+        client.create_log_group(logGroupName=GROUP)
+        with pytest.raises(client.exceptions.ResourceAlreadyExistsException):
+            client.create_log_group(logGroupName=GROUP)
+        with pytest.raises(client.exceptions.InvalidParameterException) as bad_pattern:
+            client.filter_log_events(logGroupName=GROUP, filterPattern="?Status: timeout")
+        assert bad_pattern.value.response["Error"]["Message"] == "Invalid character(s) in term ':'"
+        with pytest.raises(client.exceptions.InvalidParameterException) as bad_name:
+            client.create_log_group(logGroupName="no spaces")
+        assert "at 'logGroupName' failed to satisfy constraint" in bad_name.value.response["Error"]["Message"]
+        with pytest.raises(ClientError) as unbuilt:
+            client.describe_queries()
+        assert "DescribeQueries" in unbuilt.value.response["Error"]["Message"]
+
+    await asyncio.to_thread(use)
+
+
+async def test_what_a_function_prints_is_read_by_the_aws_cli(world: World) -> None:
+    began_ms = now_ms()
+    lines = [(began_ms, "START RequestId: a Version: $LATEST"), (began_ms + 1, "hello"), (began_ms + 2, "END")]
+    world.store.append(ACCOUNT, REGION, GROUP, STREAM, lines)
+    status, output, errors = await world.aws(
+        "get-log-events", "--log-group-name", GROUP, "--log-stream-name", STREAM, "--start-from-head"
+    )
+    assert (status, errors) == (0, "")
+    assert [event["message"] for event in json.loads(output)["events"]] == [text for _, text in lines]
+    status, output, _ = await world.aws(
+        "filter-log-events", "--log-group-name", GROUP, "--filter-pattern", "hello", "--start-time", str(began_ms)
+    )
+    assert [event["message"] for event in json.loads(output)["events"]] == ["hello"]
+    status, _, errors = await world.aws("describe-log-streams", "--log-group-name", "nowhere")
+    assert status != 0
+    assert errors.strip().endswith(
+        "An error occurred (ResourceNotFoundException) when calling the DescribeLogStreams operation: "
+        "The specified log group does not exist."
+    )
+
+
+async def test_accounts_and_regions_do_not_see_one_another(world: World) -> None:
+    world.store.append("999999999999", REGION, GROUP, STREAM, [(now_ms(), "of others")])
+    world.store.append(ACCOUNT, "us-east-1", GROUP, STREAM, [(now_ms(), "of elsewhere")])
+    answer = await asyncio.to_thread(lambda: world.client().describe_log_groups())
+    assert answer["logGroups"] == []
