@@ -102,6 +102,8 @@ class LauncherCage:
         return int(self._read("peak") or 0) if "peak" in self._files else self._watched()[0]
 
     def processor_time_s(self) -> float:
+        if "processor_time" not in self._files:
+            return self._watched()[2] / 1e9
         text = self._read("processor_time")
         if self._handle.cgroup_version == 2:
             usage = re.search(r"^usage_usec (\d+)", text, re.MULTILINE)
@@ -156,9 +158,8 @@ class LauncherCage:
         killed = re.search(r"^oom_kill (\d+)", self._read("memory_events"), re.MULTILINE)
         return int(killed[1]) > 0 if killed else self._watched()[1] > 0
 
-    def _watched(self) -> tuple[int, int]:
-        peak_bytes, kills = SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0)
-        return peak_bytes, kills
+    def _watched(self) -> tuple[int, ...]:
+        return SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0, 0)
 
 
 class LauncherSandbox:

@@ -93,8 +93,8 @@ class ProcessCage:
         return max(self._watched()[0], _high_water_bytes(self._runtime_pid()))
 
     def processor_time_s(self) -> float:
-        """Of the runtime process and its children that have ended."""
-        return _processor_time_s(self._runtime_pid())
+        """What the watchdog saw, or the runtime process and its ended children where that is more."""
+        return max(self._watched()[2] / 1e9, _processor_time_s(self._runtime_pid()))
 
     async def terminate_runtime(self) -> None:
         self._init().signal(signal.SIGTERM)
@@ -131,9 +131,8 @@ class ProcessCage:
     def _runtime_pid(self) -> int | None:
         return None if self._control is None else self._control.pid_of(RUNTIME)
 
-    def _watched(self) -> tuple[int, int]:
-        peak_bytes, kills = SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0)
-        return peak_bytes, kills
+    def _watched(self) -> tuple[int, ...]:
+        return SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0, 0)
 
     def _was_out_of_memory(self) -> bool:
         return self._watched()[1] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,10 @@ def open_tmp_path(tmp_path: Path) -> Path:
     return open_to_all(tmp_path)
 
 
-@pytest.fixture(params=[IsolationLevel.PROCESS, IsolationLevel.ROOT])
+LEVELS = [IsolationLevel.PROCESS, IsolationLevel.ROOT if os.geteuid() == 0 else IsolationLevel.ROOTLESS]
+
+
+@pytest.fixture(params=LEVELS)
 async def bench(request: pytest.FixtureRequest, open_tmp_path: Path) -> AsyncIterator[Bench]:
     sandbox = make_sandbox(request.param, open_tmp_path)
     bench = Bench(sandbox, open_tmp_path)

@@ -388,19 +388,16 @@ class Launcher:
     ) -> None:
         """In the child. Without an interpreter it goes on as a fork of the launcher. Never returns."""
         try:
-            own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            channel_fd, own_pid_namespace = _only(channel.fileno(), own_pid_namespace)
+            channel_fd = _only(channel.detach())
             if interpreter is not None:
                 package = os.path.dirname(os.path.realpath(__file__))
                 mounts = [*mounts, (package, f"{layout.PRIVATE_DIR}/privileged")]
             roots.enter(f"{self.directory}/root", mounts, rootless=self.rootless)
             if interpreter is None:
-                channel.detach()
-                zygote.serve(socket.socket(fileno=channel_fd), own_pid_namespace, None)
+                zygote.serve(socket.socket(fileno=channel_fd), None)
                 os._exit(0)
-            for descriptor in (channel_fd, own_pid_namespace):
-                os.set_inheritable(descriptor, True)
-            argv = [interpreter, "-I", "-c", _START.format(layout.PRIVATE_DIR), str(channel_fd), str(own_pid_namespace)]
+            os.set_inheritable(channel_fd, True)
+            argv = [interpreter, "-I", "-c", _START.format(layout.PRIVATE_DIR), str(channel_fd)]
             variables = {"PATH": "/usr/bin:/bin", "LC_CTYPE": "C.UTF-8", "LD_LIBRARY_PATH": library_path}
             os.execve(interpreter, argv, variables)
         except BaseException as error:  # the outermost edge of this process: the launcher passes it on
@@ -510,13 +507,12 @@ def _is_interpreter(path: str) -> bool:
     return _PYTHON.fullmatch(path) is not None and os.path.normpath(path) == path
 
 
-def _only(*wanted: int) -> list[int]:
-    """Moves these descriptors to 3, 4, … and closes every other one from there on."""
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64) for descriptor in wanted]
-    for number, descriptor in enumerate(high, start=3):
-        os.dup2(descriptor, number, inheritable=False)
-    syscalls.close_from(3 + len(high))
-    return list(range(3, 3 + len(high)))
+def _only(wanted: int) -> int:
+    """Moves this descriptor to 3 and closes every other one from there on."""
+    if wanted != 3:
+        os.dup2(wanted, 3, inheritable=False)
+    syscalls.close_from(4)
+    return 3
 
 
 def _bounded(value: object, bounds: tuple[int, int], what: str) -> None:
@@ -541,10 +537,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the server, whose end we then see
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o022)
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     try:
         if settings["rootless"]:
             _enter_user_namespace()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         launcher = Launcher(server, settings)
         launcher.run()
     except OSError as error:

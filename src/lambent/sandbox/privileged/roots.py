@@ -20,6 +20,9 @@ def enter(directory: str, mounts: list[tuple[str, str]], *, rootless: bool) -> N
     # Cloned before anything covers them.
     trees = [(clone_readonly(source, rootless=rootless), source, target) for source, target in layout.host_mounts()]
     trees += [(_clone_checked(source, rootless=rootless), source, target) for source, target in mounts]
+    if rootless:
+        # The kernel lets a user namespace mount a /proc of its own only where another one is visible; cells cover this.
+        trees.append((syscalls.clone_mount("/proc", recursive=True), "/proc", "/proc"))
     devices = {name: _device(name, rootless=rootless) for name in layout.DEVICES}
     syscalls.mount("lambent", directory, "tmpfs", syscalls.MS_NOSUID, "size=4m,mode=755")
     _furnish(directory)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
 import signal
 import struct
 from collections.abc import Callable
 
-SHARED = struct.Struct("QQ")  # peak of memory in bytes, how often it had to kill
+SHARED = struct.Struct("QQQ")  # peak of memory in bytes, how often it had to kill, processor time in ns
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -26,6 +28,7 @@ class Watchdog:
         self.limit_bytes = limit_bytes
         self.peak_bytes = 0
         self.kills = 0
+        self.processor_ns = 0
         self._descendants = descendants
         self._shared = mmap.mmap(shared_fd, SHARED.size)
 
@@ -39,9 +42,9 @@ class Watchdog:
             return
         pids = self._descendants(os.getpid())
         held_bytes = sum(_resident_bytes(pid) for pid in pids)
-        if held_bytes > self.peak_bytes:
-            self.peak_bytes = held_bytes
-            self._publish()
+        self.peak_bytes = max(self.peak_bytes, held_bytes)
+        self.processor_ns = _reaped_ns() + sum(_processor_ns(pid) for pid in pids)
+        self._publish()
         if held_bytes > self.limit_bytes:
             self.kills += 1
             self._publish()
@@ -49,7 +52,7 @@ class Watchdog:
                 _kill(pid)
 
     def _publish(self) -> None:
-        SHARED.pack_into(self._shared, 0, self.peak_bytes, self.kills)
+        SHARED.pack_into(self._shared, 0, self.peak_bytes, self.kills, self.processor_ns)
 
 
 def _resident_bytes(pid: int) -> int:
@@ -60,6 +63,20 @@ def _resident_bytes(pid: int) -> int:
         return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
     except OSError:
         return 0
+
+
+def _processor_ns(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+        return sum(int(ticks) for ticks in fields[11:15]) * _TICK_NS
+    except OSError:
+        return 0
+
+
+def _reaped_ns() -> int:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return int((used.ru_utime + used.ru_stime) * 1e9)
 
 
 def _kill(pid: int) -> None:

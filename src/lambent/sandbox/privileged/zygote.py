@@ -17,7 +17,7 @@ from . import cell, init, layout, syscalls, wire
 _PRELOAD = "lambent_runtime"  # in /var/runtime: preload() is called once here, main() in each environment
 
 
-def serve(channel: socket.socket, own_pid_namespace: int, runtime_main: init.RuntimeMain | None) -> None:
+def serve(channel: socket.socket, runtime_main: init.RuntimeMain | None) -> None:
     """Until the launcher closes its end."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.collect()
@@ -31,24 +31,15 @@ def serve(channel: socket.socket, own_pid_namespace: int, runtime_main: init.Run
         if message["op"] == "reap":
             os.waitpid(int(message["pid"]), 0)
         else:
-            _fork(channel, cell.Order(message, descriptors), own_pid_namespace, runtime_main)
+            _fork(channel, cell.Order(message, descriptors), runtime_main)
 
 
-def _fork(
-    channel: socket.socket, order: cell.Order, own_pid_namespace: int, runtime_main: init.RuntimeMain | None
-) -> None:
+def _fork(channel: socket.socket, order: cell.Order, runtime_main: init.RuntimeMain | None) -> None:
     try:
-        syscalls.unshare(syscalls.CLONE_NEWPID)  # for the next child
-        pid = syscalls.fork()
+        pid, pidfd = syscalls.fork_into(syscalls.CLONE_NEWPID)
         if pid == 0:
             channel.close()
-            os.close(own_pid_namespace)
             _live(order, runtime_main)
-        syscalls.setns(own_pid_namespace, syscalls.CLONE_NEWPID)
-        if pid < 0:
-            raise OSError("fork failed")
-        # The child is ours and not reaped before the launcher says so, hence the number is still its own.
-        pidfd = syscalls.pidfd_open(pid)
     except OSError as error:
         wire.close_all(order.descriptors)
         wire.send(channel, {"event": "failed", "id": order.environment_id, "reason": str(error)})
@@ -68,15 +59,13 @@ def _live(order: cell.Order, runtime_main: init.RuntimeMain | None) -> None:
 
 
 def main() -> None:
-    """A zygote that was executed on the function's own interpreter: argv is CHANNEL_FD PID_NAMESPACE_FD."""
+    """A zygote that was executed on the function's own interpreter: argv is CHANNEL_FD."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    own_pid_namespace = int(sys.argv[2])
-    for descriptor in (channel.fileno(), own_pid_namespace):
-        os.set_inheritable(descriptor, False)
+    os.set_inheritable(channel.fileno(), False)
     sys.argv = ["/var/runtime/bootstrap.py"]
     sys.path[0] = "/var/runtime"  # instead of ours, which is about to go
     __import__(_PRELOAD)
     client = sys.modules[_PRELOAD]
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
-    serve(channel, own_pid_namespace, client.main)
+    serve(channel, client.main)
