@@ -330,9 +330,11 @@ def _path_style(wire: WireRequest) -> WireRequest:
     return wire if bucket is None else attrs.evolve(wire, path=f"/{bucket}{wire.path}")
 
 
-def _encoded_headers(headers: Headers, extra: HeaderList) -> HeaderList:
-    """Header lines without line breaks in them, whatever a service put there."""
+def _encoded_headers(method: bytes, headers: Headers, extra: HeaderList) -> HeaderList:
+    """Header lines without line breaks in them, whatever a service put there. The server counts bodies itself."""
     lines = [(name.encode("latin-1", "replace"), _one_line(value)) for name, value in headers]
+    if method != b"HEAD":
+        lines = [line for line in lines if line[0].lower() != b"content-length"]
     return lines + extra
 
 
@@ -342,7 +344,7 @@ def _one_line(value: str) -> bytes:
 
 def _send_whole(request: Request, response: WireResponse, extra: HeaderList) -> None:
     if not request.answered:
-        request.respond(response.status, _encoded_headers(response.headers, extra), response.body)
+        request.respond(response.status, _encoded_headers(request.method, response.headers, extra), response.body)
 
 
 async def _send(request: Request, response: WireResponse, extra: HeaderList) -> None:
@@ -350,7 +352,7 @@ async def _send(request: Request, response: WireResponse, extra: HeaderList) -> 
     if response.stream is None:
         _send_whole(request, response, extra)
         return
-    request.begin(response.status, _encoded_headers(response.headers, extra))
+    request.begin(response.status, _encoded_headers(request.method, response.headers, extra))
     try:
         async for chunk in response.stream:
             await request.write(chunk)

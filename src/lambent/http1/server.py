@@ -11,7 +11,7 @@ import asyncio
 import collections
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -98,13 +98,16 @@ class Request:
     def resume_reading(self) -> None:
         self._connection.resume_reading()
 
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
-        """Sends a whole answer. Quietly does nothing when the peer is gone."""
+    def respond(self, status: int, headers: Collection[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        """Sends a whole answer. Quietly does nothing when the peer is gone.
+
+        The length is the body's; only an answer to HEAD may state another in its own headers.
+        """
         if self.answered or self._began:
             raise RuntimeError("a request is answered once")
         self.answered = True
         head = self._head(status, headers)
-        if status != 204:
+        if status != 204 and not (self.method == b"HEAD" and _has_length(headers)):
             head.append(b"content-length: %d\r\n" % len(body))
         head.append(b"\r\n")
         if body and self.method != b"HEAD":
@@ -183,10 +186,25 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._malformed()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._malformed()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Takes a request as if it had not offered another protocol, which some clients (Java's, curl's) do with every one.
+
+        The parser would leave out its body; so another one gets the same head without the offer.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._malformed()
+            return
+        offer = (b"connection", b"upgrade", b"http2-settings")
+        lines = [b"%b: %b\r\n" % pair for pair in self._headers if pair[0] not in offer]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._target, b"".join(lines))
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
 
     def eof_received(self) -> bool:
         # A client may close its half once it has sent its request; keep the other half while an answer is owed.
@@ -236,6 +254,8 @@ class Connection(asyncio.Protocol):
         headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # the parser stops here; see _ignore_upgrade
         self._trailers = []
         request = Request(self, self._parser.get_method(), self._target, self._headers)
         request.keep_alive = self._parser.should_keep_alive()
@@ -379,6 +399,10 @@ class Server:
         self._servers.clear()
         for connection in list(self.connections):
             connection.abort()
+
+
+def _has_length(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 _date_second = 0

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from lambent.model.errors import AwsError
 from lambent.wire.messages import Headers
 from lambent.wire.shapes import Service, Shape
+
+# The codes that SQS had when it spoke the query protocol, and still sends. Newer models have lost them.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and each operation's page.
+_QUERY_CODES: Final[Mapping[str, Mapping[str, str]]] = {
+    "sqs": {
+        "BatchEntryIdsNotDistinct": "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+        "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
+        "EmptyBatchRequest": "AWS.SimpleQueueService.EmptyBatchRequest",
+        "InvalidBatchEntryId": "AWS.SimpleQueueService.InvalidBatchEntryId",
+        "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
+        "PurgeQueueInProgress": "AWS.SimpleQueueService.PurgeQueueInProgress",
+        "QueueDeletedRecently": "AWS.SimpleQueueService.QueueDeletedRecently",
+        "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueNameExists": "QueueAlreadyExists",
+        "TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+        "UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation",
+    }
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -39,5 +57,5 @@ def query_error_header(error: AwsError, shape: Shape | None, service: Service | 
     """Services that once spoke the query protocol tell newer clients the old code as well."""
     if service is None or not service.is_query_compatible:
         return []
-    code = shape.error_code if shape is not None else error.code
+    code = _QUERY_CODES.get(service.name, {}).get(error.code) or (shape.error_code if shape is not None else error.code)
     return [("x-amzn-query-error", f"{code};{fault(error)}")]

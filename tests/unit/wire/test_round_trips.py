@@ -48,8 +48,8 @@ def test_what_botocore_sends_is_what_we_read(
                     request.query,
                 )
             read = protocol.parse_request(ours.operation(name), request)
-            if read.get("ContentLength") == 0 and "ContentLength" not in sent:
-                del read["ContentLength"]  # the HTTP client's own header, which is a member of S3's PutObject
+            if "ContentLength" not in sent:
+                read.pop("ContentLength", None)  # the HTTP client's own header, which is a member of S3's PutObject
             assert pruned(read) == pruned(sent), name
 
 
@@ -101,7 +101,8 @@ def test_every_modelled_error_has_its_code_and_message_at_the_client(
             continue
         assert parsed["Error"]["Message"] == "What went <wrong> & why"
         assert parsed["ResponseMetadata"]["RequestId"] == "the-request-id"
-        assert peer.model.shape_for_error_code(parsed["Error"]["Code"]) is not None, parsed
+        code = parsed["Error"].get("QueryErrorCode", parsed["Error"]["Code"])
+        assert code == shape.name or peer.model.shape_for_error_code(code) is not None, parsed
 
 
 def pruned(value: Any) -> Any:
