@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -52,7 +53,8 @@ class World:
             region_name=REGION,
             aws_access_key_id=ACCOUNT,
             aws_secret_access_key="x",
-            config=Config(retries={"max_attempts": 0}),
+            # Live Tail's `stream-` before a host name makes no sense before an address.
+            config=Config(retries={"max_attempts": 0}, inject_host_prefix=False),
         )
 
     async def aws(self, *arguments: str) -> tuple[int, str, str]:
@@ -177,3 +179,29 @@ async def test_accounts_and_regions_do_not_see_one_another(world: World) -> None
     world.store.append(ACCOUNT, "us-east-1", GROUP, STREAM, [(now_ms(), "of elsewhere")])
     answer = await asyncio.to_thread(lambda: world.client().describe_log_groups())
     assert answer["logGroups"] == []
+
+
+async def test_live_tail_streams_new_lines_to_boto3(world: World) -> None:
+    world.store.append(ACCOUNT, REGION, GROUP, STREAM, [(now_ms(), "before")])
+    started, seen = asyncio.Event(), list[str]()
+    loop = asyncio.get_running_loop()
+
+    def follow() -> None:
+        answer = world.client().start_live_tail(
+            logGroupIdentifiers=[f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{GROUP}"],
+            logEventFilterPattern="line -skip",
+        )
+        with contextlib.closing(answer["responseStream"]) as stream:
+            for event in stream:
+                if "sessionStart" in event:
+                    loop.call_soon_threadsafe(started.set)
+                seen.extend(result["message"] for result in event.get("sessionUpdate", {}).get("sessionResults", []))
+                if len(seen) >= 3:
+                    return
+
+    following = asyncio.create_task(asyncio.to_thread(follow))
+    await asyncio.wait_for(started.wait(), 30)
+    events = [(now_ms() + n, text) for n, text in enumerate(["line 1", "skip line", "line 2", "other", "line 3"])]
+    world.store.append(ACCOUNT, REGION, GROUP, STREAM, events)
+    await asyncio.wait_for(following, 30)
+    assert seen == ["line 1", "line 2", "line 3"]

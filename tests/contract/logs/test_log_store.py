@@ -318,6 +318,11 @@ async def test_a_follower_that_sleeps_is_told_what_it_missed(store: LogStore, mo
     stream, _, message = await asyncio.wait_for(first, 10)
     assert (stream, message) == ("", "15 events were left out: they came faster than they were read")
     assert (await anext(tail))[2] == "line 15"
+    monkeypatch.setattr(store_module, "TAIL_BYTES", 1000)
+    append(store, [(n, "x" * 400) for n in range(5)])
+    while not (message := (await anext(tail))[2]).endswith("read"):
+        assert message.startswith("line")
+    assert message.startswith("3 events")
     await tail.aclose()  # type: ignore[attr-defined]
 
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lambent.model.errors import AwsError
@@ -234,6 +234,7 @@ def test_any_text_is_a_pattern_or_an_error_of_aws(pattern: str, message: str) ->
     assert matches(message) in (True, False)
 
 
+@example(["[^a]", "$"])
 @given(st.lists(st.sampled_from(["a", "b", "[ab]", "[^a]", ".", r"\d", "a*", "b+", ".?", "[ab]{1,3}", "|", "^", "$"])))
 def test_both_matchers_of_regular_expressions_agree(parts: list[str]) -> None:
     text = "".join(parts)

@@ -11,6 +11,7 @@ from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.ports import Clock, Operation
 from lambent.services.logs import model
+from lambent.services.logs.livetail import TailRequest, live_tail
 from lambent.services.logs.pattern import compile_pattern
 from lambent.store.logs import (
     FOREVER_MS,
@@ -56,6 +57,7 @@ class LogsService:
             "PutLogEvents": self.put_log_events,
             "PutLogGroupDeletionProtection": self.put_log_group_deletion_protection,
             "PutRetentionPolicy": self.put_retention_policy,
+            "StartLiveTail": self.start_live_tail,
             "TagLogGroup": self.tag_log_group,
             "TagResource": self.tag_resource,
             "UntagLogGroup": self.untag_log_group,
@@ -273,6 +275,29 @@ class LogsService:
             for event in page.events
         ]
         return _with_token({"events": events, "searchedLogStreams": []}, token)
+
+    async def start_live_tail(self, context: RequestContext, members: Members) -> Members:
+        identifiers = members["logGroupIdentifiers"]
+        names, prefixes = members.get("logStreamNames") or (), members.get("logStreamNamePrefixes") or ()
+        if (names or prefixes) and len(identifiers) > 1:
+            raise model.invalid_parameter("Log streams can be named only when there is one log group.")
+        if names and prefixes:
+            raise model.invalid_parameter("logStreamNames and logStreamNamePrefixes are mutually exclusive parameters.")
+        keys = [model.group_key(context.account_id, context.region, identifier) for identifier in identifiers]
+        with _in_the_words_of_aws():
+            for key in keys:
+                await self._store.group(key)
+        pattern = members.get("logEventFilterPattern", "")
+        request = TailRequest(
+            request_id=context.request_id,
+            groups=keys,
+            identifiers=identifiers,
+            stream_names=names,
+            stream_prefixes=prefixes,
+            pattern=pattern,
+            match=compile_pattern(pattern) if pattern.strip() else None,
+        )
+        return {"responseStream": live_tail(self._store, self._clock, request)}
 
     async def _filter_query(self, context: RequestContext, members: Members) -> Query:
         key = model.group_of(context.account_id, context.region, members)

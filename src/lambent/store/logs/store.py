@@ -37,6 +37,7 @@ RETRY_S: Final = 1.0  # after a write that failed
 FLUSH_PATIENCE_S: Final = 5.0  # a reader then sees what there is
 EXPIRE_EVERY_S: Final = 3600.0
 TAIL_EVENTS: Final = 20_000  # that a slow reader of `tail` may be behind
+TAIL_BYTES: Final = 8 * 1024 * 1024  # of their messages
 
 _LINE_MEMORY_BYTES: Final = 200  # what Python spends on a line besides its characters
 _SPLIT_CHARACTERS: Final = LOG_EVENT_MAX_BYTES // 4 - 26  # no UTF-8 of so many characters is over the limit
@@ -359,18 +360,21 @@ class LogStore:
 
 
 class _Tail:
-    """What one follower has not read yet."""
+    """What one follower has not read yet: no more than TAIL_EVENTS and TAIL_BYTES."""
 
     def __init__(self) -> None:
-        self._events: deque[TailedEvent] = deque(maxlen=TAIL_EVENTS)
-        self._added = 0
-        self._taken = 0
+        self._events: deque[TailedEvent] = deque()
+        self._held_bytes = 0
+        self._missed = 0
         self._ended = False
         self._wake = asyncio.Event()
 
     def add(self, events: Sequence[TailedEvent]) -> None:
         self._events.extend(events)
-        self._added += len(events)
+        self._held_bytes += sum(len(message) for _, _, message in events)
+        while len(self._events) > TAIL_EVENTS or self._held_bytes > TAIL_BYTES:
+            self._held_bytes -= len(self._events.popleft()[2])
+            self._missed += 1
         self._wake.set()
 
     def end(self) -> None:
@@ -384,13 +388,12 @@ class _Tail:
 
     def take(self, now_ms: int) -> list[TailedEvent]:
         events = list(self._events)
-        missed = self._added - self._taken - len(events)
-        self._taken = self._added
+        if self._missed:
+            events.insert(0, ("", now_ms, f"{self._missed} events were left out: they came faster than they were read"))
         self._events.clear()
+        self._held_bytes = self._missed = 0
         if not self._ended:
             self._wake.clear()
-        if missed:
-            events.insert(0, ("", now_ms, f"{missed} events were left out: they came faster than they were read"))
         return events
 
 

@@ -130,8 +130,12 @@ class _Walker:
         self._moves: dict[tuple[int, str], int] = {}
 
     def found(self, text: str) -> bool:
+        if self._branch.at_end and text.endswith("\n") and self._walk(text[:-1]):  # `$` looks past one final newline
+            return True
+        return self._walk(text)
+
+    def _walk(self, text: str) -> bool:
         branch, last, moves = self._branch, self._last, self._moves
-        text = text[:-1] if branch.at_end and text.endswith("\n") else text  # `$` looks past one final newline
         again = 0 if branch.at_start else self._first
         places = self._first
         for character in text:
