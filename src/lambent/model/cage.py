@@ -37,7 +37,7 @@ class RuntimeInstallation:
     version: str  # "3.13.0", exact
     start: StartMethod
     executable: Path | None  # on the host; None for provided
-    argv: tuple[str, ...]  # as executed inside the cage: full paths there
+    argv: tuple[str, ...]  # as executed inside the cage: full paths there; `{heap_mib}` stands for EnvironmentSpec.heap_mib
     host_mounts: tuple[HostMount, ...]  # what of the host the interpreter needs, besides the base root's /usr and /lib
     runtime_dir: Path | None  # our client and the SDK, shown read-only at /var/runtime
     environment: Mapping[str, str] = attrs.field(factory=dict)  # PATH, LD_LIBRARY_PATH, NODE_PATH … for this runtime
@@ -55,6 +55,16 @@ class EnvironmentSpec:
     memory_mib: int
     ephemeral_mib: int
     internet: bool = False
+
+    @property
+    def heap_mib(self) -> int:
+        """What a managed heap may take of the memory: 85 %, as on AWS, but always leaving the JVM itself 48 MiB."""
+        return min(self.memory_mib * 85 // 100, self.memory_mib - 48)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The installation's program for an environment of this size; empty for OS-only runtimes."""
+        return tuple(part.replace("{heap_mib}", str(self.heap_mib)) for part in self.installation.argv)
 
 
 class ProcessName(enum.StrEnum):

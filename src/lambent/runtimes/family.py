@@ -51,6 +51,8 @@ class Family:
     find: Callable[[SearchPaths], list[RuntimeInstallation]]
     fill: Callable[[RuntimeInstallation, Path], None] | None = copy_guest
     fingerprint: Callable[[RuntimeInstallation], str] = guest_fingerprint
+    # What else the content depends on that lies under `<data>/runtimes` (its argument) and is shared by several runtimes.
+    shared_state: Callable[[Path], str] = lambda runtimes_dir: ""
 
 
 def _guest_files(family: str) -> list[Path]:

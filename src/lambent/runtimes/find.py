@@ -9,13 +9,20 @@ from typing import Final
 import attrs
 
 from lambent.model.cage import RuntimeInstallation
-from lambent.runtimes import python
+from lambent.runtimes import dotnet, java, nodejs, provided, python, ruby
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
 from lambent.runtimes.family import Family
 from lambent.runtimes.layers import RuntimeDirectories
 from lambent.runtimes.search import AnswerCache, SearchPaths, remember_prefix, standard_paths, version_key
 
-FAMILIES: Final[tuple[Family, ...]] = (python.FAMILY,)
+FAMILIES: Final[tuple[Family, ...]] = (
+    python.FAMILY,
+    nodejs.FAMILY,
+    java.FAMILY,
+    ruby.FAMILY,
+    provided.FAMILY,
+    dotnet.FAMILY,
+)
 
 
 def family_of(runtime: str) -> Family | None:

@@ -84,12 +84,14 @@ def standard_paths(data_dir: Path, environ: Mapping[str, str] = os.environ) -> S
     """The search that `lambent up` makes."""
     home = Path(environ.get("HOME") or "/nonexistent")
     pyenv = Path(environ.get("PYENV_ROOT") or home / ".pyenv")
+    rbenv = Path(environ.get("RBENV_ROOT") or home / ".rbenv")
     nvm = Path(environ.get("NVM_DIR") or home / ".nvm")
     collections = (
         SHARED_RUNTIMES,
         pyenv / "versions",
         home / ".local" / "share" / "uv" / "python",
         nvm / "versions" / "node",
+        rbenv / "versions",
         JVM_HOMES,
     )
     prefixes = [*added_prefixes(data_dir), *(child for parent in collections for child in _children(parent))]

@@ -32,8 +32,8 @@ def candidates(spec: EnvironmentSpec) -> list[tuple[str, ...]]:
     # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
     wrapper = spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER")
     if wrapper and installation.family != "provided":
-        return [(wrapper, *installation.argv)]
-    return [installation.argv]
+        return [(wrapper, *spec.argv)]
+    return [spec.argv]
 
 
 def starts_by_fork(spec: EnvironmentSpec) -> bool:

@@ -1,0 +1,158 @@
+package lambent.runtime;
+
+import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.Map;
+
+/** One keep-alive connection to the Runtime API, on a bare socket: java.net.http costs 100 ms at start. */
+final class RuntimeApi {
+    private static final String ROOT = "/2018-06-01/runtime";
+    private static final int BUFFER_BYTES = 65536;
+
+    private final String host;
+    private final int port;
+    private Socket socket;
+    private InputStream in;
+    private OutputStream out;
+
+    RuntimeApi(String address) {
+        int colon = address.lastIndexOf(':');
+        host = address.substring(0, colon);
+        port = Integer.parseInt(address.substring(colon + 1));
+    }
+
+    /** An answer of the Runtime API. */
+    static final class Answer {
+        final int status;
+        final byte[] body;
+        private final Map<String, String> headers;
+
+        Answer(int status, Map<String, String> headers, byte[] body) {
+            this.status = status;
+            this.headers = headers;
+            this.body = body;
+        }
+
+        /** By its name in lower case; null if it is absent. */
+        String header(String name) {
+            return headers.get(name);
+        }
+    }
+
+    /** Waits for the next event. */
+    Answer next() throws IOException {
+        send(nextRequest().getBytes(StandardCharsets.ISO_8859_1), new byte[0], null);
+        return event(read());
+    }
+
+    /** Sends a result and asks for the next event at once. */
+    Answer respondAndNext(String path, byte[] result) throws IOException {
+        String next = nextRequest();
+        send(post(path, "", result.length), result, next.getBytes(StandardCharsets.ISO_8859_1));
+        read(); // a result that is refused is the Runtime API's to report
+        return event(read());
+    }
+
+    void postError(String path, String type, byte[] document) throws IOException {
+        String header = "Lambda-Runtime-Function-Error-Type: " + type + "\r\n";
+        send(post(path, header, document.length), document, null);
+        read();
+    }
+
+    private static Answer event(Answer answer) throws IOException {
+        if (answer.status != 200) {
+            throw new IOException("it answered " + answer.status + " instead of an event");
+        }
+        return answer;
+    }
+
+    private String nextRequest() {
+        return "GET " + ROOT + "/invocation/next HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+    }
+
+    private byte[] post(String path, String header, int length) {
+        String head = "POST " + ROOT + path + " HTTP/1.1\r\nHost: " + host + "\r\nContent-Type: application/json\r\n"
+                + header + "Content-Length: " + length + "\r\n\r\n";
+        return head.getBytes(StandardCharsets.ISO_8859_1);
+    }
+
+    private void send(byte[] head, byte[] body, byte[] tail) throws IOException {
+        byte[] all = new byte[head.length + body.length + (tail == null ? 0 : tail.length)];
+        System.arraycopy(head, 0, all, 0, head.length);
+        System.arraycopy(body, 0, all, head.length, body.length);
+        if (tail != null) {
+            System.arraycopy(tail, 0, all, head.length + body.length, tail.length);
+        }
+        if (socket == null) {
+            socket = new Socket();
+            socket.setTcpNoDelay(true);
+            socket.connect(new InetSocketAddress(host, port));
+            in = new BufferedInputStream(socket.getInputStream(), BUFFER_BYTES);
+            out = socket.getOutputStream();
+        }
+        out.write(all);
+    }
+
+    private Answer read() throws IOException {
+        String first = line();
+        int status = Integer.parseInt(first.substring(9, 12));
+        Map<String, String> headers = new HashMap<String, String>();
+        for (String line = line(); !line.isEmpty(); line = line()) {
+            int colon = line.indexOf(':');
+            headers.put(line.substring(0, colon).toLowerCase(java.util.Locale.ROOT), line.substring(colon + 1).trim());
+        }
+        if ("chunked".equalsIgnoreCase(headers.get("transfer-encoding"))) {
+            return new Answer(status, headers, chunks());
+        }
+        String length = headers.get("content-length");
+        return new Answer(status, headers, bytes(length == null ? 0 : Integer.parseInt(length)));
+    }
+
+    private byte[] chunks() throws IOException {
+        ByteArrayOutputStream body = new ByteArrayOutputStream();
+        while (true) {
+            int size = Integer.parseInt(line().trim(), 16);
+            if (size == 0) {
+                while (!line().isEmpty()) {
+                    // trailers say nothing to a runtime
+                }
+                return body.toByteArray();
+            }
+            body.write(bytes(size), 0, size);
+            line();
+        }
+    }
+
+    private byte[] bytes(int count) throws IOException {
+        byte[] bytes = new byte[count];
+        for (int at = 0; at < count; ) {
+            int got = in.read(bytes, at, count - at);
+            if (got < 0) {
+                throw new EOFException("it closed the connection");
+            }
+            at += got;
+        }
+        return bytes;
+    }
+
+    private String line() throws IOException {
+        ByteArrayOutputStream line = new ByteArrayOutputStream(80);
+        for (int next = in.read(); next != '\n'; next = in.read()) {
+            if (next < 0) {
+                throw new EOFException("it closed the connection");
+            }
+            if (next != '\r') {
+                line.write(next);
+            }
+        }
+        return line.toString("UTF-8");
+    }
+}
