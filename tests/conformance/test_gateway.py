@@ -631,3 +631,22 @@ async def test_a_credential_for_another_service_does_not_open_this_one(strict: W
     status, _, _ = await strict.fetch("/2015-03-31/functions", headers=headers)
     assert status == 403
     assert strict.services["lambda"].asked == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/2015-03-31/functions/f/invocations", {}, b"InvokeFunction operation"),
+        ("/2015-03-31/functions", {}, b"CreateFunction operation"),
+        ("/", {"X-Amz-Target": "Logs_20140328.PutLogEvents"}, b"RequestEntityTooLargeException"),
+    ],
+)
+async def test_bodies_that_are_too_large_are_refused_before_they_are_read(
+    path: str, headers: dict[str, str], code: bytes
+) -> None:
+    world, server, gateway = await started()
+    gateway.body_max_bytes = 1000
+    status, _, body = await world.fetch(path, "POST", b"x" * 2000, headers)
+    assert (status, code in body) == (413, True)
+    server.close()
+    await gateway.close()
