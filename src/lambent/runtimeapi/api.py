@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from lambent.http1.server import BodyReceiver, HeaderList, Request, Server
+from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
 from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
-from lambent.runtimeapi.protocol import Extension, ExtensionState
+from lambent.runtimeapi.protocol import ExtensionState
 from lambent.runtimeapi.runtime import SMALL_BODY_MAX_BYTES, TOO_LARGE, PendingResponse, RuntimeEndpoints
 from lambent.runtimeapi.telemetry import Connect, TelemetryEndpoints
 from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCall, RuntimeFault
@@ -48,7 +49,6 @@ class EnvironmentApi:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.arn = arn
-        self.extension_fault: str | None = None  # error type of the first extension that reported one
         self._observer = observer
         self._server = Server(self, connections_max=CONNECTIONS_MAX)
         self._runtime = RuntimeEndpoints(function_version, self._progress, self._runtime_init_failed)
@@ -82,8 +82,8 @@ class EnvironmentApi:
     async def initialised(self) -> None:
         """Returns at the runtime's first /next with every extension waiting in its own.
 
-        Raises InitFailed when the runtime or an extension reports that it could not start. Limits of time and the ends
-        of processes are the caller's.
+        Raises InitFailed when the runtime reports that it could not start, or an extension ends. Limits of time and the
+        end of the runtime's process are the caller's.
         """
         await self._initialised.wait()
         if self._init_failure is not None:
@@ -95,6 +95,8 @@ class EnvironmentApi:
         Only once the invocation before is done (`PendingResponse.runtime_done`); raises RuntimeError otherwise. A runtime
         that does not wait in /next right now gets it when it comes.
         """
+        if self._runtime.is_gone:
+            raise RuntimeError("the runtime of this environment has ended")
         pending = self._runtime.pending
         if pending is not None and not pending.finished:
             raise RuntimeError("an environment works on one invocation at a time")
@@ -109,9 +111,14 @@ class EnvironmentApi:
         """
         self._runtime.fail(RuntimeFault(error_type, payload))
 
-    def extension_exited(self, name: str) -> None:
-        """The process of an external extension has ended."""
-        self._extensions.exited(name)
+    def extension_exited(self, name: str, process_exit: ProcessExit | None = None) -> RuntimeFault | None:
+        """The process of an external extension has ended.
+
+        Unless it was told to shut down, that is the end of the environment, and its fault is returned: Extension.Crash,
+        or Extension.InitError or Extension.ExitError if it said so before. The message does not name the request. During
+        init `initialised` raises it; afterwards it is for the caller to fail the invocation with it.
+        """
+        return self._extensions.exited(name, process_exit)
 
     async def shutdown(self, reason: str, deadline_ms: int) -> None:
         """Gives SHUTDOWN to the extensions that asked for it, and waits until each has called next again or has exited.
@@ -223,11 +230,8 @@ class EnvironmentApi:
     def _runtime_init_failed(self, error_type: str, payload: bytes) -> None:
         self._fail_init(InitFailed(error_type, payload))
 
-    def _extension_failed(self, extension: Extension, payload: bytes) -> None:
-        assert extension.error_type is not None
-        if self.extension_fault is None:
-            self.extension_fault = extension.error_type
-        self._fail_init(InitFailed(extension.error_type, payload))
+    def _extension_failed(self, fault: RuntimeFault) -> None:
+        self._fail_init(InitFailed(fault.error_type, fault.payload))
 
     def _fail_init(self, failure: InitFailed) -> None:
         if not self._initialised.is_set():

@@ -13,16 +13,17 @@ from typing import Any, Final
 import attrs
 
 from lambent.http1.server import Request
+from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import JSON, accept, refuse
 from lambent.runtimeapi.headers import header_text
 from lambent.runtimeapi.protocol import Extension, ExtensionMove, ExtensionRegistry, ExtensionState, Refusal
-from lambent.runtimeapi.values import RuntimeCall
+from lambent.runtimeapi.values import RuntimeCall, RuntimeFault
 
 NAME_HEADER: Final = b"lambda-extension-name"
 IDENTIFIER_HEADER: Final = b"lambda-extension-identifier"
 ERROR_TYPE_HEADER: Final = b"lambda-extension-function-error-type"
 FEATURE_HEADER: Final = b"lambda-extension-accept-feature"
-EXTENSION_NAME_MAX_CHARACTERS: Final = 128  # the Extensions API's own limit of a file name's length
+NAME_MAX_CHARACTERS: Final = 255  # a file name's
 _UNKNOWN_IDENTIFIER: Final = "Extension.UnknownExtensionIdentifier"
 
 
@@ -39,14 +40,14 @@ class FunctionMetadata:
 class ExtensionEndpoints:
     """What extensions may ask.
 
-    `changed()` is called when one has become ready, or is gone; `failed(extension, body)` when one reported an error.
+    `changed()` is called when one has become ready, or is gone; `failed(fault)` when one has ended, or cannot start.
     """
 
     def __init__(
         self,
         metadata: FunctionMetadata,
         changed: Callable[[], None],
-        failed: Callable[[Extension, bytes], None],
+        failed: Callable[[RuntimeFault], None],
         observed: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self.registry = ExtensionRegistry()
@@ -55,6 +56,7 @@ class ExtensionEndpoints:
         self._failed = failed
         self._observed = observed
         self._waiting: dict[str, Request] = {}  # by identifier: parked in event/next
+        self._shutting_down = False
         self._undelivered: dict[str, bytes] = {}  # by identifier: an event for one whose connection broke meanwhile
 
     # the platform's side
@@ -70,19 +72,27 @@ class ExtensionEndpoints:
     def announce_shutdown(self, reason: str, deadline_ms: int) -> list[Extension]:
         """Gives the SHUTDOWN event to those subscribed, and returns them."""
         body = {"eventType": "SHUTDOWN", "deadlineMs": deadline_ms, "shutdownReason": reason}
+        self._shutting_down = True
         subscribed = self.registry.subscribed("SHUTDOWN")
         for extension in subscribed:
             self._give(extension, json.dumps(body).encode())
         return subscribed
 
-    def exited(self, name: str) -> None:
-        """The process of an external extension has ended."""
+    def exited(self, name: str, process_exit: ProcessExit | None) -> RuntimeFault | None:
+        """The process of an external extension has ended: what that means for the environment, if it was not told to."""
         extension = self.registry.by_name.get(name)
-        if extension is None:
-            return
+        if extension is None or extension.state is ExtensionState.EXITED:
+            return None
+        fault = None if self._shutting_down else _exit_fault(extension, process_exit)
         self._waiting.pop(extension.identifier, None)
         extension.move(ExtensionMove.EXITED)
+        if fault is not None:
+            if extension.error_type is None:
+                extension.error_type = fault.error_type
+                self._report(extension)
+            self._failed(fault)
         self._changed()
+        return fault
 
     # endpoints
 
@@ -92,7 +102,7 @@ class ExtensionEndpoints:
             refuse(request, Refusal(403, "Extension.InvalidExtensionName", "Empty extension name"))
             return
         events = _registration(request.body)
-        outcome = events if isinstance(events, Refusal) else self.registry.register(name[:255], events)
+        outcome = events if isinstance(events, Refusal) else self.registry.register(name[:NAME_MAX_CHARACTERS], events)
         if isinstance(outcome, Refusal):
             refuse(request, outcome)
             return
@@ -174,7 +184,9 @@ class ExtensionEndpoints:
         if extension.error_type is None:
             extension.error_type = header_text(header, "Extension.Unknown")
             self._report(extension)
-            self._failed(extension, request.body)
+            if not extension.external:
+                # Of an external one AWS waits for the process to end; an internal one has none of its own.
+                self._failed(_fault(extension.fatal_error, extension.error_type))
         self._changed()
 
     def _give(self, extension: Extension, body: bytes) -> None:
@@ -200,6 +212,21 @@ class ExtensionEndpoints:
         if extension.error_type is not None:
             record["errorType"] = extension.error_type
         self._observed("platform.extension", record)
+
+
+def _exit_fault(extension: Extension, process_exit: ProcessExit | None) -> RuntimeFault:
+    if process_exit is None:
+        reason = "exited"
+    elif process_exit.signal is None:
+        reason = f"exit code {process_exit.exit_status}"
+    else:
+        reason = str(process_exit)
+    return _fault(extension.fatal_error, reason)
+
+
+def _fault(error_type: str, reason: str) -> RuntimeFault:
+    body = {"errorType": error_type, "errorMessage": f"Error: {reason}"}
+    return RuntimeFault(error_type, json.dumps(body).encode())
 
 
 def _registration(body: bytes) -> tuple[str, ...] | Refusal:

@@ -172,6 +172,13 @@ class Extension:
         return None
 
     @property
+    def fatal_error(self) -> str:
+        """What AWS calls it when this extension's process ends now."""
+        if self.state is ExtensionState.INIT_ERROR:
+            return "Extension.InitError"
+        return "Extension.ExitError" if self.state is ExtensionState.EXIT_ERROR else "Extension.Crash"
+
+    @property
     def alive(self) -> bool:
         return self.state not in (ExtensionState.INIT_ERROR, ExtensionState.EXIT_ERROR, ExtensionState.EXITED)
 

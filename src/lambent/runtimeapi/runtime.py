@@ -147,6 +147,10 @@ class RuntimeEndpoints:
     def is_ready(self) -> bool:
         return self.protocol.state is RuntimeState.READY
 
+    @property
+    def is_gone(self) -> bool:
+        return self.protocol.state is RuntimeState.GONE
+
     # endpoints
 
     def next(self, request: Request) -> None:

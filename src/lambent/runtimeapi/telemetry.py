@@ -256,7 +256,7 @@ class TcpDelivery:
         try:
             self._writer.write(b"\n".join(batch) + b"\n")
             await self._writer.drain()
-        except OSError:
+        except BaseException:  # cut off too: half an event may be on its way
             self.close()
             raise
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
 import attrs
 import pytest
 
+from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.values import InitFailed
 
 NEXT = "/2018-06-01/runtime/invocation/next"
@@ -144,16 +146,30 @@ class TestInit:
             ("platform.extension", {"name": "watcher", "state": "Ready", "events": ["INVOKE", "SHUTDOWN"]})
         ]
 
-    @pytest.mark.parametrize("path", [INIT_ERROR, EXIT_ERROR])
-    async def test_an_extensions_error_fails_init(self, world: Any, path: str) -> None:
-        watcher = await register(world, "watcher", '["INVOKE"]')
+    @pytest.mark.parametrize(
+        ("path", "error_type"), [(INIT_ERROR, "Extension.InitError"), (EXIT_ERROR, "Extension.ExitError")]
+    )
+    async def test_an_error_fails_init_when_the_process_ends(self, world: Any, path: str, error_type: str) -> None:
+        world.api.expect_extensions(["watcher"])
+        watcher = await register(world, "watcher")
         headers = {**watcher.headers, "Lambda-Extension-Function-Error-Type": "Extension.NoConfig"}
-        assert (await watcher.client.request("POST", path, headers, b'{"errorMessage":"x"}')).status == 202
+        initialised = asyncio.create_task(world.api.initialised())
+        assert (await watcher.client.request("POST", path, headers, b"{}")).status == 202
+        assert world.observed[-1][1]["errorType"] == "Extension.NoConfig"
+        assert await still_waiting(initialised)
+        world.api.extension_exited("watcher", ProcessExit(exit_status=0, signal=None))
+        with pytest.raises(InitFailed) as failed:
+            await initialised
+        assert failed.value.error_type == error_type
+        assert json.loads(failed.value.payload) == {"errorMessage": "Error: exit code 0", "errorType": error_type}
+
+    async def test_an_internal_extensions_error_fails_init_at_once(self, world: Any) -> None:
+        inner = await register(world, "inner", '["INVOKE"]')
+        headers = {**inner.headers, "Lambda-Extension-Function-Error-Type": "Extension.NoConfig"}
+        await inner.client.request("POST", INIT_ERROR, headers, b"{}")
         with pytest.raises(InitFailed) as failed:
             await world.api.initialised()
-        assert (failed.value.error_type, failed.value.payload) == ("Extension.NoConfig", b'{"errorMessage":"x"}')
-        assert world.api.extension_fault == "Extension.NoConfig"
-        assert world.observed[-1][1]["errorType"] == "Extension.NoConfig"
+        assert failed.value.error_type == "Extension.InitError"
 
     async def test_an_error_needs_its_type(self, world: Any) -> None:
         watcher = await register(world, "watcher", '["INVOKE"]')
@@ -163,15 +179,15 @@ class TestInit:
             "errorType": "Extension.MissingHeader",
         }
 
-    async def test_an_extension_that_exits_is_not_waited_for(self, world: Any) -> None:
+    async def test_an_extension_that_just_ends_has_crashed(self, world: Any) -> None:
         world.api.expect_extensions(["watcher"])
-        await register(world, "watcher")
-        runtime = await world.client()
-        await runtime.send("GET", NEXT)
-        initialised = asyncio.create_task(world.api.initialised())
-        assert await still_waiting(initialised)
-        world.api.extension_exited("watcher")
-        await initialised
+        registered = asyncio.create_task(world.api.extensions_registered())
+        assert await still_waiting(registered)
+        world.api.extension_exited("watcher", ProcessExit(exit_status=None, signal=9))
+        with pytest.raises(InitFailed) as failed:
+            await registered
+        assert failed.value.error_type == "Extension.Crash"
+        assert json.loads(failed.value.payload)["errorMessage"] == "Error: signal: killed"
 
 
 class TestInvocations:
@@ -227,6 +243,19 @@ class TestInvocations:
         await back.wait()
         assert (await back.client.answer()).json["eventType"] == "INVOKE"
 
+    async def test_one_that_crashes_is_a_fault_and_holds_nobody_up(self, world: Any) -> None:
+        runtime, _ = await self._ready(world)
+        pending = world.invoke()
+        await runtime.answer()
+        await runtime.respond(pending.call.request_id, b"1")
+        await runtime.send("GET", NEXT)
+        done = asyncio.create_task(pending.runtime_done())
+        assert await still_waiting(done)
+        fault = world.api.extension_exited("watcher", ProcessExit(exit_status=3, signal=None))
+        assert fault.error_type == "Extension.Crash"
+        assert json.loads(fault.payload)["errorMessage"] == "Error: exit code 3"
+        await done
+
     async def test_waiting_twice_is_refused(self, world: Any) -> None:
         _, watcher = await self._ready(world)
         second = await world.client()
@@ -248,7 +277,7 @@ class TestShutdown:
         event = await watcher.client.answer()
         assert event.json == {"eventType": "SHUTDOWN", "deadlineMs": 1_795_000_000_000, "shutdownReason": "spindown"}
         assert await still_waiting(shutdown)
-        world.api.extension_exited("watcher")
+        assert world.api.extension_exited("watcher") is None
         await shutdown
 
     async def test_asking_for_the_next_event_is_finishing_too(self, world: Any) -> None:

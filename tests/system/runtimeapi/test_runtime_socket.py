@@ -146,6 +146,8 @@ class TestAnInvocation:
         await pending.runtime_done()
         late = await runtime.respond(pending.call.request_id, b"1")
         assert (late.status, late.json["errorType"]) == (403, "InvalidStateTransition")
+        with pytest.raises(RuntimeError, match="has ended"):
+            world.invoke()
 
 
 class TestInit:
