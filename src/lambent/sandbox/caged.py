@@ -57,15 +57,13 @@ class LauncherCage:
         """What goes to the launcher; ours is given up in `launched`."""
         return [self._theirs.fileno(), self._output_write, self._log_write, self._watch_fd]
 
-    async def launched(self, answer: wire.Message, files: list[int]) -> None:
-        """The launcher has ordered it; waits until it is made. Raises SandboxError."""
+    def launched(self, answer: wire.Message, descriptors: list[int]) -> None:
+        """The launcher has made it: listeners come first, then the control groups' files."""
         self._fork = bool(answer["fork"])
-        self._files = dict(zip(answer["roles"], files, strict=True))
+        count = int(answer["listeners"])
+        self._files = dict(zip(answer["roles"], descriptors[count:], strict=True))
         self._give_up_write_ends()
-        try:
-            listeners = [socket.socket(fileno=descriptor) for descriptor in await self._control.ready()]
-        except TimeoutError as error:
-            raise SandboxError("the cage was not made in time; see the launcher's error output") from error
+        listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors[:count]]
         self.runtime_api = listeners[0]
         self.endpoint = listeners[1] if len(listeners) > 1 else None
 
@@ -181,7 +179,7 @@ class LauncherSandbox:
         self._cages[spec.environment_id] = cage
         try:
             answer, files = await self._ask_to_launch(spec, cage.handed_over())
-            await cage.launched(answer, files)
+            cage.launched(answer, files)
         except BaseException:
             await cage.destroy()
             raise

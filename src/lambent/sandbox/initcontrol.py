@@ -33,8 +33,7 @@ class InitControl:
         self._alive: dict[str, int] = {}
         self._ended: list[tuple[str, ProcessExit]] = []
         self._callback: ExitCallback | None = None
-        self._ready: asyncio.Future[list[int]] = self._loop.create_future()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.is_gone = False  # init has ended, or we have let go of it
         self._loop.add_reader(channel.fileno(), self._readable)
 
     def on_exit(self, callback: ExitCallback) -> None:
@@ -42,18 +41,6 @@ class InitControl:
         ended, self._ended = self._ended, []
         for name, how in ended:
             callback(name, how)
-
-    async def ready(self) -> list[int]:
-        """The descriptors of the listeners that were made inside. Raises SandboxError when init failed before."""
-        return await asyncio.wait_for(asyncio.shield(self._ready), START_TIMEOUT_S)
-
-    async def gone(self) -> None:
-        """Returns when init has ended."""
-        await asyncio.shield(self._gone)
-
-    @property
-    def is_gone(self) -> bool:
-        return self._gone.done()
 
     def pid_of(self, name: str) -> int | None:
         """As init sees it; None when it does not run."""
@@ -82,7 +69,7 @@ class InitControl:
             self._send({"op": "signal", "number": number})
 
     def end(self) -> None:
-        """Asks init to end everything; `gone` says when it is done."""
+        """Asks init to end everything."""
         if not self.is_gone:
             self._send({"op": "end"})
 
@@ -111,14 +98,9 @@ class InitControl:
 
     def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
         event, name = message["event"], str(message.get("name", ""))
-        if event == "ready" and not self._ready.done():
-            self._ready.set_result(descriptors)
-            return
         wire.close_all(descriptors)
         starting = self._starting.get(name)
-        if event == "broken" and not self._ready.done():
-            self._ready.set_exception(SandboxError(f"the cage could not be made: {message['reason']}"))
-        elif event == "started":
+        if event == "started":
             self._alive[name] = int(message["pid"])
             if starting is not None and not starting.done():
                 starting.set_result(self._alive[name])
@@ -141,15 +123,12 @@ class InitControl:
     def _lost(self) -> None:
         if self.is_gone:
             return
-        self._gone.set_result(None)
+        self.is_gone = True
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
         error = SandboxError("the environment ended while it was being started")
         for starting in self._starting.values():
             if not starting.done():
                 starting.set_exception(error)
-        if not self._ready.done():
-            self._ready.set_exception(error)
-            self._ready.exception()  # whoever waits still gets it; nobody waiting is no mistake
         for name in list(self._alive):
             self._report(name, None, 9, False)

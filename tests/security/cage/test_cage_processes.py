@@ -186,17 +186,19 @@ def _processes_of(host_id: int) -> list[str]:
     return found
 
 
+async def test_no_control_group_is_left(bench: Bench) -> None:
+    running = await bench.run("#!/bin/bash\ncat /proc/self/uid_map; sleep 1000\n")
+    host_id = int((await running.printed("\n")).split()[1])
+    memberships = Path(f"/proc/{_processes_of(host_id)[0]}/cgroup").read_text()
+    group = next(line.split("/")[-1] for line in memberships.splitlines() if "/lambent/" in line)
+    assert _groups_named(group)
+    await running.cage.destroy()
+    assert _groups_named(group) == []
+
+
 def _groups_named(name: str) -> list[str]:
     found = subprocess.run(["find", "/sys/fs/cgroup", "-name", name], capture_output=True, text=True)
     return found.stdout.split()
-
-
-async def test_no_control_group_is_left(bench: Bench) -> None:
-    spec = bench.spec("#!/bin/sh\nsleep 1000\n")
-    running = await bench.launch(spec)
-    assert _groups_named(spec.environment_id)
-    await running.cage.destroy()
-    assert _groups_named(spec.environment_id) == []
 
 
 async def test_ipc_of_another_environment_is_not_there(bench: Bench, attempt: Attempt, prologue: str) -> None:

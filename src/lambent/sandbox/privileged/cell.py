@@ -1,4 +1,6 @@
-"""One environment: what the zygote's child does between being forked and being an init without privileges.
+"""One cell: what a zygote's child does between being forked and being the init of an environment.
+
+Cells are made ahead: sealed, without privileges, and empty. The launcher puts a function's code into one from outside.
 
 The order matters. Control groups come first, so that everything after is charged to the environment. Mounts need the
 host's root. The user namespace comes late, so that it owns none of the other namespaces. The filter comes last.
@@ -29,58 +31,61 @@ _SPARED = b"-900"  # oom_score_adj of init: the function goes first
 
 
 class Order:
-    """What the zygote was told about one environment. Descriptors come with roles, in the message's order."""
+    """What the zygote was told. The first descriptor is the launcher's socket, the others are groups to join."""
 
     def __init__(self, message: wire.Message, descriptors: list[int]) -> None:
-        self.environment_id = str(message["id"])
+        if not descriptors:
+            raise wire.MessageError("an order came without a descriptor")
+        self.name = str(message["name"])
         self.host_id = int(message["host_id"])
         self.endpoint_port = int(message["endpoint_port"])
-        self.ephemeral_mib = int(message["ephemeral_mib"])
-        self.memory_bytes = int(message["memory_bytes"])
         self.rootless = bool(message["rootless"])
-        roles: list[str] = message["roles"]
-        if len(roles) != len(descriptors):
-            wire.close_all(descriptors)
-            raise wire.MessageError(f"{len(descriptors)} descriptors came for {len(roles)} roles")
         self.descriptors = descriptors
-        self._by_role = [(fd, roles[index]) for index, fd in enumerate(descriptors)]
-
-    def one(self, role: str) -> int | None:
-        return next((fd for fd, name in self._by_role if name == role), None)
-
-    def needed(self, role: str) -> int:
-        found = self.one(role)
-        if found is None:
-            raise wire.MessageError(f"no descriptor came for {role}")
-        return found
-
-    def all(self, role: str) -> list[int]:
-        return [fd for fd, name in self._by_role if name == role]
+        self.intake, self.groups = descriptors[0], descriptors[1:]
 
 
 def live(order: Order, runtime_main: init.RuntimeMain | None) -> None:
-    """In the forked child, already first in its PID namespace. Returns when the environment has ended."""
-    control = socket.socket(fileno=init.out_of_the_way(order.needed("control")))
+    """In the forked child, already first in its PID namespace: seals itself, waits for a function, and is its init.
+
+    Returns when the environment has ended, or when the launcher has no use for it.
+    """
+    intake = socket.socket(fileno=init.out_of_the_way(order.intake))
     try:
         listeners = _enter(order)
-        environment = _settle(order, control, runtime_main)
-        wire.send(control, {"event": "ready"}, [listener.fileno() for listener in listeners])
-        for listener in listeners:
-            listener.close()
-        environment.keep_only_its_own()
+        mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        _settle(order)
+        wire.send(intake, {"event": "sealed"}, [mounts, *(listener.fileno() for listener in listeners)])
     except (OSError, wire.MessageError) as error:
-        wire.send(control, {"event": "broken", "reason": str(error)})
+        wire.send(intake, {"event": "broken", "reason": str(error)})
         return
-    environment.run()
+    for listener in listeners:
+        listener.detach()
+    syscalls.close_from(3, intake.fileno() - 1)
+    syscalls.close_from(intake.fileno() + 1)
+    try:
+        message, descriptors = wire.receive(intake)
+    except EOFError:
+        return
+    intake.close()
+    _environment(message, descriptors, runtime_main).run()
+
+
+def _environment(message: wire.Message, descriptors: list[int], runtime_main: init.RuntimeMain | None) -> init.Init:
+    """By now the launcher has attached code, layers and /tmp, from outside."""
+    control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
+    watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
+    made = init.Init(socket.socket(fileno=control), output, log, "/var/task", runtime_main, watchdog, caged=True)
+    made.keep_only_its_own()
+    return made
 
 
 def _enter(order: Order) -> list[socket.socket]:
     """Everything that needs privileges."""
-    for group in order.all("cgroup"):
+    for group in order.groups:
         os.write(group, b"0")
     syscalls.unshare(_NAMESPACES)
     listeners = _listen(order.endpoint_port)
-    _mount(order)
+    _mount()
     # Containers without CAP_SYS_RESOURCE refuse it; then init, being small, is still the last that the kernel picks.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
         score.write(_SPARED)
@@ -102,7 +107,7 @@ def _listen(endpoint_port: int) -> list[socket.socket]:
     return listeners
 
 
-def _mount(order: Order) -> None:
+def _mount() -> None:
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("proc", "/proc", "proc", flags | syscalls.MS_NOEXEC)
     for path in layout.MASKED_FILES:
@@ -113,33 +118,17 @@ def _mount(order: Order) -> None:
             syscalls.mount(path, path, None, syscalls.MS_BIND)
             remount = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY | flags | syscalls.MS_NOEXEC
             syscalls.mount("none", path, None, remount)
-    syscalls.attach_mount(order.needed("code"), "/var/task")
-    layers = order.one("layers")
-    if layers is not None:
-        syscalls.attach_mount(layers, "/opt")
     syscalls.mount("shm", "/dev/shm", "tmpfs", flags, f"size={layout.SHARED_MEMORY},mode=1777")
-    disk = order.one("tmp")
-    if disk is not None:
-        syscalls.attach_mount(disk, "/tmp")
-    else:
-        syscalls.mount("tmp", "/tmp", "tmpfs", flags, f"size={order.ephemeral_mib}m,mode=1777")
 
 
-def _settle(order: Order, control: socket.socket, runtime_main: init.RuntimeMain | None) -> init.Init:
+def _settle(order: Order) -> None:
     """Gives up every privilege."""
-    output, log = init.out_of_the_way(order.needed("output")), init.out_of_the_way(order.needed("log"))
-    watch = order.one("watch")
-    watchdog = None
-    if watch is not None:
-        watchdog = Watchdog(init.out_of_the_way(watch), order.memory_bytes, init.descendants)
-    environment = init.Init(control, output, log, "/var/task", runtime_main, watchdog, caged=True)
     init.limit_resources(layout.PROCESSES_MAX, layout.DESCRIPTORS_MAX)
     os.setsid()
     become_nobody(order.host_id, rootless=order.rootless)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.install_seccomp(_FILTER)
-    return environment
 
 
 def become_nobody(host_id: int, *, rootless: bool) -> None:

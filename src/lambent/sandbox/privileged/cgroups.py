@@ -63,18 +63,14 @@ class CgroupsV1:
             self.thaw(name)
             _wait_removed(self, name)
 
-    def create(self, name: str, memory_bytes: int, processes: int) -> Group:
-        """Raises OSError."""
+    def create(self, name: str, processes: int) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError."""
         directories = {controller: os.path.join(root, name) for controller, root in self._roots.items()}
         for directory in set(directories.values()):
             os.mkdir(directory)
         memory, cpu = directories["memory"], directories["cpu"]
-        _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
-        _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
         _write(f"{memory}/memory.swappiness", 0)
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
-        _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
-        _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
         _write(f"{directories['pids']}/pids.max", processes)
         # Writing "0" to `tasks` moves one thread at once; `cgroup.procs` waits for a grace period of the kernel.
         join = [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in set(directories.values())]
@@ -86,6 +82,14 @@ class CgroupsV1:
             "quota": _open_both(f"{cpu}/cpu.cfs_quota_us"),
         }
         return Group(join, files)
+
+    def limit(self, name: str, memory_bytes: int) -> None:
+        """Raises OSError."""
+        memory, cpu = f"{self._roots['memory']}/{name}", f"{self._roots['cpu']}/{name}"
+        _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
+        _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
+        _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
+        _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
 
     def thaw(self, name: str) -> None:
         """A frozen process of version 1 does not even die."""
@@ -121,14 +125,11 @@ class CgroupsV2:
             _kill_all(f"{self._root}/{name}/cgroup.procs")
             _wait_removed(self, name)
 
-    def create(self, name: str, memory_bytes: int, processes: int) -> Group:
-        """Raises OSError."""
+    def create(self, name: str, processes: int) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError."""
         directory = os.path.join(self._root, name)
         os.mkdir(directory)
-        _write(f"{directory}/memory.max", memory_bytes)
         _write_if_there(f"{directory}/memory.swap.max", 0)
-        _write(f"{directory}/cpu.max", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
-        _write(f"{directory}/cpu.weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
         _write(f"{directory}/pids.max", processes)
         files = {
             "freezer": _open_both(f"{directory}/cgroup.freeze"),
@@ -138,6 +139,13 @@ class CgroupsV2:
             "quota": _open_both(f"{directory}/cpu.max"),
         }
         return Group([os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)], files)
+
+    def limit(self, name: str, memory_bytes: int) -> None:
+        """Raises OSError."""
+        directory = os.path.join(self._root, name)
+        _write(f"{directory}/memory.max", memory_bytes)
+        _write(f"{directory}/cpu.max", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
+        _write(f"{directory}/cpu.weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
 
     def thaw(self, name: str) -> None:
         """A frozen process of version 2 can be killed as it is."""

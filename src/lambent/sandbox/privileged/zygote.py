@@ -42,10 +42,10 @@ def _fork(channel: socket.socket, order: cell.Order, runtime_main: init.RuntimeM
             _live(order, runtime_main)
     except OSError as error:
         wire.close_all(order.descriptors)
-        wire.send(channel, {"event": "failed", "id": order.environment_id, "reason": str(error)})
+        wire.send(channel, {"event": "failed", "name": order.name, "reason": str(error)})
         return
     wire.close_all(order.descriptors)
-    wire.send(channel, {"event": "forked", "id": order.environment_id, "pid": pid}, [pidfd])
+    wire.send(channel, {"event": "forked", "name": order.name, "pid": pid}, [pidfd])
     os.close(pidfd)
 
 

@@ -1,0 +1,32 @@
+"""A loop around poll(): descriptors and who reads them."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+
+class Loop:
+    """Everything in the launcher happens in `turn`, one thing after the other."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._readers: dict[int, Callable[[], None]] = {}
+
+    def watch(self, descriptor: int, reader: Callable[[], None]) -> None:
+        """Calls `reader` whenever there is something to read, or the other end is closed."""
+        self._readers[descriptor] = reader
+        self._poll.register(descriptor, select.POLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        del self._readers[descriptor]
+        self._poll.unregister(descriptor)
+
+    def turn(self, timeout_ms: int | None) -> bool:
+        """Serves what is ready; False when nothing was."""
+        events = self._poll.poll(timeout_ms)
+        for descriptor, _ in events:
+            reader = self._readers.get(descriptor)  # an earlier one of this turn may have ended it
+            if reader is not None:
+                reader()
+        return bool(events)

@@ -1,0 +1,125 @@
+"""What the server may ask of the launcher: every check is here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+
+from . import roots
+
+_PYTHON = re.compile(r"/(?:[\w.+-]+/)*python3(?:\.\d+)?")
+_LIBRARY_PATH = re.compile(r"(?:/(?:var|usr|opt|lib|lib64)(?:/[\w.+-]+)*:?)*")
+_ENVIRONMENT_ID = re.compile(r"[0-9a-f]{32}")
+_TARGETS = ("/var/lang", "/var/runtime", "/usr/", "/etc/")  # where installations may put what they bring
+EPHEMERAL_MIB = (512, 10_240)
+_MEMORY_MIB = (128, 10_240)
+
+
+class Refused(Exception):
+    """The server asked for what it may not have, or the machine cannot give it."""
+
+
+class Launch:
+    """One environment, as it was asked for. Raises Refused, KeyError, TypeError, ValueError for nonsense."""
+
+    def __init__(self, message: dict[str, object], descriptors: list[int]) -> None:
+        self.environment_id = str(message["id"])
+        if not _ENVIRONMENT_ID.fullmatch(self.environment_id):
+            raise Refused("the environment's id must be 32 hex digits")
+        if message["internet"]:
+            raise Refused("internet access for functions is not available in this version; set `internet = false`")
+        self.memory_bytes = _bounded(message["memory_mib"], _MEMORY_MIB, "memory") << 20
+        self.ephemeral_mib = _bounded(message["ephemeral_mib"], EPHEMERAL_MIB, "/tmp")
+        expected = 6 if message["layers"] else 5
+        if len(descriptors) != expected:
+            raise Refused(f"{len(descriptors)} descriptors came instead of {expected}")
+        for directory in descriptors[4:]:
+            _check_directory(directory)
+        self._descriptors = [os.dup(descriptor) for descriptor in descriptors]
+
+    @property
+    def for_init(self) -> list[int]:
+        """Control socket, output, log, shared memory of the watchdog."""
+        return self._descriptors[:4]
+
+    @property
+    def directories(self) -> list[tuple[str, int]]:
+        """(target, descriptor) of code and layers."""
+        return list(zip(("/var/task", "/opt"), self._descriptors[4:]))
+
+    def close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+class Installation:
+    """An interpreter's mounts, and how it is started. Raises Refused."""
+
+    def __init__(self, message: dict[str, object], allowed: list[str]) -> None:
+        mounts = message["mounts"]
+        if not isinstance(mounts, list):
+            raise Refused("mounts must be a list")
+        self.mounts = [_mount(str(source), str(target), allowed) for source, target in mounts]
+        self.interpreter = str(message["interpreter"])
+        self.library_path = str(message["library_path"])
+        runtime_dir = next((source for source, target in self.mounts if target == "/var/runtime"), None)
+        self.forks = bool(message["fork"]) and runtime_dir is not None and self._may_be_imported(runtime_dir)
+        if self.forks and not (_is_interpreter(self.interpreter) and _LIBRARY_PATH.fullmatch(self.library_path)):
+            raise Refused(f"{self.interpreter} is not an interpreter that a zygote can run on")
+
+    def _may_be_imported(self, runtime_dir: str) -> bool:
+        """Whether nobody but this process's user (root) can have written what a zygote would run.
+
+        Where somebody can, the runtime is executed in the finished cage instead: slower, and no less safe.
+        """
+        if not all(_is_only_ours(source) for source, _ in self.mounts):
+            return False
+        return all(
+            _is_only_ours(os.path.join(parent, name))
+            for parent, directories, files in os.walk(runtime_dir)
+            for name in (*directories, *files)
+        )
+
+
+def clone_directory(directory: int, *, rootless: bool) -> int:
+    """A detached read-only mount of a directory that the server has open."""
+    if rootless:  # the same user as the server, but in a mount namespace of its own: found again by its name
+        return roots.clone_readonly(os.readlink(f"/proc/self/fd/{directory}"), rootless=True)
+    return roots.clone_readonly("", directory=directory)
+
+
+def _check_directory(directory: int) -> None:
+    """An ordinary descriptor of a directory shows that its opener may read it; an O_PATH one does not."""
+    flags = fcntl.fcntl(directory, fcntl.F_GETFL)
+    if flags & os.O_PATH or flags & os.O_ACCMODE != os.O_RDONLY:
+        raise Refused("a directory must be opened for reading: that shows that the server may read it")
+    if not stat.S_ISDIR(os.fstat(directory).st_mode):
+        raise Refused("code and layers must be directories")
+
+
+def _mount(source: str, target: str, allowed: list[str]) -> tuple[str, str]:
+    real = os.path.realpath(source)
+    if not any(real == path or real.startswith(path + "/") for path in allowed):
+        raise Refused(f"{source} was not among the installations when Lambent started; restart it")
+    if os.path.normpath(target) != target or not target.startswith(_TARGETS):
+        raise Refused(f"{target} is not a place for a part of an installation")
+    return real, target
+
+
+def _is_interpreter(path: str) -> bool:
+    return _PYTHON.fullmatch(path) is not None and os.path.normpath(path) == path
+
+
+def _is_only_ours(path: str) -> bool:
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return True  # what it points to is checked where it is, or is not shown in the cage
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+
+
+def _bounded(value: object, bounds: tuple[int, int], what: str) -> int:
+    if not isinstance(value, int) or not bounds[0] <= value <= bounds[1]:
+        raise Refused(f"{what} must be from {bounds[0]} to {bounds[1]} MiB, not {value}")
+    return value

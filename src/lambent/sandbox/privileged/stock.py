@@ -1,0 +1,292 @@
+"""Zygotes and the sealed, empty cells that they forked ahead."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+
+from . import layout, requests, roots, syscalls, wire, zygote
+from .cgroups import CgroupsV1, CgroupsV2, Group
+from .loop import Loop
+
+_START = "import sys; sys.path.insert(0, {!r}); from privileged.zygote import main; main()"
+
+
+class Cell:
+    """One forked child of a zygote. `name` is its control groups'."""
+
+    def __init__(self, owner: Zygote, host_id: int, group: Group | None, intake: socket.socket) -> None:
+        self.name = uuid.uuid4().hex
+        self.owner = owner
+        self.host_id = host_id
+        self.group = group
+        self.intake = intake
+        self.mounts: int | None = None  # its mount namespace
+        self.listeners: list[int] = []
+        self.pid = -1
+        self.pidfd = -1
+        self.environment_id: str | None = None
+        self.doomed = False  # to be killed as soon as it exists
+
+    def let_go(self) -> None:
+        """Closes what is needed only until a function has moved in."""
+        self.intake.close()
+        while self.listeners:
+            os.close(self.listeners.pop())
+        if self.mounts is not None:
+            os.close(self.mounts)
+            self.mounts = None
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+
+
+class Zygote:
+    """One interpreter's: its socket, its process, what it has in stock, and who waits for it."""
+
+    def __init__(self, channel: socket.socket, pid: int, *, forks: bool) -> None:
+        self.channel = channel
+        self.pid = pid
+        self.forks = forks  # the runtime too is a fork of it; else the runtime is executed
+        self.ready = False
+        self.used = False
+        self.sealed: list[Cell] = []
+        self.making = 0
+        self.wanting: collections.deque[Callable[[Cell | None, str], None]] = collections.deque()
+
+
+class Stock:
+    """`on_end(cell)` is called once a cell's processes are all dead."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        groups: CgroupsV1 | CgroupsV2 | None,
+        directory: str,
+        *,
+        rootless: bool,
+        endpoint_port: int,
+        first_host_id: int,
+        on_end: Callable[[Cell], None],
+    ) -> None:
+        self.cells: dict[str, Cell] = {}
+        self._loop = loop
+        self._groups = groups
+        self._directory = directory
+        self._rootless = rootless
+        self._endpoint_port = endpoint_port
+        self._first_host_id = first_host_id
+        self._next_host_id = 0
+        self._host_ids: set[int] = set()
+        self._on_end = on_end
+        self._zygotes: dict[str, Zygote] = {}
+
+    # asked by the launcher
+
+    def zygote(self, key: str, installation: Callable[[], requests.Installation]) -> Zygote:
+        """The zygote of an installation, started when there is none. Raises Refused, OSError."""
+        known = self._zygotes.get(key)
+        if known is None:
+            known = self._start(key, installation())
+        return known
+
+    def want(self, source: Zygote, then: Callable[[Cell | None, str], None]) -> None:
+        """Calls `then` with a sealed cell, now or as soon as there is one."""
+        source.used = True
+        if source.sealed:
+            then(source.sealed.pop(0), "")
+            return
+        source.wanting.append(then)
+        self._make_enough(source)
+
+    def refill(self, spares: int) -> bool:
+        """Orders one more cell where fewer than `spares` wait. True when it did."""
+        for source in self._zygotes.values():
+            if source.ready and source.used and len(source.sealed) + source.making < spares + len(source.wanting):
+                return self._order(source)
+        return False
+
+    def kill(self, cell: Cell) -> None:
+        cell.doomed = True
+        if cell.pidfd < 0:
+            return  # it is still being forked
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself, and its pidfd is about to say so
+            syscalls.pidfd_kill(cell.pidfd, signal.SIGKILL)
+        if self._groups is not None:
+            self._groups.thaw(cell.name)
+
+    def release_host_id(self, cell: Cell) -> None:
+        self._host_ids.discard(cell.host_id)
+
+    def close(self) -> None:
+        """Ends the zygotes; their cells must be dead."""
+        for source in self._zygotes.values():
+            source.channel.close()
+            os.kill(source.pid, signal.SIGKILL)
+            os.waitpid(source.pid, 0)
+        self._zygotes.clear()
+
+    # zygotes
+
+    def _start(self, key: str, installation: requests.Installation) -> Zygote:
+        ours, theirs = wire.pair()
+        pid = syscalls.fork()
+        if pid < 0:
+            raise OSError(errno.EAGAIN, "no process could be started for a zygote")
+        if pid == 0:
+            self._become_zygote(theirs, installation)
+        theirs.close()
+        made = Zygote(ours, pid, forks=installation.forks)
+        self._zygotes[key] = made
+        self._loop.watch(ours.fileno(), lambda: self._hear(key, made))
+        return made
+
+    def _become_zygote(self, channel: socket.socket, installation: requests.Installation) -> None:
+        """In the child. Without an interpreter to fork from it goes on as a fork of the launcher. Never returns."""
+        channel_fd = 3
+        try:
+            os.dup2(channel.detach(), channel_fd, inheritable=installation.forks)
+            syscalls.close_from(channel_fd + 1)
+            mounts = installation.mounts
+            if installation.forks:
+                package = os.path.dirname(os.path.realpath(__file__))
+                mounts = [*mounts, (package, f"{layout.PRIVATE_DIR}/privileged")]
+            roots.enter(f"{self._directory}/root", mounts, rootless=self._rootless)
+            if not installation.forks:
+                zygote.serve(socket.socket(fileno=channel_fd), None)
+                os._exit(0)
+            argv = [installation.interpreter, "-I", "-c", _START.format(layout.PRIVATE_DIR), str(channel_fd)]
+            variables = {"PATH": "/usr/bin:/bin", "LC_CTYPE": "C.UTF-8", "LD_LIBRARY_PATH": installation.library_path}
+            os.execve(installation.interpreter, argv, variables)
+        except BaseException as error:  # the outermost edge of this process: the launcher passes it on
+            with contextlib.suppress(OSError):
+                wire.send(socket.socket(fileno=channel_fd), {"event": "broken", "reason": str(error)})
+        os._exit(1)
+
+    def _hear(self, key: str, speaker: Zygote) -> None:
+        try:
+            message, descriptors = wire.receive(speaker.channel)
+        except (EOFError, OSError, wire.MessageError):
+            self._lost(key, speaker, "it ended; its reason is on the launcher's error output")
+            return
+        event = message["event"]
+        if event == "ready":
+            speaker.ready = True
+            self._make_enough(speaker)
+        elif event == "broken":
+            self._lost(key, speaker, str(message["reason"]))
+        elif event == "forked":
+            self._forked(self.cells[str(message["name"])], int(message["pid"]), descriptors[0])
+        elif event == "failed":
+            cell = self.cells[str(message["name"])]
+            self._unmade(cell, str(message["reason"]))
+            self._finish(cell)
+
+    def _lost(self, key: str, speaker: Zygote, reason: str) -> None:
+        """Its cells die with it, by the kernel's doing; the next launch starts another one."""
+        self._zygotes.pop(key, None)
+        self._loop.unwatch(speaker.channel.fileno())
+        speaker.channel.close()
+        os.kill(speaker.pid, signal.SIGKILL)
+        os.waitpid(speaker.pid, 0)
+        speaker.sealed.clear()
+        for cell in [cell for cell in self.cells.values() if cell.owner is speaker and cell.pidfd < 0]:
+            self._loop.unwatch(cell.intake.fileno())
+            self._finish(cell)
+        while speaker.wanting:
+            speaker.wanting.popleft()(None, f"the interpreter could not be made ready: {reason}")
+
+    # cells
+
+    def _make_enough(self, source: Zygote) -> None:
+        while source.ready and source.making < len(source.wanting):
+            if not self._order(source):
+                return
+
+    def _order(self, source: Zygote) -> bool:
+        """Has a cell forked. When that is not possible, whoever waits is told, and it is False."""
+        ours, theirs = wire.pair()
+        try:
+            cell = Cell(source, self._take_host_id(), None, ours)
+            self.cells[cell.name] = cell
+            if self._groups is not None:
+                cell.group = self._groups.create(cell.name, layout.PROCESSES_MAX)
+            order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
+                     "rootless": self._rootless}  # fmt: skip
+            wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
+        except (OSError, requests.Refused) as error:
+            ours.close()
+            self._refuse_next(source, str(error))
+            return False
+        finally:
+            theirs.close()
+        source.making += 1
+        self._loop.watch(ours.fileno(), lambda: self._hear_cell(cell))
+        return True
+
+    def _forked(self, cell: Cell, pid: int, pidfd: int) -> None:
+        cell.pid, cell.pidfd = pid, pidfd
+        self._loop.watch(pidfd, lambda: self._ended(cell))
+        if cell.doomed:
+            self.kill(cell)
+
+    def _hear_cell(self, cell: Cell) -> None:
+        """It says that it is sealed, with its listeners, or what went wrong."""
+        try:
+            message, descriptors = wire.receive(cell.intake)
+        except (EOFError, OSError, wire.MessageError):
+            message, descriptors = {"event": "broken", "reason": "it ended while it was being made"}, []
+        if message["event"] != "sealed" or cell.owner.channel.fileno() < 0:
+            wire.close_all(descriptors)
+            self._unmade(cell, f"the cage could not be made: {message.get('reason')}")
+            self.kill(cell)
+            return
+        self._loop.unwatch(cell.intake.fileno())
+        cell.owner.making -= 1
+        cell.mounts, *cell.listeners = descriptors
+        if cell.owner.wanting:
+            cell.owner.wanting.popleft()(cell, "")
+        else:
+            cell.owner.sealed.append(cell)
+
+    def _unmade(self, cell: Cell, reason: str) -> None:
+        self._loop.unwatch(cell.intake.fileno())
+        cell.owner.making -= 1
+        self._refuse_next(cell.owner, reason)
+
+    def _refuse_next(self, source: Zygote, reason: str) -> None:
+        source.used = False  # nothing is made ahead before the next launch has succeeded
+        if source.wanting:
+            source.wanting.popleft()(None, reason)
+
+    def _ended(self, cell: Cell) -> None:
+        """The first process is dead, so by the kernel's rule every other of its PID namespace is."""
+        self._loop.unwatch(cell.pidfd)
+        os.close(cell.pidfd)
+        with contextlib.suppress(OSError):  # the zygote is gone, and its children went to somebody who reaps them
+            wire.send(cell.owner.channel, {"op": "reap", "pid": cell.pid})
+        if cell in cell.owner.sealed:
+            cell.owner.sealed.remove(cell)
+        self._finish(cell)
+
+    def _finish(self, cell: Cell) -> None:
+        cell.let_go()
+        del self.cells[cell.name]
+        self._on_end(cell)
+
+    def _take_host_id(self) -> int:
+        if self._rootless:
+            return 0
+        for _ in range(layout.HOST_IDS_PER_BLOCK):
+            candidate = self._first_host_id + self._next_host_id
+            self._next_host_id = (self._next_host_id + 1) % layout.HOST_IDS_PER_BLOCK
+            if candidate not in self._host_ids:
+                self._host_ids.add(candidate)
+                return candidate
+        raise requests.Refused(f"all {layout.HOST_IDS_PER_BLOCK} user ids of environments are in use")
