@@ -6,6 +6,7 @@ Uses the `lambent` command as anybody would. Everything it makes is kept in .lam
 import base64
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")  # those that
 
 
 def main() -> None:
+    os.environ.setdefault("LAMBENT_ENDPOINT", f"http://127.0.0.1:{os.environ.get('LAMBENT_PORT', '4566')}")
     WORK.mkdir(parents=True, exist_ok=True)
     runtime = newest_python()
     layer = pillow_layer(runtime)

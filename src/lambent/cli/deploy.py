@@ -70,11 +70,12 @@ def command(
     )  # fmt: skip
     target = server(endpoint_url, region)
     client = target.client("lambda")
-    deploy_once(target, client, options)
-    if watch:
-        from lambent.cli.watch import watch_and
+    if not watch:
+        deploy_once(target, client, options)
+        return
+    from lambent.cli.watch import watch_and
 
-        watch_and(path, lambda: deploy_once(target, client, options))
+    watch_and(path, lambda: deploy_once(target, client, options))
 
 
 def deploy_once(target: Server, client: Any, options: Options) -> None:

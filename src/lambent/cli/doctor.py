@@ -19,6 +19,7 @@ from lambent.config import Config, ConfigError
 from lambent.model.cage import IsolationLevel
 from lambent.model.limits import MIB
 from lambent.runtimes.find import Installations
+from lambent.runtimes.search import version_key
 from lambent.sandbox.machine import MachineReport, detect
 
 DISK_LOW_MIB = 1_024  # one large function, unpacked, and a few disks for /tmp
@@ -139,7 +140,8 @@ def _port(config: Config) -> Finding:
 def _runtimes(data_dir: Path) -> list[Finding]:
     """One line for each language; without any interpreter only `provided` functions could run."""
     by_family: dict[str, list[str]] = {}
-    for installation in Installations.find(data_dir).by_runtime.values():
+    installations = Installations.find(data_dir).by_runtime.values()
+    for installation in sorted(installations, key=lambda i: version_key(i.version)):
         by_family.setdefault(installation.family, []).append(f"{installation.runtime} ({installation.version})")
     remedies = {
         "python": "install CPython (Debian: apt-get install python3), or `lambent runtimes add PATH`",
@@ -149,7 +151,7 @@ def _runtimes(data_dir: Path) -> list[Finding]:
     }
     return [
         Finding(name=family, good=family in by_family, remedy="" if family in by_family else remedy,
-                detail=", ".join(sorted(by_family.get(family, []))) or "no interpreter of a version that AWS has")
+                detail=", ".join(by_family.get(family, [])) or "no interpreter of a version that AWS has")
         for family, remedy in remedies.items()
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -48,7 +49,8 @@ def plan(
         configuration = client.get_function_configuration(**members)
         layers = [client.get_layer_version_by_arn(Arn=layer["Arn"]) for layer in configuration.get("Layers", [])]
     chosen = IsolationLevel(level) if level else _level(config)
-    planned = plan_environment(_spec(config, configuration, layers), chosen, endpoint_port=config.port)
+    port = urlsplit(target.url).port or config.port
+    planned = plan_environment(_spec(config, configuration, layers), chosen, endpoint_port=port)
     click.echo(json.dumps(planned.as_json()) if as_json else planned.render())
 
 

@@ -13,10 +13,14 @@ from lambent.cli.problems import Problem
 
 QUIET_MS: Final = 50  # changes closer together than this are one save
 GATHER_MS: Final = 300  # a save that goes on for longer is deployed in parts
+ROUND_MS: Final = 200  # without a change; the first round says that the watch stands
 
 
-def watch_and(path: Path, again: Callable[[], None]) -> None:
-    """Calls `again` after each save under `path`, until interrupted. A Problem is printed, and watching goes on."""
+def watch_and(path: Path, deploy: Callable[[], None]) -> None:
+    """Calls `deploy` once the watch stands, so that no save falls between, and then after each save, until interrupted.
+
+    Raises the first one's Problem; a later one is printed, and watching goes on.
+    """
     import watchfiles
 
     root = path.resolve()
@@ -27,12 +31,16 @@ def watch_and(path: Path, again: Callable[[], None]) -> None:
             return not is_skipped(Path(changed).relative_to(root))
         return Path(changed) == root
 
-    click.echo(f"Watching {path}; Ctrl-C ends it.", err=True)
-    saves = watchfiles.watch(
-        watched, watch_filter=matters, debounce=GATHER_MS, step=QUIET_MS, recursive=root.is_dir(), raise_interrupt=False
-    )
-    for _ in saves:
-        try:
-            again()
-        except Problem as problem:
-            problem.show()
+    rounds = watchfiles.watch(
+        watched, watch_filter=matters, debounce=GATHER_MS, step=QUIET_MS, recursive=root.is_dir(),
+        rust_timeout=ROUND_MS, yield_on_timeout=True, raise_interrupt=False,
+    )  # fmt: skip
+    for number, changes in enumerate(rounds):
+        if number == 0:
+            deploy()
+            click.echo(f"Watching {path}; Ctrl-C ends it.", err=True)
+        elif changes:
+            try:
+                deploy()
+            except Problem as problem:
+                problem.show()
