@@ -196,7 +196,11 @@ class LogSink(Protocol):
 
 
 class Cage(Protocol):
-    """One running environment: its first process has been started, and whoever connects to its listeners is inside it."""
+    """One running environment: its first process has been started, and whoever connects to its listeners is inside it.
+
+    A cage may also offer `async connect(port: int) -> tuple[StreamReader, StreamWriter]`: a connection to a port of the
+    loopback inside. With it `runtimeapi.EnvironmentApi(connect=…)` delivers telemetry to subscribed extensions.
+    """
 
     level: IsolationLevel
     runtime_api: socket.socket  # listening, non-blocking; inside, it is `runtime_api_address`

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -17,6 +18,8 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
 import httptools
+
+_log = logging.getLogger(__name__)
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -188,6 +191,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            # A ValueError is our own word for too much; anything else is a mistake in the application.
+            if not isinstance(error.__context__, ValueError):
+                _log.error("a request was dropped: its handler failed", exc_info=error.__context__)
+            self._malformed()
         except httptools.HttpParserError:
             self._malformed()
 
