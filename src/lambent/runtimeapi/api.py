@@ -153,12 +153,11 @@ class EnvironmentApi:
     # Application
 
     def body_receiver(self, request: Request) -> BodyReceiver | None:
-        if request.method == b"GET" and len(request.headers) < 16 and not _has_body(request):
-            return None
         length = request.header(b"content-length")
-        if length is not None and int(length) <= SMALL_BODY_MAX_BYTES:
-            return None
-        if length is None and request.header(b"transfer-encoding") is None:
+        if length is None:
+            if request.header(b"transfer-encoding") is None:
+                return None
+        elif int(length) <= SMALL_BODY_MAX_BYTES:
             return None
         endpoint = self._endpoint(request)
         if endpoint == self._runtime.response:
@@ -247,10 +246,6 @@ class EnvironmentApi:
         while not condition():
             self._changed.clear()
             await self._changed.wait()
-
-
-def _has_body(request: Request) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in request.headers)
 
 
 def _pong(request: Request) -> None:
