@@ -5,9 +5,11 @@ It is a thread with plain sockets, so that it can be driven from any test and ca
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import socket
 import subprocess
 import threading
@@ -19,7 +21,7 @@ from typing import IO, Any, Self
 import attrs
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
-WAIT_S = 30.0
+WAIT_S = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -124,9 +126,19 @@ class FakeRuntimeApi:
         finally:
             connection.close()
 
+    def _next_event(self, connection: socket.socket) -> Event | None:
+        """Waits for one; None when the test is over or the runtime has gone, so that another one gets the event."""
+        while _is_open(connection):
+            with contextlib.suppress(queue.Empty):
+                event = self._events.get(timeout=0.05)
+                if event is None or _is_open(connection):
+                    return event
+                self._events.put(event)
+        return None
+
     def _answer(self, connection: socket.socket, request: Posted) -> bool:
         if request.path.endswith("/invocation/next"):
-            event = self._events.get()
+            event = self._next_event(connection)
             if event is None:
                 return False
             headers = {"Content-Type": "application/json", **event.headers, "Content-Length": str(len(event.body))}
@@ -139,6 +151,15 @@ class FakeRuntimeApi:
             f"HTTP/1.1 {reply.status}\r\nContent-Length: {len(reply.body)}\r\n\r\n".encode() + reply.body
         )
         return not reply.hang_up
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _read_request(reader: Any) -> Posted | None:
@@ -182,7 +203,14 @@ class Runtime:
             self._read("log", os.fdopen(log_read, "rb", buffering=0))
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, pass_fds=passed, bufsize=0
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            pass_fds=passed,
+            bufsize=0,
+            start_new_session=True,
         )
         for descriptor in passed:
             os.close(descriptor)
@@ -203,8 +231,9 @@ class Runtime:
         return status, *self.stop()
 
     def stop(self) -> tuple[str, str]:
-        """Ends the process; (stdout, stderr)."""
-        self.process.kill()
+        """Ends the process and those that it started; (stdout, stderr)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for reader in self._readers:
             reader.join(WAIT_S)

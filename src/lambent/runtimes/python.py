@@ -105,7 +105,8 @@ def _installation(executable: Path, facts: dict[str, Any]) -> RuntimeInstallatio
         argv=(str(inside), "/var/runtime/bootstrap.py"),
         host_mounts=() if of_the_system else (HostMount(source=prefix, target="/var/lang"),),
         runtime_dir=None,
-        environment={**base_variables(), "PYTHONPATH": "/var/runtime"},
+        # The last one is for our client alone, which takes it away: where the layers are, should that not be /opt.
+        environment={**base_variables(), "PYTHONPATH": "/var/runtime", "_LAMBENT_LAYERS_ROOT": "/opt"},
     )
 
 

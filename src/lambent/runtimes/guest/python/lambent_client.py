@@ -4,6 +4,7 @@ The answer to an event and the request for the next one travel together, which s
 """
 
 import _socket
+import errno
 import sys
 
 SMALL_BODY_BYTES = 64 * 1024  # up to here a request is sent in one piece, and the next one with it
@@ -68,20 +69,22 @@ class RuntimeClient:
 
     def _answer(self, path, body, headers):
         head = self._post(path, body, headers)
-        try:
-            if len(body) <= SMALL_BODY_BYTES:
-                self._send(head + body + self._next)
-                self._next_sent = True
+        for _ in range(2):
+            try:
+                if len(body) <= SMALL_BODY_BYTES:
+                    self._send(head + body + self._next)
+                    self._next_sent = True
+                else:
+                    self._send(head, body)
+            except OSError:
+                self._next_sent = False  # what the other side said before it hung up may still be there to read
+            try:
+                status, _, answer = self._read()
+            except OSError:
+                self._disconnect()  # the function may have closed it; an answer that did arrive is not taken twice
             else:
-                self._send(head, body)
-        except OSError:
-            self._next_sent = False  # what the other side said before it hung up may still be there to read
-        try:
-            status, _, answer = self._read()
-        except OSError:
-            self._disconnect()
-            return 0, b""
-        return status, answer
+                return status, answer
+        return 0, b""
 
     def _post(self, path, body, headers):
         return b"POST " + _PREFIX + path + self._tail + headers + b"Content-Length: %d\r\n\r\n" % len(body)
@@ -105,6 +108,11 @@ class RuntimeClient:
 
     def _disconnect(self):
         if self._socket is not None:
+            try:
+                self._socket.getpeername()
+            except OSError as error:
+                if error.errno in (errno.EBADF, errno.ENOTSOCK):
+                    self._socket.detach()  # the function closed it, and the number may be another file's by now
             self._socket.close()
         self._socket = None
         self._unread = b""

@@ -99,7 +99,8 @@ def log_lines(result):
 
 def print_uncaught(error):
     """What the interpreter prints for an exception that ends it."""
-    sys.excepthook(type(error), error, strip_our_frames(error.__traceback__))
+    trace = strip_our_frames(error.__traceback__)
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
 
 
 def _is_ours(filename):

@@ -5,6 +5,7 @@ lines one log event. The type's lowest bit says text (1) or JSON (0), the bits f
 """
 
 import _thread
+import io
 import json
 import logging
 import os
@@ -143,7 +144,9 @@ class Output:
 
     def install(self):
         """The standard streams by lines, and the root logger's handler."""
-        self._streams = [_by_lines(sys.stdout, "strict"), _by_lines(sys.stderr, "backslashreplace")]
+        sys.stdout = sys.__stdout__ = _by_lines(1, "strict")
+        sys.stderr = sys.__stderr__ = _by_lines(2, "backslashreplace")
+        self._streams = [sys.stdout, sys.stderr]
         logging.Formatter.converter = time.gmtime
         handler = LambdaLoggerHandler(self.sink, self.as_json or bool(self._level))
         handler.setFormatter(JsonFormatter() if self.as_json else logging.Formatter(TEXT_FORMAT, "%Y-%m-%dT%H:%M:%S"))
@@ -180,10 +183,12 @@ class Output:
                 pass  # closed by the function
 
 
-def _by_lines(stream, errors):
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(encoding="utf-8", errors=errors, line_buffering=True)
+def _by_lines(descriptor, errors):
+    """A stream of its own: after a fork, the interpreter's one still knows what the descriptor was at its start."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors=errors, line_buffering=True)
+    stream.mode = "w"
+    raw.name = "<stdout>" if descriptor == 1 else "<stderr>"
     return stream
 
 

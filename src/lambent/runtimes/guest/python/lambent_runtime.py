@@ -30,7 +30,6 @@ from lambent_json import Marshaller
 from lambent_output import Current, Output
 
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
-WRAPPED = "_LAMBENT_WRAPPED"  # set while AWS_LAMBDA_EXEC_WRAPPER or the interpreter starts us anew
 PREVIEW_RUNTIMES = ("AWS_Lambda_python3.15",)
 
 # Read by the interpreter or the dynamic linker when a process starts: a fork comes too late for them.
@@ -39,11 +38,13 @@ NOT_STARTUP_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "
 
 _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
+_library_path = None  # the dynamic linker read it when this process was started
 
 
 def preload():
     """Called once in the process that forks. Starts no thread and opens nothing."""
-    global _entry, _standard_path
+    global _entry, _library_path, _standard_path
+    _library_path = os.environ.get("LD_LIBRARY_PATH")
     _standard_path = lambent_preload.interpreter_path(os.environ)
     lambent_preload.complete_builtins()
     lambent_preload.import_common()
@@ -65,8 +66,7 @@ def touch():
 
 def main():
     """Runs the function until the process ends. Never returns, and raises nothing."""
-    if os.environ.pop(WRAPPED, None) is None:
-        _start_anew_if_needed(os.environ)
+    _start_anew_if_needed(os.environ)
     output = Output(os.environ)
     try:
         _look_like_aws(os.environ)
@@ -86,38 +86,24 @@ def main():
 
 
 def _start_anew_if_needed(environ):
-    """AWS_LAMBDA_EXEC_WRAPPER is given the interpreter and its script as arguments and starts them, as on AWS."""
-    wrapper = environ.get("AWS_LAMBDA_EXEC_WRAPPER")
-    if wrapper:
-        if not os.path.isfile(wrapper):
-            _refuse(f"{wrapper}: does not exist", 127)
-        if not os.access(wrapper, os.X_OK):
-            _refuse(f"{wrapper}: is not an executable", 126)
-        _execute(wrapper, [wrapper, sys.executable, BOOTSTRAP], environ)
-    elif _entry is not None and _needs_own_interpreter(environ):
-        _execute(sys.executable, [sys.executable, BOOTSTRAP], environ)
+    """In a forked process: some variables are read when a program starts, so the interpreter has to be started again."""
+    if _entry is None or not _needs_own_interpreter(environ):
+        return
+    descriptor = environ.get("_LAMBDA_TELEMETRY_LOG_FD", "")
+    if descriptor.isdigit():
+        os.set_inheritable(int(descriptor), True)
+    try:
+        os.execve(sys.executable, [sys.executable, BOOTSTRAP], dict(environ))
+    except OSError as error:
+        os.write(2, f"{sys.executable}: {error.strerror}\n".encode())
+        os._exit(126)
 
 
 def _needs_own_interpreter(environ):
     for name in environ:
         if name in STARTUP_VARIABLES or (name.startswith("PYTHON") and name not in NOT_STARTUP_VARIABLES):
             return True
-    return False
-
-
-def _execute(program, arguments, environ):
-    descriptor = environ.get("_LAMBDA_TELEMETRY_LOG_FD", "")
-    if descriptor.isdigit():
-        os.set_inheritable(int(descriptor), True)
-    try:
-        os.execve(program, arguments, dict(environ, **{WRAPPED: "1"}))
-    except OSError as error:
-        _refuse(f"{program}: {error.strerror}", 126)
-
-
-def _refuse(message, status):
-    os.write(2, message.encode("utf-8", "replace") + b"\n")
-    os._exit(status)
+    return _library_path is not None and environ.get("LD_LIBRARY_PATH") != _library_path
 
 
 def _look_like_aws(environ):
@@ -126,6 +112,7 @@ def _look_like_aws(environ):
     if _entry is not None:
         lambent_preload.forget_strangers([*standard_path, HERE])
         sys.modules["__main__"] = _entry
+        _restore_signals()
     sys.argv[:] = [BOOTSTRAP]
     time.tzset()
     task_root = environ.get("LAMBDA_TASK_ROOT", "/var/task")
@@ -149,6 +136,15 @@ def _look_like_aws(environ):
         _add_path_files(directory)
     if _entry is not None:
         lambent_preload.forget_shadowed([*mine, *given])
+
+
+def _restore_signals():
+    """What the interpreter sets when it starts: a fork may have been given other dispositions."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _add_path_files(directory):
