@@ -11,11 +11,12 @@ class Channel {
   #host;
   #port;
   #socket = null;
-  #waiting = []; // {resolve, reject} of the requests on the wire, in their order
+  #waiting = []; // {bytes, resolve, reject} of the requests on the wire, in their order
   #received = []; // buffers not yet taken
   #size = 0; // their bytes
   #needed = 0; // bytes without which looking again is pointless
   #head = null; // of the answer whose body is arriving
+  #answers = 0; // that came over this connection
 
   constructor(address) {
     const colon = address.lastIndexOf(':');
@@ -44,13 +45,16 @@ class Channel {
 
   // Sends a result and asks for the next event in one write.
   respondAndNext(requestId, json) {
+    const socket = this.#ready();
+    socket.cork();
     const answered = this.#request(
       `POST ${API}/invocation/${encodeURIComponent(requestId)}/response HTTP/1.1\r\nHost: ${this.#host}\r\n` +
-        `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}` +
-        `GET ${API}/invocation/next HTTP/1.1\r\nHost: ${this.#host}\r\n\r\n`,
+        `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
     );
     answered.catch(() => {}); // the one below fails with it
-    return this.#expect();
+    const next = this.next();
+    socket.uncork();
+    return next;
   }
 
   // Posts an error document to `path` (below the API's root), with the header that names its type.
@@ -68,7 +72,7 @@ class Channel {
   postChunked(path, headers) {
     const socket = this.#ready();
     socket.write(`POST ${API}${path} HTTP/1.1\r\nHost: ${this.#host}\r\n${headers}Transfer-Encoding: chunked\r\n\r\n`);
-    const answered = this.#expect();
+    const answered = this.#expect(null);
     answered.catch(() => {}); // whoever ends the body looks at it
     return {
       answered,
@@ -88,7 +92,7 @@ class Channel {
 
   #request(bytes) {
     this.#ready().write(bytes);
-    return this.#expect();
+    return this.#expect(bytes);
   }
 
   #ready() {
@@ -97,16 +101,23 @@ class Channel {
     return socket;
   }
 
-  #expect() {
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  // `bytes` is null for a request that cannot be sent again.
+  #expect(bytes) {
+    return new Promise((resolve, reject) => this.#waiting.push({ bytes, resolve, reject }));
   }
 
   #lost(socket, error) {
     if (socket !== this.#socket) return;
+    const untouched = this.#size === 0 && this.#answers > 0;
     this.#socket = null;
     this.#received = [];
-    this.#size = this.#needed = 0;
+    this.#size = this.#needed = this.#answers = 0;
     this.#head = null;
+    // A connection that served before may have been closed as idle, while a long handler kept us from noticing.
+    if (untouched && this.#waiting.length > 0 && this.#waiting.every(({ bytes }) => bytes !== null)) {
+      this.#ready().write(this.#waiting.map(({ bytes }) => bytes).join(''));
+      return;
+    }
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
@@ -148,6 +159,7 @@ class Channel {
     const { status, headers } = this.#head;
     this.#head = null;
     this.#needed = 0;
+    this.#answers += 1;
     this.#waiting.shift()?.resolve({ status, headers, body });
     return used;
   }

@@ -49,22 +49,19 @@ final class RuntimeApi {
 
     /** Waits for the next event. */
     Answer next() throws IOException {
-        send(nextRequest().getBytes(StandardCharsets.ISO_8859_1), new byte[0], null);
-        return event(read());
+        return event(exchange(nextRequest().getBytes(StandardCharsets.ISO_8859_1)));
     }
 
     /** Sends a result and asks for the next event at once. */
     Answer respondAndNext(String path, byte[] result) throws IOException {
-        String next = nextRequest();
-        send(post(path, "", result.length), result, next.getBytes(StandardCharsets.ISO_8859_1));
-        read(); // a result that is refused is the Runtime API's to report
+        byte[] next = nextRequest().getBytes(StandardCharsets.ISO_8859_1);
+        exchange(post(path, "", result.length), result, next); // a refused result is the Runtime API's to report
         return event(read());
     }
 
     void postError(String path, String type, byte[] document) throws IOException {
         String header = "Lambda-Runtime-Function-Error-Type: " + type + "\r\n";
-        send(post(path, header, document.length), document, null);
-        read();
+        exchange(post(path, header, document.length), document);
     }
 
     private static Answer event(Answer answer) throws IOException {
@@ -84,21 +81,58 @@ final class RuntimeApi {
         return head.getBytes(StandardCharsets.ISO_8859_1);
     }
 
-    private void send(byte[] head, byte[] body, byte[] tail) throws IOException {
-        byte[] all = new byte[head.length + body.length + (tail == null ? 0 : tail.length)];
-        System.arraycopy(head, 0, all, 0, head.length);
-        System.arraycopy(body, 0, all, head.length, body.length);
-        if (tail != null) {
-            System.arraycopy(tail, 0, all, head.length + body.length, tail.length);
+    /**
+     * Sends and takes the first answer. A connection that served before may have been closed as idle, while a long handler
+     * kept us from noticing: then it is opened again, once.
+     */
+    private Answer exchange(byte[]... parts) throws IOException {
+        byte[] all = join(parts);
+        boolean fresh = socket == null;
+        if (fresh) {
+            connect();
         }
-        if (socket == null) {
-            socket = new Socket();
-            socket.setTcpNoDelay(true);
-            socket.connect(new InetSocketAddress(host, port));
-            in = new BufferedInputStream(socket.getInputStream(), BUFFER_BYTES);
-            out = socket.getOutputStream();
+        boolean answered = false;
+        try {
+            out.write(all);
+            in.mark(1);
+            answered = in.read() >= 0;
+        } catch (IOException closed) {
+            if (fresh) {
+                throw closed;
+            }
         }
-        out.write(all);
+        if (answered) {
+            in.reset();
+        } else if (fresh) {
+            throw new EOFException("it closed the connection");
+        } else {
+            socket.close();
+            connect();
+            out.write(all);
+        }
+        return read();
+    }
+
+    private void connect() throws IOException {
+        socket = new Socket();
+        socket.setTcpNoDelay(true);
+        socket.connect(new InetSocketAddress(host, port));
+        in = new BufferedInputStream(socket.getInputStream(), BUFFER_BYTES);
+        out = socket.getOutputStream();
+    }
+
+    private static byte[] join(byte[]... parts) {
+        int length = 0;
+        for (byte[] part : parts) {
+            length += part.length;
+        }
+        byte[] all = new byte[length];
+        int at = 0;
+        for (byte[] part : parts) {
+            System.arraycopy(part, 0, all, at, part.length);
+            at += part.length;
+        }
+        return all;
     }
 
     private Answer read() throws IOException {
