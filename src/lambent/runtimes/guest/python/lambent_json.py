@@ -34,7 +34,7 @@ class _Encoder(json.JSONEncoder):
         o = _without_named_tuples(o)
         try:
             text = super().encode(o)
-        except TypeError:  # perhaps bytes as a key, which the standard library refuses
+        except TypeError:  # perhaps a key, which the standard library judges otherwise
             rebuilt = _rebuilt(o)
             if rebuilt == o:
                 raise
@@ -87,7 +87,11 @@ def _rebuilt(value):
 
 
 def _key(key):
-    return str(key, "utf-8") if isinstance(key, bytes) else key
+    if isinstance(key, bytes):
+        return str(key, "utf-8")
+    if key is None or isinstance(key, (str, int, float)):
+        return key
+    raise TypeError(f"keys must be str, int, float, bool or None, not {type(key).__name__}")
 
 
 class Marshaller:
