@@ -315,3 +315,35 @@ def test_a_second_server_on_the_same_data_says_so_and_ends(session: Session) -> 
     assert done.returncode == 1
     assert "another server is using" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_checks_signatures_takes_the_key_that_credentials_prints(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path
+) -> None:
+    data = tmp_path_factory.mktemp("enforced") / "data"
+    environ = environment(LAMBENT_AUTH="enforce", LAMBENT_DATA_DIR=str(data))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lambent", "up", "--port", "0"], env=environ, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        ready = re.search(r"http://\S+", Lines(process).wait_for(lambda line: "is ready" in line, START_TIMEOUT_S))
+        assert ready
+        enforced = Session(ready[0], data)
+        refused = enforced.run("deploy", folder)
+        assert refused.returncode == 1
+        assert "lambent credentials" in refused.stderr
+        key = json.loads(enforced.succeed("credentials", "--json"))
+        done = subprocess.run(
+            [sys.executable, "-m", "lambent", "deploy", str(folder)], env={**enforced.environ(), **key},
+            capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    finally:
+        end(process)
+
+
+def test_credentials_of_a_directory_that_no_server_used_are_refused(session: Session, tmp_path: Path) -> None:
+    done = session.run("credentials", "--data", tmp_path)
+    assert done.returncode == 1
+    assert "lambent up" in done.stderr

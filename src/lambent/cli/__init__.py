@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "logs": "Print what a function logged; -f follows.",
     "runtimes": "List the interpreters found here, add one, build their SDKs.",
     "doctor": "Say what this machine offers, what is missing and how to get it.",
+    "credentials": "Print an account's access key, for servers that check signatures.",
     "sandbox": "Look into the cage.",
 }
 """Every command and its line in `lambent --help`, so that help need not import them."""

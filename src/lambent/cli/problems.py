@@ -51,5 +51,5 @@ def _advice(error: Any) -> str:
     if code == "ResourceNotFoundException" and operation in ("Invoke", "InvokeWithResponseStream"):
         return "; deploy it with `lambent deploy PATH`"
     if code in ("UnrecognizedClientException", "InvalidSignatureException", "AccessDeniedException"):
-        return "; this server checks signatures: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a user's keys"
+        return "; this server checks signatures: take a key from `lambent credentials`"
     return ""
