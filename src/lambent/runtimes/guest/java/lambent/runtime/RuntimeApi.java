@@ -56,7 +56,7 @@ final class RuntimeApi {
     Answer respondAndNext(String path, byte[] result) throws IOException {
         byte[] next = nextRequest().getBytes(StandardCharsets.ISO_8859_1);
         exchange(post(path, "", result.length), result, next); // a refused result is the Runtime API's to report
-        return event(read());
+        return event(hasAnswer() ? read() : again(next));
     }
 
     void postError(String path, String type, byte[] document) throws IOException {
@@ -91,25 +91,35 @@ final class RuntimeApi {
         if (fresh) {
             connect();
         }
-        boolean answered = false;
         try {
             out.write(all);
-            in.mark(1);
-            answered = in.read() >= 0;
         } catch (IOException closed) {
             if (fresh) {
                 throw closed;
             }
+            return again(all);
         }
-        if (answered) {
+        return fresh || hasAnswer() ? read() : again(all);
+    }
+
+    /** Waits; false when the connection was closed before a byte of an answer came. */
+    private boolean hasAnswer() {
+        try {
+            in.mark(1);
+            if (in.read() < 0) {
+                return false;
+            }
             in.reset();
-        } else if (fresh) {
-            throw new EOFException("it closed the connection");
-        } else {
-            socket.close();
-            connect();
-            out.write(all);
+            return true;
+        } catch (IOException closed) {
+            return false;
         }
+    }
+
+    private Answer again(byte[] request) throws IOException {
+        socket.close();
+        connect();
+        out.write(request);
         return read();
     }
 
