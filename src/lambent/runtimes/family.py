@@ -42,6 +42,9 @@ class Family:
     `fill` puts the guest and the SDK into an empty directory, which is then shown read-only at /var/runtime; it may raise
     OSError and RuntimeNotUsable. `fingerprint` says what the content depends on: when it changes, the directory is built
     anew. `fill=None`: the language needs no directory (`provided`).
+
+    `finish` adds to a directory that is in use already what only makes it faster. `fetch_sdk(runtimes_dir, installation,
+    progress)` gets an SDK from a package index for the next `fill`, because somebody asked for it; raises RuntimeNotUsable.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Family:
     find: Callable[[SearchPaths], list[RuntimeInstallation]]
     fill: Callable[[RuntimeInstallation, Path], None] | None = copy_guest
     fingerprint: Callable[[RuntimeInstallation], str] = guest_fingerprint
+    finish: Callable[[RuntimeInstallation, Path], None] | None = None
+    fetch_sdk: Callable[[Path, RuntimeInstallation, Callable[[str], None]], None] | None = None
     # What else the content depends on that lies under `<data>/runtimes` (its argument) and is shared by several runtimes.
     shared_state: Callable[[Path], str] = lambda runtimes_dir: ""
 

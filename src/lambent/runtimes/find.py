@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +64,18 @@ class Installations:
             raise missing(runtime)
         return self.directories.complete(found)
 
+    def fetch_sdk(self, runtime: str, progress: Callable[[str], None]) -> None:
+        """Gets the SDK that Lambent does not bring from its package index (`lambent runtimes build`); the network is used.
+
+        Does nothing for languages and versions that need none. Raises RuntimeMissing and RuntimeNotUsable.
+        """
+        found = self.by_runtime.get(runtime)
+        if found is None:
+            raise missing(runtime)
+        family = next(family for family in FAMILIES if family.name == found.family)
+        if family.fetch_sdk is not None:
+            family.fetch_sdk(self.directories.root, found, progress)
+
 
 def missing(runtime: str) -> RuntimeMissing:
     """The error for a runtime id whose interpreter is not there."""
@@ -82,7 +94,7 @@ def add(data_dir: Path, prefix: Path) -> list[RuntimeInstallation]:
     if prefix.name == "bin":
         prefix = prefix.parent
     search = SearchPaths(path=(), system=(), prefixes=(prefix,), answers=AnswerCache(None))
-    brought = list(discover(search).values())
+    brought = [found for found in discover(search).values() if found.executable is not None]
     if not brought:
         raise RuntimeNotUsable(
             f"No interpreter that Lambent knows is in {prefix}. Give the directory that has `bin` in it "

@@ -23,13 +23,14 @@ from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family
 
 DIGEST_LENGTH: Final = 16  # hex digits in the directory's name
+FINISHED: Final = ".finished"
 
 
 class RuntimeDirectories:
     """Builds runtime directories when they are first asked for. May be called from several threads."""
 
     def __init__(self, data_dir: Path, families: Mapping[str, Family]) -> None:
-        self._root = data_dir.absolute() / "runtimes"
+        self.root = data_dir.absolute() / "runtimes"
         self._families = families
         self._complete: dict[tuple[str, str], RuntimeInstallation] = {}  # by runtime id and exact version
         self._lock = threading.Lock()
@@ -48,8 +49,31 @@ class RuntimeDirectories:
         family = self._families[installation.family]
         return family.fill is None or self._directory(family, installation).is_dir()
 
+    def is_finished(self, installation: RuntimeInstallation) -> bool:
+        """Whether `finish` has nothing left to do."""
+        family = self._families[installation.family]
+        return family.finish is None or (self._directory(family, installation) / FINISHED).exists()
+
+    def finish(self, installation: RuntimeInstallation) -> None:
+        """Adds what makes a built directory faster; may take seconds. Raises OSError."""
+        family = self._families[installation.family]
+        if family.finish is not None and not self.is_finished(installation):
+            directory = self._directory(family, installation)
+            family.finish(installation, directory)
+            _readable_by_all(directory)
+            (directory / FINISHED).touch()
+            (directory / FINISHED).chmod(0o644)
+
+    def sweep(self, installation: RuntimeInstallation) -> None:
+        """Removes older directories of this runtime. Only while no environment is alive: they may show one."""
+        wanted = self.complete(installation).runtime_dir
+        if wanted is not None:
+            for directory in wanted.parent.iterdir():
+                if directory != wanted:
+                    shutil.rmtree(directory, ignore_errors=True)
+
     def _directory(self, family: Family, installation: RuntimeInstallation) -> Path:
-        return self._root / installation.runtime / self._digest(family, installation, family.shared_state(self._root))
+        return self.root / installation.runtime / self._digest(family, installation, family.shared_state(self.root))
 
     def _build(self, installation: RuntimeInstallation) -> Path | None:
         family = self._families[installation.family]
@@ -61,7 +85,7 @@ class RuntimeDirectories:
                 _build_and_rename(family, installation, wanted)
         except OSError as error:
             raise RuntimeNotUsable(
-                f"The directory with the client for {installation.runtime} could not be built under {self._root}: "
+                f"The directory with the client for {installation.runtime} could not be built under {self.root}: "
                 f"{error}. See that it can be written and that the disk is not full."
             ) from error
         return wanted

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from lambent.model.cage import HostMount, RuntimeInstallation, StartMethod
+from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family, copy_guest, guest_fingerprint
 from lambent.runtimes.search import SearchPaths, base_variables, is_binary
 
 OLDEST: Final = (3, 8)
 SDK_DISTRIBUTIONS: Final = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "python-dateutil", "six")
+FETCHED: Final = "python-sdk"  # below the runtimes' directory: SDKs that pip brought
+COMPILE_TIMEOUT_S: Final = 60.0
+FETCH_TIMEOUT_S: Final = 300.0
 
 _NAME: Final = re.compile(r"python3(\.\d+)?\Z")
 _QUESTION: Final = (
@@ -52,6 +59,40 @@ def fill(installation: RuntimeInstallation, directory: Path) -> None:
         for name in SDK_DISTRIBUTIONS:
             for source, relative in _distribution_files(name, bytecode=same_python):
                 _link(source, directory / relative)
+    else:
+        _link_tree(_fetched(directory.parent.parent, installation), directory)
+    _compile(installation, directory, recursive=False)
+
+
+def finish(installation: RuntimeInstallation, directory: Path) -> None:
+    """Compiles the SDK, which takes half a second and saves as much at each cold start that imports boto3."""
+    _compile(installation, directory, recursive=True)
+
+
+def fetch_sdk(runtimes_dir: Path, installation: RuntimeInstallation, progress: Callable[[str], None]) -> None:
+    """boto3 for an interpreter that Lambent's own is too new for, by that interpreter's pip. Raises RuntimeNotUsable."""
+    if sdk_fits(installation):
+        return
+    wanted = _fetched(runtimes_dir, installation)
+    progress(f"Installing boto3 for {installation.runtime} with its pip.")
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
+    try:
+        _pip_install(installation, building)
+        building.chmod(0o755)
+        if wanted.exists():
+            shutil.rmtree(wanted)
+        building.rename(wanted)
+    except OSError as error:
+        raise RuntimeNotUsable(f"boto3 for {installation.runtime} could not be put into {wanted}: {error}.") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def shared_state(runtimes_dir: Path) -> str:
+    """Changes when an SDK was fetched."""
+    found = sorted(runtimes_dir.glob(f"{FETCHED}/*/boto3-*.dist-info"))
+    return "\n".join(f"{path.parent.name}/{path.name}" for path in found)
 
 
 def fingerprint(installation: RuntimeInstallation) -> str:
@@ -129,6 +170,57 @@ def _distribution_files(name: str, *, bytecode: bool) -> Iterator[tuple[Path, Pa
             yield source, Path(*file.parts)
 
 
+def _link_tree(root: Path, target: Path) -> None:
+    """Every file below `root`, commands left out; nothing when it does not exist."""
+    for parent, directories, names in os.walk(root):
+        if Path(parent) == root and "bin" in directories:
+            directories.remove("bin")
+        for name in names:
+            source = Path(parent, name)
+            _link(source, target / source.relative_to(root))
+
+
+def _compile(installation: RuntimeInstallation, directory: Path, *, recursive: bool) -> None:
+    """Bytecode by the interpreter that will load it. Without it everything works, only slower, so failures are not raised."""
+    depth = () if recursive else ("-l",)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            [str(installation.executable), "-I", "-S", "-m", "compileall", "-q", *depth, str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=COMPILE_TIMEOUT_S,
+            umask=0o022,
+            check=False,
+        )
+
+
+def _fetched(runtimes_dir: Path, installation: RuntimeInstallation) -> Path:
+    return runtimes_dir / FETCHED / installation.runtime
+
+
+def _pip_install(installation: RuntimeInstallation, target: Path) -> None:
+    command = [str(installation.executable), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    try:
+        done = subprocess.run(
+            [*command, "--no-compile", "--target", str(target), "boto3"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=FETCH_TIMEOUT_S,
+            umask=0o022,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeNotUsable(
+            f"pip did not finish installing boto3 for {installation.runtime} within {FETCH_TIMEOUT_S:.0f} s. "
+            f"See that the package index can be reached, and try again."
+        ) from error
+    if done.returncode != 0:
+        said = " ".join(done.stdout.decode(errors="replace").split()[-60:])
+        raise RuntimeNotUsable(f"pip could not install boto3 for {installation.runtime}: {said}")
+
+
 def _link(source: Path, target: Path) -> None:
     """A hard link where the file system allows it and every user may read it; a copy elsewhere."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -163,4 +255,7 @@ FAMILY: Final = Family(
     find=find,
     fill=fill,
     fingerprint=fingerprint,
+    finish=finish,
+    fetch_sdk=fetch_sdk,
+    shared_state=shared_state,
 )
