@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from fake_runtime_api import ARN, Posted, Reply
-from guests import Function, installed, running, write
+from guests import MEMORY_MIB, Function, installed, running, write
 from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes import nodejs
 from lambent.runtimes.family import copy_guest
@@ -525,3 +525,14 @@ def test_a_refused_result_does_not_end_the_process(start: Start) -> None:
     with start("exports.handler = async (event) => event") as function:
         function.api.replies = lambda posted: Reply(status="413 Request Entity Too Large")
         assert [function.api.call(n).json() for n in (0, 1)] == [0, 1]
+
+
+def test_the_heap_is_limited_by_the_functions_memory(start: Start) -> None:
+    source = """
+        const v8 = require('v8');
+        exports.handler = async () => [v8.getHeapStatistics().heap_size_limit / 1024 / 1024, typeof gc];
+    """
+    with start(source) as function:
+        limit_mib, collector = function.api.call().json()
+    assert 0.9 * MEMORY_MIB <= limit_mib <= 1.1 * MEMORY_MIB
+    assert collector == "function"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import attrs
+
+_SHARE: Final = re.compile(r"\{(?:heap_mib|(?P<share>\d+)%)\}")
 
 
 class IsolationLevel(enum.StrEnum):
@@ -37,7 +41,7 @@ class RuntimeInstallation:
     version: str  # "3.13.0", exact
     start: StartMethod
     executable: Path | None  # on the host; None for provided
-    argv: tuple[str, ...]  # as executed inside the cage: full paths there; `{heap_mib}` stands for EnvironmentSpec.heap_mib
+    argv: tuple[str, ...]  # as executed inside the cage: full paths there; placeholders: EnvironmentSpec.argv
     host_mounts: tuple[HostMount, ...]  # what of the host the interpreter needs, besides the base root's /usr and /lib
     runtime_dir: Path | None  # our client and the SDK, shown read-only at /var/runtime
     environment: Mapping[str, str] = attrs.field(factory=dict)  # PATH, LD_LIBRARY_PATH, NODE_PATH … for this runtime
@@ -63,8 +67,15 @@ class EnvironmentSpec:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The installation's program for an environment of this size; empty for OS-only runtimes."""
-        return tuple(part.replace("{heap_mib}", str(self.heap_mib)) for part in self.installation.argv)
+        """The installation's program for an environment of this size; empty for OS-only runtimes.
+
+        In an argument, `{heap_mib}` becomes the heap's size and `{90%}` that share of the memory in MiB.
+        """
+        return tuple(_SHARE.sub(self._size, part) for part in self.installation.argv)
+
+    def _size(self, placeholder: re.Match[str]) -> str:
+        share = placeholder["share"]
+        return str(self.heap_mib if share is None else self.memory_mib * int(share) // 100)
 
 
 class ProcessName(enum.StrEnum):

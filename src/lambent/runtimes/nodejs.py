@@ -15,6 +15,8 @@ from lambent.runtimes.search import SearchPaths, base_variables, is_binary
 
 OLDEST_MAJOR: Final = 18
 SDK_OLDEST_MAJOR: Final = 20  # "engines" of the clients in nodejs_sdk/package.json
+# As Lambda's own runtime starts Node.js: shares of the function's memory for new and for old objects.
+OPTIONS: Final = ("--expose-gc", "--max-semi-space-size={5%}", "--max-old-space-size={90%}")
 
 _VERSION: Final = re.compile(r"v(\d+)\.\d+\.\d+\Z")
 
@@ -77,7 +79,7 @@ def _installation(executable: Path, version: str) -> RuntimeInstallation:
         version=version,
         start=StartMethod.EXEC,
         executable=executable,
-        argv=(str(inside), "/var/runtime/bootstrap.cjs"),
+        argv=(str(inside), *OPTIONS, "/var/runtime/bootstrap.cjs"),
         host_mounts=() if of_the_system else (HostMount(source=prefix, target="/var/lang"),),
         runtime_dir=None,
         environment={**base_variables(), "NODE_PATH": ":".join((*packages, "/var/runtime", "/var/task"))},
