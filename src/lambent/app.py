@@ -114,6 +114,7 @@ def prepare(config: Config) -> Prepared:
             builder = subprocess.Popen([sys.executable, "-m", "lambent.runtimes.build", str(config.data_dir)])
         _give(config.data_dir, uid, gid)
         become(uid, gid, [*_own_directories(), config.data_dir])
+    os.umask(0o077)  # what is stored holds secrets; directories that others must enter are opened one by one
     return Prepared(
         listener=listener,
         installations=installations,

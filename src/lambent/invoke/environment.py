@@ -413,7 +413,7 @@ class Environment:
         if text is not None:
             self._log(now_ms, text)
         session = session or self._session
-        if session is not None:
+        if session is not None and session.api.wants_telemetry:
             session.api.publish_platform(event.type, dict(event.record))
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
@@ -428,8 +428,9 @@ class Environment:
             now_ms = self._now_ms()
             events = [(record.timestamp_ms or now_ms, record.text) for record in records]
             self._append(events)
-            for timestamp_ms, text in events:
-                api.publish_log("function", timestamp_ms / 1000, text)
+            if api.wants_telemetry:
+                for timestamp_ms, text in events:
+                    api.publish_log("function", timestamp_ms / 1000, text)
 
         version, logs = self.version, self._around.logs
         return LogPump(
@@ -443,6 +444,8 @@ class Environment:
         self._append([(now_ms, text)])
 
     def _append(self, events: list[tuple[int, str]]) -> None:
+        if not self._format.is_json:  # AWS's text events end with their newline, its JSON ones do not
+            events = [(at_ms, text if text[-1:] == "\n" else text + "\n") for at_ms, text in events]
         version = self.version
         self._around.logs.append(version.account_id, version.region, version.log_group, self._log_stream, events)
         if self._tail is not None:

@@ -105,7 +105,8 @@ class Pool:
         await asyncio.gather(*self._ends, return_exceptions=True)
 
     def _start_for(self, waiter: asyncio.Future[Environment]) -> None:
-        if not waiter.done() and not self._closed:
+        """Starts an environment unless as many are starting as there are callers who wait."""
+        if not waiter.done() and not self._closed and len(self._starts) < len(self._waiters):
             _spawn(self._start_one(), self._starts)
 
     async def _start_one(self) -> None:

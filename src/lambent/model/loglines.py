@@ -14,7 +14,7 @@ Text forms, their tabs included, are those that real log streams show.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -118,9 +118,13 @@ class PlatformEvent:
     """Something that Lambda tells about a function."""
 
     type: str  # platform.start, platform.report …: the Telemetry API's name
-    record: Mapping[str, Any]
+    make_record: Callable[[], Mapping[str, Any]]  # made when somebody reads it: mostly only the text is
     level: Level
     text: str | None  # its line in the Text format; None: that format does not show it
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        return self.make_record()
 
 
 def line(event: PlatformEvent, at_ms: float, fmt: LineFormat) -> str | None:
@@ -164,16 +168,19 @@ def init_started(
     instance_max_memory_bytes: int | None = None,
 ) -> PlatformEvent:
     """`runtime_version` is like `python:3.13.v50`, `provided:al2023.v97`; None for images."""
-    record = _some(
-        initializationType=init_type,
-        phase=phase,
-        runtimeVersion=runtime_version,
-        runtimeVersionArn=runtime_version_arn,
-        functionName=function_name,
-        functionVersion=function_version,
-        instanceId=instance_id,
-        instanceMaxMemory=instance_max_memory_bytes,
-    )
+
+    def record() -> Mapping[str, Any]:
+        return _some(
+            initializationType=init_type,
+            phase=phase,
+            runtimeVersion=runtime_version,
+            runtimeVersionArn=runtime_version_arn,
+            functionName=function_name,
+            functionVersion=function_version,
+            instanceId=instance_id,
+            instanceMaxMemory=instance_max_memory_bytes,
+        )
+
     return PlatformEvent(
         "platform.initStart",
         record,
@@ -189,13 +196,15 @@ def init_runtime_done(
     phase: Phase = "init",
     spans: Sequence[Span] = (),
 ) -> PlatformEvent:
-    record = _some(
-        initializationType=init_type,
-        phase=phase,
-        status=status,
-        errorType=error_type,
-        spans=_spans(spans),
-    )
+    def record() -> Mapping[str, Any]:
+        return _some(
+            initializationType=init_type,
+            phase=phase,
+            status=status,
+            errorType=error_type,
+            spans=_spans(spans),
+        )
+
     return PlatformEvent("platform.initRuntimeDone", record, _level(status, "DEBUG"), None)
 
 
@@ -208,14 +217,17 @@ def init_reported(
     spans: Sequence[Span] = (),
 ) -> PlatformEvent:
     """The Text format shows it when the init failed or was not on demand; else REPORT has its duration."""
-    record = _some(
-        initializationType=init_type,
-        phase=phase,
-        status=status,
-        errorType=error_type,
-        metrics={"durationMs": _milliseconds(duration_ms)},
-        spans=_spans(spans),
-    )
+
+    def record() -> Mapping[str, Any]:
+        return _some(
+            initializationType=init_type,
+            phase=phase,
+            status=status,
+            errorType=error_type,
+            metrics={"durationMs": _milliseconds(duration_ms)},
+            spans=_spans(spans),
+        )
+
     quiet = status == "success" and init_type == "on-demand"
     text = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}{_outcome(status, error_type)}"
     level = _level(status, "DEBUG" if init_type == "on-demand" else "INFO")
@@ -225,12 +237,14 @@ def init_reported(
 def restore_started(
     *, function_name: str, function_version: str, runtime_version: str | None, runtime_version_arn: str | None
 ) -> PlatformEvent:
-    record = _some(
-        runtimeVersion=runtime_version,
-        runtimeVersionArn=runtime_version_arn,
-        functionName=function_name,
-        functionVersion=function_version,
-    )
+    def record() -> Mapping[str, Any]:
+        return _some(
+            runtimeVersion=runtime_version,
+            runtimeVersionArn=runtime_version_arn,
+            functionName=function_name,
+            functionVersion=function_version,
+        )
+
     return PlatformEvent(
         "platform.restoreStart",
         record,
@@ -240,12 +254,16 @@ def restore_started(
 
 
 def restore_runtime_done(status: Status = "success", error_type: str | None = None) -> PlatformEvent:
-    record = _some(status=status, errorType=error_type)
+    def record() -> Mapping[str, Any]:
+        return _some(status=status, errorType=error_type)
+
     return PlatformEvent("platform.restoreRuntimeDone", record, _level(status, "DEBUG"), None)
 
 
 def restore_reported(duration_ms: float, status: Status = "success", error_type: str | None = None) -> PlatformEvent:
-    record = _some(status=status, errorType=error_type, metrics={"durationMs": _milliseconds(duration_ms)})
+    def record() -> Mapping[str, Any]:
+        return _some(status=status, errorType=error_type, metrics={"durationMs": _milliseconds(duration_ms)})
+
     text = f"RESTORE_REPORT Restore Duration: {duration_ms:.2f} ms{_outcome(status, error_type)}"
     return PlatformEvent("platform.restoreReport", record, _level(status, "INFO"), text)
 
@@ -256,25 +274,30 @@ def restore_reported(duration_ms: float, status: Status = "success", error_type:
 def started(
     request_id: str, version: str, trace: TraceContext | None = None, function_arn: str | None = None
 ) -> PlatformEvent:
-    record = _some(
-        requestId=request_id,
-        functionArn=function_arn,
-        version=version,
-        tracing=trace.record() if trace else None,
-    )
+    def record() -> Mapping[str, Any]:
+        return _some(
+            requestId=request_id,
+            functionArn=function_arn,
+            version=version,
+            tracing=trace.record() if trace else None,
+        )
+
     return PlatformEvent("platform.start", record, "INFO", f"START RequestId: {request_id} Version: {version}")
 
 
 def runtime_done(report: InvocationReport) -> PlatformEvent:
     """END in the Text format."""
-    record = _some(
-        requestId=report.request_id,
-        status=report.status,
-        errorType=report.error_type,
-        tracing=report.trace.record() if report.trace else None,
-        spans=_spans(report.spans),
-        metrics=_some(durationMs=_milliseconds(report.duration_ms), producedBytes=report.produced_bytes),
-    )
+
+    def record() -> Mapping[str, Any]:
+        return _some(
+            requestId=report.request_id,
+            status=report.status,
+            errorType=report.error_type,
+            tracing=report.trace.record() if report.trace else None,
+            spans=_spans(report.spans),
+            metrics=_some(durationMs=_milliseconds(report.duration_ms), producedBytes=report.produced_bytes),
+        )
+
     return PlatformEvent(
         "platform.runtimeDone", record, _level(report.status, "DEBUG"), f"END RequestId: {report.request_id}"
     )
@@ -282,23 +305,25 @@ def runtime_done(report: InvocationReport) -> PlatformEvent:
 
 def reported(report: InvocationReport) -> PlatformEvent:
     """REPORT."""
-    metrics = _some(
-        durationMs=_milliseconds(report.duration_ms),
-        billedDurationMs=report.billed_duration_ms,
-        memorySizeMB=report.memory_mib,
-        maxMemoryUsedMB=report.max_memory_used_mib,
-        initDurationMs=None if report.init_duration_ms is None else _milliseconds(report.init_duration_ms),
-        restoreDurationMs=None if report.restore_duration_ms is None else _milliseconds(report.restore_duration_ms),
-        billedRestoreDurationMs=report.billed_restore_duration_ms,
-    )
-    record = _some(
-        requestId=report.request_id,
-        metrics=metrics,
-        tracing=report.trace.record() if report.trace else None,
-        spans=_spans(report.report_spans),
-        status=report.status,
-        errorType=report.error_type,
-    )
+
+    def record() -> Mapping[str, Any]:
+        return _some(
+            requestId=report.request_id,
+            metrics=_some(
+                durationMs=_milliseconds(report.duration_ms),
+                billedDurationMs=report.billed_duration_ms,
+                memorySizeMB=report.memory_mib,
+                maxMemoryUsedMB=report.max_memory_used_mib,
+                initDurationMs=_optional_milliseconds(report.init_duration_ms),
+                restoreDurationMs=_optional_milliseconds(report.restore_duration_ms),
+                billedRestoreDurationMs=report.billed_restore_duration_ms,
+            ),
+            tracing=report.trace.record() if report.trace else None,
+            spans=_spans(report.report_spans),
+            status=report.status,
+            errorType=report.error_type,
+        )
+
     return PlatformEvent("platform.report", record, _level(report.status, "INFO"), _report_text(report))
 
 
@@ -338,8 +363,8 @@ def observed(event_type: str, record: Mapping[str, Any]) -> PlatformEvent:
         types = ", ".join(record.get("types", ()))
         text = f"{word}\tName: {record.get('name')}\tState: {record.get('state')}\tTypes: [{types}]"
     else:
-        return PlatformEvent(event_type, record, "WARN", None)
-    return PlatformEvent(event_type, record, "INFO", text)
+        return PlatformEvent(event_type, lambda: record, "WARN", None)
+    return PlatformEvent(event_type, lambda: record, "INFO", text)
 
 
 # ── one call for one line ──────────────────────────────────────────────────────────────────────────
@@ -388,6 +413,10 @@ def _some(**members: Any) -> dict[str, Any]:
 
 def _spans(spans: Sequence[Span]) -> list[dict[str, Any]] | None:
     return [span.record() for span in spans] or None
+
+
+def _optional_milliseconds(value: float | None) -> float | None:
+    return None if value is None else _milliseconds(value)
 
 
 def _milliseconds(value: float) -> float:

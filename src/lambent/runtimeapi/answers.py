@@ -17,7 +17,8 @@ DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then th
 
 
 def accept(request: Request) -> None:
-    request.respond(202, JSON, _OK)
+    """Our clients ask for the next event in the same breath; then this travels with it."""
+    request.respond(202, JSON, _OK, hold=True)
 
 
 def refuse(request: Request, refusal: Refusal) -> None:

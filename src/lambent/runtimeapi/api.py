@@ -128,6 +128,11 @@ class EnvironmentApi:
         told = self._extensions.announce_shutdown(reason, deadline_ms)
         await self._until(lambda: all(not e.alive or e.state is ExtensionState.READY for e in told))
 
+    @property
+    def wants_telemetry(self) -> bool:
+        """Whether anybody has subscribed, or still may; if not, publishing can be left out."""
+        return self._telemetry.is_wanted
+
     def publish_platform(self, event_type: str, record: dict[str, Any]) -> None:
         """A platform event ("platform.start") for the telemetry subscriptions."""
         self._telemetry.publish("platform", event_type, record, None)

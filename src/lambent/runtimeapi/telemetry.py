@@ -92,6 +92,10 @@ class TelemetryEndpoints:
 
     # the platform's side
 
+    @property
+    def is_wanted(self) -> bool:
+        return self._open or bool(self._subscribers)
+
     def publish(self, kind: str, event_type: str, record: str | dict[str, Any], timestamp_s: float | None) -> None:
         """An event for everybody who subscribed to `kind`. Without a timestamp it happens now."""
         if not self._subscribers and not self._open:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 
-from . import roots
+from . import roots, syscalls
 
 _PYTHON = re.compile(r"/(?:[\w.+-]+/)*python3(?:\.\d+)?")
 _LIBRARY_PATH = re.compile(r"(?:/(?:var|usr|opt|lib|lib64)(?:/[\w.+-]+)*:?)*")
@@ -55,39 +55,76 @@ class Launch:
 
 
 class Installation:
-    """An interpreter's mounts, and how it is started. Raises Refused."""
+    """An interpreter's mounts, and how it is started. Raises Refused.
+
+    What was checked is held open, so that it is the same thing that gets mounted: a name may come to mean another one.
+    """
 
     def __init__(self, message: dict[str, object], allowed: list[str]) -> None:
         mounts = message["mounts"]
         if not isinstance(mounts, list):
             raise Refused("mounts must be a list")
-        self.mounts = [_mount(str(source), str(target), allowed) for source, target in mounts]
+        self._open: list[int] = []
+        try:
+            self.mounts = [self._mount(str(source), str(target), allowed) for source, target in mounts]
+            self._choose(message)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.pop())
+
+    def out_of_the_way(self) -> list[tuple[int, str]]:
+        """The mounts with copies of their descriptors that are not 3, which a zygote's child needs for its socket."""
+        return [(fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, 4), target) for held, target in self.mounts]
+
+    def _choose(self, message: dict[str, object]) -> None:
         self.interpreter = str(message["interpreter"])
         self.library_path = str(message["library_path"])
-        runtime_dir = next((source for source, target in self.mounts if target == "/var/runtime"), None)
+        runtime_dir = next((held for held, target in self.mounts if target == "/var/runtime"), None)
         self.forks = bool(message["fork"]) and runtime_dir is not None and self._may_be_imported(runtime_dir)
         if self.forks and not (_is_interpreter(self.interpreter) and _LIBRARY_PATH.fullmatch(self.library_path)):
             raise Refused(f"{self.interpreter} is not an interpreter that a zygote can run on")
 
-    def _may_be_imported(self, runtime_dir: str) -> bool:
+    def _mount(self, source: str, target: str, allowed: list[str]) -> tuple[int, str]:
+        """(descriptor, target)."""
+        real = os.path.realpath(source)
+        if not any(real == path or real.startswith(path + "/") for path in allowed):
+            raise Refused(f"{source} was not among the installations when Lambent started; restart it")
+        if os.path.normpath(target) != target or not target.startswith(_TARGETS):
+            raise Refused(f"{target} is not a place for a part of an installation")
+        self._open.append(syscalls.open_exactly(real))
+        return self._open[-1], target
+
+    def _may_be_imported(self, runtime_dir: int) -> bool:
         """Whether nobody but this process's user (root) can have written what a zygote would run.
 
         Where somebody can, the runtime is executed in the finished cage instead: slower, and no less safe.
         """
-        if not all(_is_only_ours(source) for source, _ in self.mounts):
+        if not all(_is_only_ours(os.fstat(held)) for held, _ in self.mounts):
             return False
         return all(
-            _is_only_ours(os.path.join(parent, name))
-            for parent, directories, files in os.walk(runtime_dir)
+            _is_only_ours(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            for _, directories, files, parent in os.fwalk(".", dir_fd=runtime_dir)
             for name in (*directories, *files)
         )
 
 
 def clone_directory(directory: int, *, rootless: bool) -> int:
-    """A detached read-only mount of a directory that the server has open."""
-    if rootless:  # the same user as the server, but in a mount namespace of its own: found again by its name
-        return roots.clone_readonly(os.readlink(f"/proc/self/fd/{directory}"), rootless=True)
-    return roots.clone_readonly("", directory=directory)
+    """A detached read-only mount of a directory that the server has open.
+
+    The server has a mount namespace of its own, and what it opened there cannot be mounted here: so the directory is found
+    again by its name, and must be the very one that the server has open. Raises Refused, OSError.
+    """
+    found = os.open(os.readlink(f"/proc/self/fd/{directory}"), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not os.path.samestat(os.fstat(found), os.fstat(directory)):
+            raise Refused("a directory has moved while it was being mounted")
+        return roots.clone_readonly("", rootless=rootless, directory=found)
+    finally:
+        os.close(found)
 
 
 def _check_directory(directory: int) -> None:
@@ -99,21 +136,11 @@ def _check_directory(directory: int) -> None:
         raise Refused("code and layers must be directories")
 
 
-def _mount(source: str, target: str, allowed: list[str]) -> tuple[str, str]:
-    real = os.path.realpath(source)
-    if not any(real == path or real.startswith(path + "/") for path in allowed):
-        raise Refused(f"{source} was not among the installations when Lambent started; restart it")
-    if os.path.normpath(target) != target or not target.startswith(_TARGETS):
-        raise Refused(f"{target} is not a place for a part of an installation")
-    return real, target
-
-
 def _is_interpreter(path: str) -> bool:
     return _PYTHON.fullmatch(path) is not None and os.path.normpath(path) == path
 
 
-def _is_only_ours(path: str) -> bool:
-    status = os.lstat(path)
+def _is_only_ours(status: os.stat_result) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return True  # what it points to is checked where it is, or is not shown in the cage
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
