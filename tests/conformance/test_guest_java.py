@@ -239,6 +239,14 @@ def test_json_becomes_objects_and_objects_json(start: Start) -> None:
         assert (answer["eventSourceArn"], answer["records"], answer["when"]) == ("arn", ["r"], 1700000000000)
         assert (answer["count"], answer["urgent"], answer["items"]) == (0, False, None)
         assert list(answer)[:3] == ["id", "count", "urgent"]
+        assert (
+            function.api.call({"when": 1428537600, "event-source-arn": "a"}).json().items()
+            >= {
+                "when": 1428537600000,
+                "eventSourceArn": "a",
+            }.items()
+        )
+        assert function.api.call({"when": 1545084650.987}).json()["when"] == 1545084650987
 
 
 @pytest.mark.parametrize("event", [{"count": "many"}, {"colour": "BLUE"}, {"items": {}}, {"point": {"x": 2**40}}, [1]])

@@ -60,8 +60,10 @@ class Reply:
 class FakeRuntimeApi:
     """Give it events with `send`, take what was posted with `posted`."""
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, listener: socket.socket | None = None) -> None:
+        """`listener`: a cage's, in place of one of its own."""
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(True)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._posted: queue.Queue[Posted] = queue.Queue()

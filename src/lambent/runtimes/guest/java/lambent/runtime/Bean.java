@@ -16,8 +16,9 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * The properties of a class: what JSON can set and what it shows. Names are matched as they are, then without regard to case,
- * because AWS's event classes say getRecords for "Records" and getEventSourceArn for "eventSourceARN".
+ * The properties of a class: what JSON can set and what it shows. Names are matched as they are, then without regard to case
+ * and hyphens: AWS's event classes say getRecords for "Records", getEventSourceArn for "eventSourceARN" and getDetailType for
+ * "detail-type".
  */
 final class Bean {
     private static final Map<Class<?>, Bean> KNOWN = new ConcurrentHashMap<Class<?>, Bean>();
@@ -94,7 +95,7 @@ final class Bean {
     /** Null when the class has no such property: JSON may say more than a class wants to know. */
     Setter setter(String name) {
         Setter exact = setters.get(name);
-        return exact != null ? exact : setters.get(name.toLowerCase(Locale.ROOT));
+        return exact != null ? exact : setters.get(name.toLowerCase(Locale.ROOT).replace("-", ""));
     }
 
     /** The accessors of a record's components in their order; null for a class that is none. */

@@ -29,6 +29,8 @@ import java.util.TreeSet;
 
 /** Turns parsed JSON into the type that a handler wants. Throws IllegalArgumentException when it does not fit. */
 final class Binder {
+    private static final long SECONDS_BELOW = 100000000000L; // as seconds the year 5138, as milliseconds 1973
+
     private Binder() {}
 
     static Object bind(Object value, Type wanted) {
@@ -254,13 +256,14 @@ final class Binder {
                 + "\": not one of the values accepted for Enum class");
     }
 
-    /** Times are milliseconds when whole, seconds when they have a fraction (Kinesis), or ISO 8601. */
+    /** Times are ISO 8601, milliseconds, or the seconds that streams send: whole (DynamoDB) or with a fraction (Kinesis). */
     private static Object moment(Object value, Class<?> raw) {
         Instant instant;
         if (value instanceof Double) {
             instant = Instant.ofEpochMilli(Math.round((Double) value * 1000));
         } else if (value instanceof Number) {
-            instant = Instant.ofEpochMilli(((Number) value).longValue());
+            long number = ((Number) value).longValue();
+            instant = Math.abs(number) < SECONDS_BELOW ? Instant.ofEpochSecond(number) : Instant.ofEpochMilli(number);
         } else {
             try {
                 instant = java.time.OffsetDateTime.parse(value.toString()).toInstant();
