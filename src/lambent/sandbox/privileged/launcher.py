@@ -26,6 +26,7 @@ from .stock import Cell, Stock, Zygote
 
 _DISKS_READY = 4  # of the default size, made while nothing else is to do
 _CELLS_READY = 2  # of each interpreter that is in use
+_QUIET_MS = 30  # before something is made ahead: a function that has just been launched needs the processor more
 _RETRY_MS = 20  # a control group that is still emptying
 _PATIENCE_S = 10.0  # for everything to end
 
@@ -36,7 +37,6 @@ class Launcher:
     def __init__(self, server: socket.socket, settings: wire.Message) -> None:
         self._server = server
         self._rootless = bool(settings["rootless"])
-        self._directory = str(settings["directory"])
         self._allowed = [os.path.realpath(path) for path in settings["allowed"]]
         self._warnings: list[str] = []
         self._loop = Loop()
@@ -44,13 +44,16 @@ class Launcher:
         self._environments: dict[str, Cell] = {}
         self._waiting: set[str] = set()  # environments without a cell yet
         self._emptying: dict[str, str | None] = {}  # control groups → the environment to tell of
-        os.makedirs(f"{self._directory}/root", mode=0o700, exist_ok=True)
+        # From here on by descriptor: above it may be directories that the server can rename.
+        self._home = _own_directory(str(settings["directory"]))
+        os.fchdir(self._home)
+        os.makedirs("root", mode=0o700, exist_ok=True)
         self._groups = self._usable_groups()
         self._disks = None if self._rootless else self._usable_disks()
         self._host_id_lock, first_host_id = (-1, 0) if self._rootless else _take_host_id_block()
         self._own_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._stock = Stock(
-            self._loop, self._groups, self._directory, rootless=self._rootless,
+            self._loop, self._groups, rootless=self._rootless,
             endpoint_port=int(settings["endpoint_port"]), first_host_id=first_host_id, on_end=self._ended,
         )  # fmt: skip
 
@@ -61,7 +64,7 @@ class Launcher:
                     "disks": self._disks is not None, "warnings": self._warnings})  # fmt: skip
         stocked = False
         while not self._ending:
-            busy = self._loop.turn((_RETRY_MS if self._emptying else None) if stocked else 0)
+            busy = self._loop.turn((_RETRY_MS if self._emptying else None) if stocked else _QUIET_MS)
             self._remove_emptied()
             stocked = not busy and not self._refill()
         self._shut_down()
@@ -88,7 +91,7 @@ class Launcher:
             mountinfo = file.read()
         with open("/proc/self/cgroup", encoding="utf-8") as file:
             own = file.read()
-        found = cgroups.best(mountinfo, own, f"{os.stat(self._directory).st_ino:x}")
+        found = cgroups.best(mountinfo, own, f"{os.fstat(self._home).st_ino:x}")
         reason = "there are none with memory, cpu and pids"
         if found is not None:
             try:
@@ -101,7 +104,7 @@ class Launcher:
         return None
 
     def _usable_disks(self) -> disks.Disks | None:
-        found = disks.Disks(f"{self._directory}/disks")
+        found = disks.Disks("disks")
         try:
             found.prepare()
         except OSError as error:
@@ -156,7 +159,9 @@ class Launcher:
 
     def _zygote(self, installation: dict[str, object]) -> Zygote:
         key = json.dumps(installation, sort_keys=True)
-        return self._stock.zygote(key, lambda: requests.Installation(installation, self._allowed))
+        return self._stock.zygote(
+            key, lambda: requests.Installation(installation, self._allowed, rootless=self._rootless)
+        )
 
     def _prepared(self, key: str, cell: Cell | None, reason: str) -> None:
         if cell is None:
@@ -231,6 +236,7 @@ class Launcher:
                     syscalls.attach_mount(tree, target)
             finally:
                 syscalls.setns(self._own_mounts, syscalls.CLONE_NEWNS)
+                os.fchdir(self._home)  # a change of mount namespace leaves for its root
         finally:
             wire.close_all([tree for _, tree in trees])
 
@@ -262,6 +268,15 @@ class Launcher:
                 del self._emptying[name]
                 if environment_id is not None:
                     self._tell({"event": "gone", "id": environment_id})
+
+
+def _own_directory(path: str) -> int:
+    """A descriptor of the launcher's directory. Raises OSError when it is another user's."""
+    home = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(home)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise OSError(errno.EPERM, f"{path} belongs to user {status.st_uid}, or others may write to it")
+    return home
 
 
 def _take_host_id_block() -> tuple[int, int]:

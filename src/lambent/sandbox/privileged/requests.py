@@ -57,16 +57,18 @@ class Launch:
 class Installation:
     """An interpreter's mounts, and how it is started. Raises Refused.
 
-    What was checked is held open, so that it is the same thing that gets mounted: a name may come to mean another one.
+    What is checked is already the mount that will be shown: a name could come to mean another directory meanwhile.
     """
 
-    def __init__(self, message: dict[str, object], allowed: list[str]) -> None:
+    def __init__(self, message: dict[str, object], allowed: list[str], *, rootless: bool) -> None:
         mounts = message["mounts"]
         if not isinstance(mounts, list):
             raise Refused("mounts must be a list")
         self._open: list[int] = []
         try:
-            self.mounts = [self._mount(str(source), str(target), allowed) for source, target in mounts]
+            self.mounts = [
+                self._mount(str(source), str(target), allowed, rootless=rootless) for source, target in mounts
+            ]
             self._choose(message)
         except BaseException:
             self.close()
@@ -88,14 +90,18 @@ class Installation:
         if self.forks and not (_is_interpreter(self.interpreter) and _LIBRARY_PATH.fullmatch(self.library_path)):
             raise Refused(f"{self.interpreter} is not an interpreter that a zygote can run on")
 
-    def _mount(self, source: str, target: str, allowed: list[str]) -> tuple[int, str]:
-        """(descriptor, target)."""
+    def _mount(self, source: str, target: str, allowed: list[str], *, rootless: bool) -> tuple[int, str]:
+        """(detached mount, target)."""
         real = os.path.realpath(source)
         if not any(real == path or real.startswith(path + "/") for path in allowed):
             raise Refused(f"{source} was not among the installations when Lambent started; restart it")
         if os.path.normpath(target) != target or not target.startswith(_TARGETS):
             raise Refused(f"{target} is not a place for a part of an installation")
-        self._open.append(syscalls.open_exactly(real))
+        exact = syscalls.open_exactly(real)
+        try:
+            self._open.append(roots.clone_readonly(exact, rootless=rootless))
+        finally:
+            os.close(exact)
         return self._open[-1], target
 
     def _may_be_imported(self, runtime_dir: int) -> bool:
@@ -122,7 +128,7 @@ def clone_directory(directory: int, *, rootless: bool) -> int:
     try:
         if not os.path.samestat(os.fstat(found), os.fstat(directory)):
             raise Refused("a directory has moved while it was being mounted")
-        return roots.clone_readonly("", rootless=rootless, directory=found)
+        return roots.clone_readonly(found, rootless=rootless)
     finally:
         os.close(found)
 

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from . import layout, syscalls
 
 _READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID
 
 
-def enter(directory: str, mounts: list[tuple[str, str]], *, rootless: bool) -> None:
+def enter(directory: str, mounts: list[tuple[int, str]], *, rootless: bool) -> None:
     """Leaves the host's file system for a new root that is built on `directory`, in a new mount namespace.
 
-    `mounts` are (source, target) besides the system's own. Raises OSError naming the mount that failed.
+    `mounts` are (detached mount, target) besides the system's own. Raises OSError naming what failed.
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     # Cloned before anything covers them.
-    trees = [(clone_readonly(source, rootless=rootless), source, target) for source, target in layout.host_mounts()]
-    trees += [(_clone_checked(source, rootless=rootless), source, target) for source, target in mounts]
+    trees = [(_clone_path(source, rootless=rootless), target) for source, target in layout.host_mounts()]
+    trees += mounts
     if rootless:
         # The kernel lets a user namespace mount a /proc of its own only where another one is visible; cells cover this.
-        trees.append((syscalls.clone_mount("/proc", recursive=True), "/proc", "/proc"))
+        trees.append((syscalls.clone_mount("/proc", recursive=True), "/proc"))
     devices = {name: _device(name, rootless=rootless) for name in layout.DEVICES}
     syscalls.mount("lambent", directory, "tmpfs", syscalls.MS_NOSUID, "size=4m,mode=755")
     _furnish(directory)
-    for tree, source, target in trees:
-        _place(tree, source, directory + target)
+    for tree, target in trees:
+        _place(tree, directory + target)
     for name, tree_fd in devices.items():
         _make_device(name, tree_fd, directory)
     os.chdir(directory)
@@ -39,30 +40,30 @@ def enter(directory: str, mounts: list[tuple[str, str]], *, rootless: bool) -> N
     os.chdir("/")
 
 
-def clone_readonly(source: str, *, rootless: bool = False, directory: int = -100) -> int:
-    """A detached read-only copy of a mount; without anything that is mounted inside it, where that is possible.
+def clone_readonly(source: int, *, rootless: bool) -> int:
+    """A detached read-only copy of a mount, given by any descriptor of the directory or file in it that is wanted.
 
-    In a user namespace the kernel refuses to uncover what lies below such inner mounts, so there they come along.
+    It comes without what is mounted further inside, where that is possible: in a user namespace the kernel refuses to
+    uncover what lies below such mounts, so there they come along. Raises OSError (EINVAL for another mount namespace's).
     """
+    recursive = False
     try:
-        tree = syscalls.clone_mount(source, directory)
-        recursive = False
+        tree = syscalls.clone_mount("", source)
     except OSError as error:
         if error.errno != errno.EINVAL or not rootless:
             raise
-        tree = syscalls.clone_mount(source, directory, recursive=True)
         recursive = True
+        tree = syscalls.clone_mount("", source, recursive=True)
     syscalls.set_mount_attributes(tree, _READ_ONLY | syscalls.MOUNT_ATTR_NODEV, recursive)
     return tree
 
 
-def _clone_checked(source: str, *, rootless: bool) -> int:
-    """`source` was checked as it is: nobody may have put a link into its way since."""
-    exact = syscalls.open_exactly(source)
+def _clone_path(path: str, *, rootless: bool) -> int:
+    held = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        return clone_readonly("", rootless=rootless, directory=exact)
+        return clone_readonly(held, rootless=rootless)
     finally:
-        os.close(exact)
+        os.close(held)
 
 
 def _furnish(root: str) -> None:
@@ -77,8 +78,8 @@ def _furnish(root: str) -> None:
             file.write(text)
 
 
-def _place(tree: int, source: str, target: str) -> None:
-    if os.path.isdir(source):
+def _place(tree: int, target: str) -> None:
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
         os.makedirs(target, mode=0o755, exist_ok=True)
     else:
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
@@ -96,7 +97,7 @@ def _device(name: str, *, rootless: bool) -> int:
 def _make_device(name: str, tree: int, root: str) -> None:
     path = f"{root}/dev/{name}"
     if tree >= 0:
-        _place(tree, f"/dev/{name}", path)
+        _place(tree, path)
         return
     major, minor = layout.DEVICES[name]
     os.mknod(path, 0o020666, os.makedev(major, minor))

@@ -68,7 +68,6 @@ class Stock:
         self,
         loop: Loop,
         groups: CgroupsV1 | CgroupsV2 | None,
-        directory: str,
         *,
         rootless: bool,
         endpoint_port: int,
@@ -78,7 +77,6 @@ class Stock:
         self.cells: dict[str, Cell] = {}
         self._loop = loop
         self._groups = groups
-        self._directory = directory
         self._rootless = rootless
         self._endpoint_port = endpoint_port
         self._first_host_id = first_host_id
@@ -93,7 +91,11 @@ class Stock:
         """The zygote of an installation, started when there is none. Raises Refused, OSError."""
         known = self._zygotes.get(key)
         if known is None:
-            known = self._start(key, installation())
+            checked = installation()
+            try:
+                known = self._start(key, checked)
+            finally:
+                checked.close()
         return known
 
     def want(self, source: Zygote, then: Callable[[Cell | None, str], None]) -> None:
@@ -151,13 +153,14 @@ class Stock:
         """In the child. Without an interpreter to fork from it goes on as a fork of the launcher. Never returns."""
         channel_fd = 3
         try:
+            mounts = installation.out_of_the_way()
             os.dup2(channel.detach(), channel_fd, inheritable=installation.forks)
-            syscalls.close_from(channel_fd + 1)
-            mounts = installation.mounts
             if installation.forks:
-                package = os.path.dirname(os.path.realpath(__file__))
+                held = syscalls.open_exactly(os.path.dirname(os.path.realpath(__file__)))
+                package = roots.clone_readonly(held, rootless=self._rootless)
                 mounts = [*mounts, (package, f"{layout.PRIVATE_DIR}/privileged")]
-            roots.enter(f"{self._directory}/root", mounts, rootless=self._rootless)
+            roots.enter("root", mounts, rootless=self._rootless)
+            syscalls.close_from(channel_fd + 1)
             if not installation.forks:
                 zygote.serve(socket.socket(fileno=channel_fd), None)
                 os._exit(0)
