@@ -199,7 +199,8 @@ class Cage(Protocol):
     """One running environment: its first process has been started, and whoever connects to its listeners is inside it.
 
     A cage may also offer `async connect(port: int) -> tuple[StreamReader, StreamWriter]`: a connection to a port of the
-    loopback inside. With it `runtimeapi.EnvironmentApi(connect=…)` delivers telemetry to subscribed extensions.
+    loopback inside. With it `runtimeapi.EnvironmentApi(connect=…)` delivers telemetry to subscribed extensions. And
+    `end_boost()`: the init phase is over, so from now on the processor's share of its memory holds (by itself after 10 s).
     """
 
     level: IsolationLevel

@@ -80,6 +80,12 @@ class LauncherCage:
     def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
         self._control.on_exit(callback)
 
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To a port of the loopback inside. Raises ConnectionError, SandboxError."""
+        connection = await self._control.connect(port)
+        connection.setblocking(False)
+        return await asyncio.open_connection(sock=connection)
+
     def end_boost(self) -> None:
         """The init phase is over: from now on it has the processor's share of its memory. Happens by itself after 10 s."""
         if self._boost is not None:

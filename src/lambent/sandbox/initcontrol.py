@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 from lambent.model.cage import ProcessExit
@@ -13,6 +14,7 @@ from lambent.sandbox.privileged import wire
 
 RUNTIME = "runtime"
 START_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 2.0
 
 ExitCallback = Callable[[str, ProcessExit], None]
 
@@ -31,6 +33,7 @@ class InitControl:
         self._loop = asyncio.get_running_loop()
         self._starting: dict[str, asyncio.Future[int]] = {}
         self._alive: dict[str, int] = {}
+        self._connecting: dict[str, asyncio.Future[socket.socket]] = {}
         self._ended: list[tuple[str, ProcessExit]] = []
         self._callback: ExitCallback | None = None
         self.is_gone = False  # init has ended, or we have let go of it
@@ -62,6 +65,19 @@ class InitControl:
             raise SandboxError(f"the environment did not start {name} within {START_TIMEOUT_S:.0f} s") from error
         finally:
             self._starting.pop(name, None)
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connection to a port of the environment's own loopback. Raises ConnectionError, SandboxError."""
+        key = uuid.uuid4().hex
+        connected: asyncio.Future[socket.socket] = self._loop.create_future()
+        self._connecting[key] = connected
+        try:
+            self._send({"op": "connect", "id": key, "port": port})
+            return await asyncio.wait_for(connected, CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ConnectionError("the environment's init does not answer; it may be frozen") from error
+        finally:
+            self._connecting.pop(key, None)
 
     def signal(self, number: int) -> None:
         """Sends a signal to the runtime and the extensions. Does nothing when init is gone."""
@@ -98,6 +114,9 @@ class InitControl:
 
     def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
         event, name = message["event"], str(message.get("name", ""))
+        if event == "connected":
+            self._connected(str(message["id"]), int(message["errno"]), descriptors)
+            return
         wire.close_all(descriptors)
         starting = self._starting.get(name)
         if event == "started":
@@ -108,6 +127,15 @@ class InitControl:
             starting.set_exception(EntrypointError(str(message["path"]), os.strerror(int(message["errno"])).lower()))
         elif event == "exit":
             self._report(name, message["status"], message["signal"], bool(message["memory"]))
+
+    def _connected(self, key: str, code: int, descriptors: list[int]) -> None:
+        connecting = self._connecting.get(key)
+        if connecting is None or connecting.done():
+            wire.close_all(descriptors)
+        elif code or not descriptors:
+            connecting.set_exception(ConnectionRefusedError(code, os.strerror(code)))
+        else:
+            connecting.set_result(socket.socket(fileno=descriptors[0]))
 
     def _report(self, name: str, status: int | None, number: int | None, watchdog: bool) -> None:
         if self._alive.pop(name, None) is None:
@@ -130,5 +158,8 @@ class InitControl:
         for starting in self._starting.values():
             if not starting.done():
                 starting.set_exception(error)
+        for connecting in self._connecting.values():
+            if not connecting.done():
+                connecting.set_exception(error)
         for name in list(self._alive):
             self._report(name, None, 9, False)

@@ -83,6 +83,13 @@ class ProcessCage:
     def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
         self._init().on_exit(callback)
 
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To a port of the loopback, which is the host's. Raises ConnectionError."""
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    def end_boost(self) -> None:
+        """The processor is not limited at this level."""
+
     def freeze(self) -> None:
         """There is no freezer at this level."""
 

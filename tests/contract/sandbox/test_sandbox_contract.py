@@ -13,6 +13,8 @@ import pytest
 
 from cagebench import Bench
 from lambent.model.errors import EntrypointError
+from lambent.sandbox.caged import LauncherCage
+from lambent.sandbox.process import ProcessCage
 
 
 async def test_a_program_runs_with_exactly_the_variables_it_was_given(bench: Bench) -> None:
@@ -188,3 +190,27 @@ async def test_a_listener_accepts_only_on_loopback(bench: Bench) -> None:
     assert running.cage.runtime_api_address == "{}:{}".format(*running.cage.runtime_api.getsockname())
     assert running.cage.runtime_api_address.startswith("127.0.0.1:")
     assert running.cage.runtime_api.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+LISTENER = """#!/usr/bin/python3 -ISE
+import os, socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("port", listener.getsockname()[1], "end", flush=True)
+connection, _ = listener.accept()
+connection.sendall(b"hello " + connection.recv(100))
+connection.recv(100)
+"""
+
+
+async def test_a_listener_inside_can_be_reached_from_the_server(bench: Bench) -> None:
+    running = await bench.run(LISTENER)
+    port = int((await running.printed("end")).split()[1])
+    cage = running.cage
+    assert isinstance(cage, LauncherCage | ProcessCage)
+    reader, writer = await cage.connect(port)
+    writer.write(b"server")
+    assert await reader.read(100) == b"hello server"
+    writer.close()
+    await running.exited()
+    with pytest.raises(ConnectionRefusedError):
+        await cage.connect(port)

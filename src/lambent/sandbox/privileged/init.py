@@ -5,7 +5,9 @@ subreaper of everything that the function starts. It has one thread, no privileg
 socket. When the other end closes, the environment ends.
 
 Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"} · {"op": "signal", "number"} · {"op": "end"}
+       {"op": "connect", "port", "id"}: to the loopback inside, which only the cage's own processes can reach
 Tells: {"event": "started", "name", "pid"} · {"event": "failed", "name", "errno", "path"}
+       {"event": "connected", "id", "errno"} with a descriptor when errno is 0
        {"event": "exit", "name", "status", "signal", "memory"}
 """
 
@@ -28,6 +30,7 @@ from .watchdog import Watchdog
 
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
 _STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno
+_CONNECT_TIMEOUT_S = 1.0
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:  # evaluated, this would need Python 3.9
@@ -100,7 +103,22 @@ class Init:
         elif operation == "signal":
             for pid in self.children:
                 os.kill(pid, int(message["number"]))
+        elif operation == "connect":
+            self._connect(str(message["id"]), int(message["port"]))
         return operation != "end"
+
+    def _connect(self, key: str, port: int) -> None:
+        """A connection on loopback is made or refused at once; with a full backlog it is given up after a second."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_CONNECT_TIMEOUT_S)
+            try:
+                connection.connect(("127.0.0.1", port))
+            except OSError as error:
+                self._tell({"event": "connected", "id": key, "errno": error.errno or errno.ETIMEDOUT})
+                return
+            connection.settimeout(None)
+            with contextlib.suppress(OSError):
+                wire.send(self.control, {"event": "connected", "id": key, "errno": 0}, [connection.fileno()])
 
     def _tell(self, message: wire.Message) -> None:
         with contextlib.suppress(OSError):  # the server is gone; the next receive says so and ends us
