@@ -11,6 +11,7 @@ import difflib
 import ipaddress
 import os
 import pwd
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,8 @@ from lambent.model.errors import LambentError
 
 FILE_NAME: Final = "lambent.toml"
 PREFIX: Final = "LAMBENT_"
-ENDPOINTS_PREFIX: Final = "LAMBENT_ENDPOINTS_"
+REGION_PATTERN: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
+ORIGIN_PATTERN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+")
 OTHER_VARIABLES: Final = frozenset({"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"})  # read by the command line itself
 
 Parse = Callable[[Any], Any]
@@ -45,11 +47,6 @@ def _integer(least: int, most: int) -> Parse:
         return number
 
     return parse
-
-
-def _automatic_or(parse: Parse) -> Parse:
-    """`auto` and None both mean that Lambent decides."""
-    return lambda value: None if value is None or value == "auto" else parse(value)
 
 
 def _flag(value: Any) -> bool:
@@ -88,13 +85,21 @@ def _account_id(value: Any) -> str:
     return value
 
 
-def _endpoints(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError('expected a table of service = "https://…"')
-    for service, url in value.items():
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise ValueError(f"{service}: expected an address that begins with http:// or https://")
-    return dict(value)
+def _region(value: Any) -> str:
+    if not isinstance(value, str) or REGION_PATTERN.fullmatch(value) is None:
+        raise ValueError("expected the name of an AWS region, like eu-central-1")
+    return value
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    """A list in the file; in the environment, separated by commas."""
+    texts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("expected a list of origins")
+    for text in texts:
+        if ORIGIN_PATTERN.fullmatch(text) is None:
+            raise ValueError(f"{text}: expected an origin as browsers send it, like https://console.example.net")
+    return tuple(texts)
 
 
 def _setting(default: Any, parse: Parse, doc: str, *, unit: str = "", source: str = "") -> Any:
@@ -138,9 +143,10 @@ class Config:
     )  # fmt: skip
     account_id: str = _setting(
         "000000000000", _account_id,
-        "Account of requests whose access key id is not itself a twelve-digit account.", unit="twelve digits",
+        "Account of requests whose access key id names none: it is neither twelve digits nor issued by this server.",
+        unit="twelve digits",
     )  # fmt: skip
-    region: str = _setting("us-east-1", _text, "Region of requests that name none.")
+    region: str = _setting("us-east-1", _region, "Region of requests that name none.")
     internet: bool = _setting(
         False, _flag, "Functions may open connections to the internet, besides Lambent's own endpoint."
     )
@@ -153,21 +159,11 @@ class Config:
         "An idle environment's processes are stopped after this time; until then its background threads run on.",
         unit="milliseconds", source="freezing and thawing costs about 0.15 ms an invocation",
     )  # fmt: skip
-    memory_budget_mib: int | None = _setting(
-        None, _automatic_or(_integer(128, 16 * 1024 * 1024)),
-        "Memory that all environments together may really use; beyond it idle ones are ended and then invocations "
-        "are throttled. `auto`: three quarters of the machine's.",
-        unit="MiB",
-    )  # fmt: skip
     log_format: str = _setting("text", _choice("text", "json"), "Form of the server's own log on standard error.")
-    virtual_clock: bool = _setting(
-        False, _flag,
-        "Serves `POST /_lambent/clock`, by which tests turn the time that retries and schedules wait for.",
-    )  # fmt: skip
-    endpoints: Mapping[str, str] = _setting(
-        attrs.Factory(dict), _endpoints,
-        "Table of services that are elsewhere: service name, as in `aws NAME`, to its address. "
-        'For instance `[endpoints]` and `s3 = "https://s3.example.net"`; in the environment LAMBENT_ENDPOINTS_S3.',
+    allowed_origins: tuple[str, ...] = _setting(
+        (), _origins,
+        "Origins of web pages that may call this server from a browser, besides pages of this machine "
+        "(`localhost`, `127.0.0.1`). In the environment separated by commas.",
     )  # fmt: skip
 
     @property
@@ -215,10 +211,9 @@ def load(
     values: dict[str, Any] = {}
     for name, raw, said in _everything(_find_file(file, environ, working_dir), environ, flags or {}):
         try:
-            value = FIELDS[name].metadata["parse"](raw)
+            values[name] = FIELDS[name].metadata["parse"](raw)
         except ValueError as error:
             raise ConfigError(f"{said}: {error}, not {raw!r}") from None
-        values[name] = {**values[name], **value} if name == "endpoints" and name in values else value
     config = Config(**values)
     return attrs.evolve(config, data_dir=(working_dir / config.data_dir).resolve())
 
@@ -239,11 +234,7 @@ def _everything(
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
-        if variable.startswith(ENDPOINTS_PREFIX):
-            service = variable.removeprefix(ENDPOINTS_PREFIX).lower().replace("_", "-")
-            yield "endpoints", {service: environ[variable]}, variable
-            continue
-        variables = {PREFIX + name.upper(): name for name in FIELDS if name != "endpoints"}
+        variables = {PREFIX + name.upper(): name for name in FIELDS}
         yield variables[_known(variable, variables, variable)], environ[variable], variable
     for name, value in flags.items():
         if value is not None:
@@ -293,7 +284,7 @@ def reference() -> str:
     rows = ["| setting | default | environment variable | meaning |", "|---|---|---|---|"]
     for name, field in FIELDS.items():
         meta = field.metadata
-        variable = ENDPOINTS_PREFIX + "NAME" if name == "endpoints" else PREFIX + name.upper()
+        variable = PREFIX + name.upper()
         unit = f" Unit: {meta['unit']}." if meta["unit"] else ""
         source = f" ({meta['source'][0].upper()}{meta['source'][1:]}.)" if meta["source"] else ""
         rows.append(f"| `{name}` | `{_shown(meta['default'])}` | `{variable}` | {meta['doc']}{unit}{source} |")
@@ -301,11 +292,9 @@ def reference() -> str:
 
 
 def _shown(default: Any) -> str:
-    if default is None:
-        return "auto"
     if isinstance(default, bool):
         return str(default).lower()
-    return "{}" if not isinstance(default, str | int | Path) else str(default)
+    return str(list(default)) if isinstance(default, tuple) else str(default)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,6 @@ def test_up_hands_the_merged_settings_to_the_server(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 7, result.output
     assert (given[0].port, given[0].auth, given[0].region) == (0, "enforce", "eu-west-1")
     assert given[0].data_dir == tmp_path / "state"
-    assert not given[0].virtual_clock
 
 
 def test_ages_are_a_number_and_a_unit() -> None:

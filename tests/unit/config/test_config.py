@@ -57,8 +57,10 @@ def test_a_file_that_was_asked_for_must_exist(tmp_path: Path) -> None:
         ('auth = "enforced"', {}, "did you mean enforce?"),
         ('internet = "perhaps"', {}, "expected true or false"),
         ("account_id = 1234", {}, "expected twelve digits"),
-        ("[endpoints]\ns3 = 'example.net'", {}, "s3: expected an address that begins with"),
-        ("endpoints = 3", {}, "expected a table"),
+        ('region = "moon"', {}, "expected the name of an AWS region"),
+        ("allowed_origins = 3", {}, "expected a list of origins"),
+        ('allowed_origins = ["example.net"]', {}, "example.net: expected an origin as browsers send it"),
+        ("", {"LAMBENT_ALLOWED_ORIGINS": "https://a.example/x"}, "https://a.example/x: expected an origin"),
         ("data_dir = 3", {}, "expected a path"),
         ('data_dir = ""', {}, "expected a path"),
         ("port = ", {}, "not TOML"),
@@ -75,25 +77,11 @@ def test_a_bad_setting_is_refused_with_what_would_do(
     assert "\n" not in str(caught.value)
 
 
-def test_endpoints_of_file_and_environment_are_joined(tmp_path: Path) -> None:
-    written(tmp_path, '[endpoints]\ns3 = "https://a.example"\nsqs = "https://b.example"\n')
-    environ = {"LAMBENT_ENDPOINTS_SQS": "https://c.example", "LAMBENT_ENDPOINTS_COGNITO_IDP": "https://d.example"}
-    config = load(environ=environ, working_dir=tmp_path)
-    assert config.endpoints == {
-        "s3": "https://a.example",
-        "sqs": "https://c.example",
-        "cognito-idp": "https://d.example",
-    }
-
-
-def test_no_default_endpoints_are_shared_between_configurations() -> None:
-    assert Config().endpoints is not Config().endpoints
-
-
-def test_auto_leaves_the_memory_budget_to_lambent(tmp_path: Path) -> None:
-    written(tmp_path, "memory_budget_mib = 2048\n")
-    assert load(environ={}, working_dir=tmp_path).memory_budget_mib == 2048
-    assert load(environ={"LAMBENT_MEMORY_BUDGET_MIB": "auto"}, working_dir=tmp_path).memory_budget_mib is None
+def test_origins_are_a_list_in_the_file_and_separated_by_commas_in_the_environment(tmp_path: Path) -> None:
+    written(tmp_path, 'allowed_origins = ["https://a.example", "http://b.example:8080"]\n')
+    assert load(environ={}, working_dir=tmp_path).allowed_origins == ("https://a.example", "http://b.example:8080")
+    environ = {"LAMBENT_ALLOWED_ORIGINS": "https://c.example, https://d.example"}
+    assert load(environ=environ, working_dir=tmp_path).allowed_origins == ("https://c.example", "https://d.example")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "lambent.example", "192.168.1.4"])
@@ -121,9 +109,9 @@ def test_the_service_user_is_found_by_name_or_number() -> None:
 def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     samples: dict[str, Any] = {"port": "1", "host": "::1", "data_dir": "x", "auth": "enforce", "isolation": "root"}
     samples |= {"allow_process_level": "yes", "service_user": "5", "account_id": "1" * 12, "region": "eu-west-1"}
-    samples |= {"internet": "on", "idle_environment_s": "9", "freeze_after_ms": "1", "memory_budget_mib": "512"}
-    samples |= {"log_format": "json", "virtual_clock": "1"}
-    assert set(samples) == set(FIELDS) - {"endpoints"}
+    samples |= {"internet": "on", "idle_environment_s": "9", "freeze_after_ms": "1", "log_format": "json"}
+    samples |= {"allowed_origins": "https://a.example"}
+    assert set(samples) == set(FIELDS)
     config = load(environ={f"LAMBENT_{name.upper()}": value for name, value in samples.items()}, working_dir=tmp_path)
     changed = {name for name, value in attrs.asdict(config).items() if value != getattr(Config(), name)}
     assert changed == set(samples)
