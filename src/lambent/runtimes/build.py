@@ -1,30 +1,67 @@
-"""What `lambent runtimes build` makes ahead of time: everything that a first invocation would otherwise wait for or miss."""
+"""`python -m lambent.runtimes.build DATA_DIR`: builds the directory of every interpreter that was found, and ends.
+
+A server that was started as root runs this before it gives root up: zygotes execute what is in these directories as
+root, so they must belong to root and not to the user that serves the network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import os
+import sys
 from pathlib import Path
+from typing import Final
 
-from lambent.runtimes import java, nodejs, nodejs_sdk
+from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes.errors import RuntimeNotUsable
-from lambent.runtimes.search import standard_paths
+from lambent.runtimes.find import Installations
+
+log = logging.getLogger(__name__)
+
+# Those that take a compiler come last, so that nobody waits for them who does not use them.
+_LATE_FAMILIES: Final = ("java",)
 
 
-def build(data_dir: Path, progress: Callable[[str], None]) -> list[RuntimeNotUsable]:
-    """Compiles the Java client and installs the AWS SDK for JavaScript, where there is a Java and a Node.js.
+def missing(installations: Installations) -> list[RuntimeInstallation]:
+    """What `build_all` would build, in its order."""
+    directories = installations.directories
+    wanted = [
+        i for i in installations.by_runtime.values() if not (directories.is_built(i) and directories.is_finished(i))
+    ]
+    return sorted(wanted, key=lambda i: (i.family in _LATE_FAMILIES, i.runtime), reverse=False)
 
-    Takes seconds to minutes and tells `progress` what it does. Returns what could not be made; the rest is there.
-    """
-    search = standard_paths(data_dir)
-    failures: list[RuntimeNotUsable] = []
-    try:
-        java.build_java_client(data_dir, search, progress)
-    except RuntimeNotUsable as error:
-        failures.append(error)
-    if any(nodejs.sdk_fits(installation) for installation in nodejs.find(search)):
+
+def build_all(installations: Installations) -> int:
+    """Builds what is missing; returns how many could not be built, each of which has been logged."""
+    failed = 0
+    for installation in missing(installations):
         try:
-            nodejs_sdk.build_node_sdk(data_dir, progress)
+            installations.directories.complete(installation)
         except RuntimeNotUsable as error:
-            failures.append(error)
-    search.answers.save()
-    return failures
+            log.error("%s", error)
+            failed += 1
+    return failed
+
+
+def finish_all(installations: Installations) -> None:
+    """The second round, for which nobody waits: it only makes directories faster."""
+    directories = installations.directories
+    for installation in installations.by_runtime.values():
+        if directories.is_built(installation) and not directories.is_finished(installation):
+            try:
+                directories.finish(installation)
+            except OSError as error:
+                log.warning("The directory of %s stays slower than it could be: %s", installation.runtime, error)
+
+
+def main(data_dir: Path) -> int:
+    installations = Installations.find(data_dir)
+    failed = build_all(installations)
+    os.nice(10)
+    finish_all(installations)
+    return min(1, failed)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    sys.exit(main(Path(sys.argv[1])))
