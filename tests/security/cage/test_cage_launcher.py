@@ -181,3 +181,19 @@ def _groups_of(directory: Path) -> list[str]:
     instance = directory / "launcher"
     root = Path("/sys/fs/cgroup/pids/lambent") / f"{instance.stat().st_ino:x}"
     return [entry.name for entry in root.iterdir() if entry.is_dir()] + ["."] if root.exists() else []
+
+
+async def test_a_directory_put_in_the_launchers_place_is_not_used(tmp_path: Path) -> None:
+    directory = open_to_all(tmp_path)
+    bench = Bench(LauncherSandbox(start_launcher(directory / "launcher", [])), directory)
+    assert await bench.output_of("#!/bin/sh\necho one\n") == "one\n"
+    (directory / "launcher").rename(directory / "moved")
+    victim = directory / "victim"
+    (victim / "disks").mkdir(parents=True)
+    (directory / "launcher").symlink_to(victim)
+    assert await bench.output_of("#!/bin/sh\necho two\n", ephemeral_mib=600) == "two\n"
+    assert (directory / "moved" / "disks" / "600").exists()
+    await bench.close()
+    await bench.sandbox.close()
+    assert (victim / "disks").is_dir()
+    assert list((victim / "disks").iterdir()) == []

@@ -214,24 +214,37 @@ class Stock:
 
     def _order(self, source: Zygote) -> bool:
         """Has a cell forked. When that is not possible, whoever waits is told, and it is False."""
-        ours, theirs = wire.pair()
         try:
-            cell = Cell(source, self._take_host_id(), None, ours)
-            self.cells[cell.name] = cell
-            if self._groups is not None:
-                cell.group = self._groups.create(cell.name, layout.PROCESSES_MAX)
-            order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
-                     "rootless": self._rootless}  # fmt: skip
-            wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
+            cell, theirs = self._new_cell(source)
         except (OSError, requests.Refused) as error:
-            ours.close()
             self._refuse_next(source, str(error))
             return False
-        finally:
-            theirs.close()
+        order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
+                 "rootless": self._rootless}  # fmt: skip
+        try:
+            with theirs:
+                wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
+        except OSError as error:
+            self._refuse_next(source, str(error))
+            self._finish(cell)
+            return False
         source.making += 1
-        self._loop.watch(ours.fileno(), lambda: self._hear_cell(cell))
+        self._loop.watch(cell.intake.fileno(), lambda: self._hear_cell(cell))
         return True
+
+    def _new_cell(self, source: Zygote) -> tuple[Cell, socket.socket]:
+        """A cell on paper, with its control groups, and the end of its intake that it gets."""
+        ours, theirs = wire.pair()
+        cell = Cell(source, self._take_host_id(), None, ours)
+        self.cells[cell.name] = cell
+        try:
+            if self._groups is not None:
+                cell.group = self._groups.create(cell.name, layout.PROCESSES_MAX)
+        except OSError:
+            theirs.close()
+            self._finish(cell)
+            raise
+        return cell, theirs
 
     def _forked(self, cell: Cell, pid: int, pidfd: int) -> None:
         cell.pid, cell.pidfd = pid, pidfd
