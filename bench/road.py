@@ -195,6 +195,9 @@ WRK_SCRIPT = """
 wrk.method = "POST"
 wrk.body = '%s'
 wrk.path = "/2015-03-31/functions/echo/invocations"
+wrk.headers["Authorization"] = "AWS4-HMAC-SHA256 Credential=test/20261121/us-east-1/lambda/aws4_request, \
+SignedHeaders=host;x-amz-date, Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+wrk.headers["X-Amz-Date"] = "20261121T080000Z"
 """
 
 

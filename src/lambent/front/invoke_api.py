@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -302,6 +301,9 @@ def _json(value: dict[str, str]) -> bytes:
 
 
 def new_request_id() -> str:
-    """A UUID of version 4, in a third of the time that the standard library takes."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    """A random UUID, made in a third of the time that `uuid.uuid4` takes. It names a request; it opens nothing."""
+    bits = random.getrandbits(122)
+    return (
+        f"{bits >> 90:08x}-{bits >> 74 & 0xFFFF:04x}-4{bits >> 62 & 0xFFF:03x}"
+        f"-{0x8000 | bits >> 48 & 0x3FFF:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
+    )

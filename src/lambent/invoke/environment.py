@@ -11,6 +11,7 @@ import collections
 import logging
 import math
 import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -131,7 +132,7 @@ class Environment:
         run = _Run(invocation, self._clock, release)
         self._request_id = invocation.request_id
         self._tail = collections.deque() if invocation.want_log_tail else None
-        self._publish(loglines.started(invocation.request_id, self.version.version))
+        self._publish([loglines.started(invocation.request_id, self.version.version)])
         try:
             return await self._run(run)
         except asyncio.CancelledError:
@@ -226,13 +227,13 @@ class Environment:
             runtime_version_arn=f"arn:aws:lambda:{self.version.region}::runtime:{installation}",
             phase=phase,
         )
-        self._publish(event, session)
+        self._publish([event], session)
 
     def _report_init(self, session: Session, duration_ms: float, failure: Failure | None, phase: Phase) -> None:
         status = failure.status if failure else "success"
         error_type = failure.error_type if failure and failure.status != "timeout" else None
-        self._publish(loglines.init_runtime_done(status, error_type, phase=phase), session)
-        self._publish(loglines.init_reported(duration_ms, status, error_type, phase=phase), session)
+        done = loglines.init_runtime_done(status, error_type, phase=phase)
+        self._publish([done, loglines.init_reported(duration_ms, status, error_type, phase=phase)], session)
 
     def _init_failure(self, error: Exception, limit_s: float) -> Failure:
         if isinstance(error, InitFailed):
@@ -400,21 +401,20 @@ class Environment:
         )
         if session is not None:
             session.pump.drain()
-        self._publish(loglines.runtime_done(report), session)
-        self._publish(loglines.reported(report), session)
+        self._publish([loglines.runtime_done(report), loglines.reported(report)], session)
         if self._tail is not None:
             run.log_tail = _last_bytes(self._tail)
             self._tail = None
 
-    def _publish(self, event: loglines.PlatformEvent, session: Session | None = None) -> None:
-        """A platform event, to the log and to those that subscribed to it."""
+    def _publish(self, events: Sequence[loglines.PlatformEvent], session: Session | None = None) -> None:
+        """Platform events, to the log and to those that subscribed to them."""
         now_ms = self._now_ms()
-        text = loglines.line(event, now_ms, self._format)
-        if text is not None:
-            self._log(now_ms, text)
+        lines = [loglines.line(event, now_ms, self._format) for event in events]
+        self._append([(now_ms, text) for text in lines if text is not None])
         session = session or self._session
         if session is not None and session.api.wants_telemetry:
-            session.api.publish_platform(event.type, dict(event.record))
+            for event in events:
+                session.api.publish_platform(event.type, dict(event.record))
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
         """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
@@ -512,8 +512,7 @@ def _trace_header(incoming: str | None) -> str:
     """The trace that an invocation belongs to; a new, unsampled one where the caller has none."""
     if incoming:
         return incoming
-    seed = os.urandom(20).hex()
-    return f"Root=1-{int(time.time()):08x}-{seed[:24]};Parent={seed[24:]};Sampled=0"
+    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
 
 
 def _peak_mib(session: Session | None) -> int:

@@ -19,6 +19,8 @@ from lambent.model.errors import LambentError
 
 
 class EnvironmentState(enum.Enum):
+    __hash__ = object.__hash__  # Enum\'s own is Python code, and the tables are asked on every invocation
+
     LAUNCHING = "launching"  # its cage is being built
     INITIALISING = "initialising"  # the runtime and the function's code outside the handler run
     IDLE = "idle"  # waits for an invocation
@@ -29,6 +31,8 @@ class EnvironmentState(enum.Enum):
 
 
 class EnvironmentEvent(enum.Enum):
+    __hash__ = object.__hash__  # Enum\'s own is Python code, and the tables are asked on every invocation
+
     LAUNCHED = "launched"
     READY = "ready"
     INVOKED = "invoked"

@@ -18,6 +18,8 @@ from lambent.model.limits import EXTENSIONS_MAX
 
 
 class RuntimeState(enum.Enum):
+    __hash__ = object.__hash__  # Enum\'s own is Python code, and the tables are asked on every invocation
+
     STARTED = "Started"  # its process runs its init code; nothing heard yet
     INIT_ERROR = "InitError"  # it said that it cannot start; final
     READY = "Ready"  # waits in /next
@@ -29,6 +31,8 @@ class RuntimeState(enum.Enum):
 
 
 class RuntimeMove(enum.Enum):
+    __hash__ = object.__hash__  # Enum\'s own is Python code, and the tables are asked on every invocation
+
     NEXT = "next"  # GET invocation/next
     EVENT = "event"  # the platform hands over an event
     RESPONSE = "response"  # POST response, when its body begins
