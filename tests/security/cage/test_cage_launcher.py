@@ -197,3 +197,21 @@ async def test_a_directory_put_in_the_launchers_place_is_not_used(tmp_path: Path
     await bench.sandbox.close()
     assert (victim / "disks").is_dir()
     assert list((victim / "disks").iterdir()) == []
+
+
+async def test_groups_of_a_launcher_whose_directory_is_gone_are_swept_by_any_other(tmp_path: Path) -> None:
+    directory = open_to_all(tmp_path)
+    handle = start_launcher(directory / "launcher", [])
+    bench = Bench(LauncherSandbox(handle), directory)
+    running = await bench.run("#!/bin/bash\necho up; sleep 1000\n")
+    await running.printed("up")
+    os.kill(handle.process.pid, signal.SIGKILL)
+    await asyncio.to_thread(handle.process.wait, 10)
+    await running.exited()
+    for _ in range(50):  # a group may still be emptying while the first ones look
+        start_launcher(directory / "another", []).close()
+        if not _groups_of(directory):
+            break
+    assert not _groups_of(directory)
+    await bench.close()
+    await bench.sandbox.close()

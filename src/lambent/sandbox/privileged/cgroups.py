@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import time
@@ -52,12 +53,23 @@ class CgroupsV1:
     CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer")
 
     def __init__(self, mounts: dict[str, str], instance: str) -> None:
-        self._roots = {name: os.path.join(mounts[name], _GROUP, instance) for name in self.CONTROLLERS}
+        self._parents = {name: os.path.join(mounts[name], _GROUP) for name in self.CONTROLLERS}
+        self._roots = {name: os.path.join(parent, instance) for name, parent in self._parents.items()}
+        self._lock = -1
 
     def prepare(self) -> None:
-        """Makes the parents and removes what a killed predecessor left. Raises OSError."""
+        """Makes the parents and removes what killed launchers left. Raises OSError."""
         for root in self._roots.values():
             os.makedirs(root, exist_ok=True)
+        self._lock = _lock(self._roots["pids"])
+        for other in _abandoned(self._parents["pids"]):
+            roots = [os.path.join(parent, other) for parent in self._parents.values()]
+            for name in {name for root in roots for name in _children(root)}:
+                _write_if_there(f"{self._parents['freezer']}/{other}/{name}/freezer.state", "THAWED")
+                for root in roots:
+                    _remove(os.path.join(root, name))
+            for root in roots:
+                _remove(root)
         for name in sorted({name for root in self._roots.values() for name in _children(root)}):
             _kill_all(os.path.join(self._roots["pids"], name, "tasks"))
             self.thaw(name)
@@ -103,6 +115,7 @@ class CgroupsV1:
     def close(self) -> None:
         for root in self._roots.values():
             _remove(root)
+        os.close(self._lock)
 
 
 class CgroupsV2:
@@ -114,12 +127,19 @@ class CgroupsV2:
     def __init__(self, base: str, instance: str) -> None:
         self._base = base
         self._root = os.path.join(base, _GROUP, instance)
+        self._lock = -1
 
     def prepare(self) -> None:
         """Raises OSError, when the controllers are not delegated, say."""
         os.makedirs(self._root, exist_ok=True)
         for directory in (self._base, os.path.dirname(self._root), self._root):
             _write(f"{directory}/cgroup.subtree_control", " ".join(f"+{name}" for name in self.CONTROLLERS))
+        self._lock = _lock(self._root)
+        parent = os.path.dirname(self._root)
+        for other in _abandoned(parent):
+            for name in _children(os.path.join(parent, other)):
+                _remove(os.path.join(parent, other, name))
+            _remove(os.path.join(parent, other))
         for name in _children(self._root):
             _write_if_there(f"{self._root}/{name}/cgroup.kill", 1)
             _kill_all(f"{self._root}/{name}/cgroup.procs")
@@ -156,6 +176,7 @@ class CgroupsV2:
 
     def close(self) -> None:
         _remove(self._root)
+        os.close(self._lock)
 
 
 def find(mountinfo: str, own: str) -> tuple[dict[str, str], str | None]:
@@ -233,7 +254,33 @@ def _open_first(*paths: str) -> int:
 
 
 def _children(directory: str) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
+    try:
+        return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _lock(directory: str) -> int:
+    """Holds a launcher's groups for as long as the descriptor is open. Raises OSError when another launcher does."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise OSError(errno.EBUSY, f"another launcher uses {directory}") from None
+    return held
+
+
+def _abandoned(parent: str) -> list[str]:
+    """The groups of launchers that are gone. Their processes went with them, so that these can simply be removed."""
+    found = []
+    for name in _children(parent):
+        try:
+            os.close(_lock(os.path.join(parent, name)))
+        except OSError:
+            continue
+        found.append(name)
+    return found
 
 
 def _remove(directory: str) -> bool:
