@@ -20,6 +20,7 @@ ROOT_PREFIX: Final = "AKIA"
 TEMPORARY_PREFIX: Final = "ASIA"
 _ACCOUNT_BYTES: Final = 5  # twelve digits fit into forty bits
 _TAG_BYTES: Final = 5
+_NONCE_BYTES: Final = 3  # of a temporary key's tag; the rest of it is a check that another issuer's keys fail
 ACCESS_KEY_ID_LENGTH: Final = 20
 
 
@@ -41,7 +42,7 @@ class IssuedCredentials:
 
     def for_function(self, version: FunctionVersion) -> dict[str, str]:
         """The variables of one environment's credentials; every environment has its own."""
-        key = self._key(TEMPORARY_PREFIX, version.account_id, os.urandom(_TAG_BYTES))
+        key = self._temporary(version.account_id, os.urandom(_NONCE_BYTES))
         return {
             "AWS_ACCESS_KEY_ID": key.access_key_id,
             "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
@@ -49,13 +50,26 @@ class IssuedCredentials:
         }
 
     def secret_for(self, access_key_id: str) -> str | None:
-        """The secret of a key that could have been issued here; None for any other."""
-        account_id = account_of(access_key_id)
-        if account_id is None or access_key_id == account_id:
+        """The secret of a key that was issued here; None for any other."""
+        return self._secret(access_key_id) if self.account_of(access_key_id) is not None else None
+
+    def account_of(self, access_key_id: str) -> str | None:
+        """The account of a key that was issued here; None for any other, AWS's own keys among them."""
+        packed = _unpacked(access_key_id)
+        if packed is None:
             return None
-        if access_key_id.startswith(ROOT_PREFIX) and access_key_id != self.root(account_id).access_key_id:
+        account_id, tag = f"{int.from_bytes(packed[:_ACCOUNT_BYTES], 'big'):012d}", packed[_ACCOUNT_BYTES:]
+        if len(account_id) > 12:
             return None
-        return self._secret(access_key_id)
+        if access_key_id.startswith(ROOT_PREFIX):
+            issued = self.root(account_id)
+        else:
+            issued = self._temporary(account_id, tag[:_NONCE_BYTES])
+        return account_id if hmac.compare_digest(issued.access_key_id, access_key_id) else None
+
+    def _temporary(self, account_id: str, nonce: bytes) -> AccessKey:
+        check = self._mac(f"temporary:{account_id}:{nonce.hex()}")
+        return self._key(TEMPORARY_PREFIX, account_id, nonce + check)
 
     def _key(self, prefix: str, account_id: str, tag: bytes) -> AccessKey:
         packed = int(account_id).to_bytes(_ACCOUNT_BYTES, "big") + tag[:_TAG_BYTES]
@@ -69,15 +83,11 @@ class IssuedCredentials:
         return hmac.digest(self._master, text.encode(), hashlib.sha256)
 
 
-def account_of(access_key_id: str) -> str | None:
-    """The account that an access key id issued here names; twelve digits name themselves; None for any other."""
-    if len(access_key_id) == 12 and access_key_id.isdecimal():
-        return access_key_id
+def _unpacked(access_key_id: str) -> bytes | None:
+    """Account and tag of what could be one of our keys."""
     if len(access_key_id) != ACCESS_KEY_ID_LENGTH or access_key_id[:4] not in (ROOT_PREFIX, TEMPORARY_PREFIX):
         return None
     try:
-        packed = base64.b32decode(access_key_id[4:])
+        return base64.b32decode(access_key_id[4:])
     except ValueError:
         return None
-    number = int.from_bytes(packed[:_ACCOUNT_BYTES], "big")
-    return f"{number:012d}" if number < 10**12 else None

@@ -20,10 +20,11 @@ import lambent
 from lambent import ports
 from lambent.front import cors, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
-from lambent.front.identify import Asked, Identifier, scope_of, virtual_bucket
+from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
 from lambent.front.invoke_api import Enqueue, InvokeApi, is_invoke, new_request_id, too_large
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.errors import AwsError
+from lambent.model.function import FunctionVersion
 from lambent.model.limits import MIB
 from lambent.model.request import RequestContext
 from lambent.wire.messages import Headers, WireRequest, WireResponse
@@ -70,6 +71,7 @@ class Gateway:
         resolver: ports.FunctionResolver | None = None,
         *,
         models: Models | None = None,
+        home: Home | None = None,
         auth: AuthMode = "open",
         secret_for: SecretFor = lambda access_key_id: None,
         enqueue: Enqueue | None = None,
@@ -77,11 +79,15 @@ class Gateway:
         host_doors: Sequence[tuple[str, Door]] = (),
         allowed_origins: Iterable[str] = (),
         now_s: Callable[[], float] = time.time,
+        about: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        """`path_doors`: by prefix, each beginning `/_lambent/`. `host_doors`: by a part of the host name (`.lambda-url.`)."""
+        """`path_doors`: by prefix, each beginning `/_lambent/`. `host_doors`: by a part of the host name (`.lambda-url.`).
+
+        `about` is what else the health check says of this server.
+        """
         self._services = {service.name: service for service in services}
         self._models = models or Models()
-        self._identifier = Identifier(self._models)
+        self._identifier = Identifier(self._models, home)
         self._access = Access(mode=auth, secret_for=secret_for, now_s=now_s)
         self._invoke_api = InvokeApi(invoke, resolver, enqueue)
         self._path_doors = sorted(
@@ -89,6 +95,7 @@ class Gateway:
         )
         self._host_doors = [(part.encode(), door) for part, door in host_doors]
         self._origins = frozenset(origin.encode() for origin in allowed_origins)
+        self._about = about
         self._tasks: set[asyncio.Task[None]] = set()
 
     # http1.server.Application
@@ -160,6 +167,7 @@ class Gateway:
             "services": dict.fromkeys(sorted(self._services), "running"),
             "edition": "lambent",
             "version": lambent.__version__,
+            **self._about(),
         }
 
     def _host_door(self, request: Request) -> Door | None:
@@ -196,9 +204,11 @@ class Gateway:
     def _caller_of_invoke(self, request: Request) -> tuple[str, str]:
         """Account and region. Raises AwsError when signatures are checked and this one is wrong."""
         if self._access.mode == "open":
-            scope = scope_of(request.header(b"authorization") or b"")
-            if scope is not None:
-                return scope
+            authorization = request.header(b"authorization")
+            if authorization is not None or b"X-Amz-Credential" not in request.target:
+                scope = self._identifier.scope_of(authorization, request.header(b"host") or b"", _of_listener(request))
+                if scope is not None:
+                    return scope
         wire = _wire_request(request)
         asked = self._identifier.identify(wire)
         request.body = self._access.admit(asked, wire).body
@@ -209,7 +219,7 @@ class Gateway:
         wire = _wire_request(request)
         asked: Asked | None = None
         try:
-            asked = self._identifier.identify(_path_style(wire))
+            asked = self._identifier.identify(_path_style(wire), _of_listener(request))
             response = await self._answer(asked, wire, request_id)
             await _send(request, response, extra)
         except AwsError as error:
@@ -299,6 +309,12 @@ def _internal_failure(asked: Asked | None) -> AwsError:
         return _LAMBDA_FAULT
     message = "The request processing has failed because of an unknown error, exception or failure."
     return AwsError("InternalFailure", message, 500)
+
+
+def _of_listener(request: Request) -> Scope | None:
+    """The function's own account and region, for what comes by the endpoint inside its cage."""
+    version = request.application_data
+    return (version.account_id, version.region) if isinstance(version, FunctionVersion) else None
 
 
 def _wire_request(request: Request) -> WireRequest:

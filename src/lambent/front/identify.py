@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -15,9 +15,7 @@ from lambent.wire.models import Models
 from lambent.wire.shapes import Operation, Service
 from lambent.wire.uri import Router
 
-DEFAULT_ACCOUNT: Final = "000000000000"
-DEFAULT_REGION: Final = "us-east-1"
-
+HOST_MAX_LENGTH: Final = 260  # a name of 253 characters, a colon and a port; no more of it is kept in memory
 _REGION: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+(?:/[^/,\s]+)*?)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request")
 _OLD_CREDENTIAL: Final = re.compile(r"AWS ([^:\s]+):")
@@ -25,6 +23,27 @@ _RPC_PATH: Final = re.compile(r"/service/([^/]+)/operation/([^/]+)")
 _VIRTUAL_BUCKET: Final = re.compile(
     r"(?P<bucket>.+?)\.s3(?:[.-][a-z0-9-]+)*\.(?:amazonaws\.com(?:\.cn)?|localhost\..+|localhost)"
 )
+
+
+Scope = tuple[str, str]
+"""Account and region."""
+
+
+@attrs.frozen(kw_only=True)
+class Home:
+    """Whose requests are that do not say it themselves, and which access keys do say it."""
+
+    account_id: str = "000000000000"
+    region: str = "us-east-1"
+    account_of_key: Callable[[str], str | None] = lambda access_key_id: None  # of keys that were issued here
+
+    def account_of(self, access_key_id: str | None) -> str:
+        """A twelve-digit access key id is an account, and issued ones name theirs; everybody else shares the default."""
+        if access_key_id is None:
+            return self.account_id
+        if len(access_key_id) == 12 and access_key_id.isascii() and access_key_id.isdecimal():
+            return access_key_id
+        return self.account_of_key(access_key_id) or self.account_id
 
 
 @attrs.frozen(kw_only=True)
@@ -49,14 +68,7 @@ class Asked:
     region: str
 
 
-def account_of(access_key_id: str | None) -> str:
-    """A twelve-digit access key id is an account; everybody else shares the default one."""
-    if access_key_id is not None and len(access_key_id) == 12 and access_key_id.isdecimal():
-        return access_key_id
-    return DEFAULT_ACCOUNT
-
-
-def caller_of(request: WireRequest) -> Caller:
+def caller_of(request: WireRequest, home: Home) -> Caller:
     """Reads the credential scope of a header or a presigned query, valid or not."""
     text = request.headers.get("authorization", "")
     found = _CREDENTIAL.search(text)
@@ -65,49 +77,62 @@ def caller_of(request: WireRequest) -> Caller:
         found = _CREDENTIAL.search(f"Credential={values[0]}")
     if found is not None:
         key, _, region, service = found.groups()
-        return Caller(access_key_id=key, account_id=account_of(key), region=region, signing_name=service)
+        return Caller(access_key_id=key, account_id=home.account_of(key), region=region, signing_name=service)
     old = _OLD_CREDENTIAL.match(text)
     key = old[1] if old is not None else None
-    return Caller(access_key_id=key, account_id=account_of(key), region=None, signing_name=None)
+    return Caller(access_key_id=key, account_id=home.account_of(key), region=None, signing_name=None)
 
 
-def region_of(caller: Caller, request: WireRequest) -> str:
-    """From the credential scope, else from the host name, else the default."""
-    region = caller.region or host_parts(request.headers.get("host", ""))[1]
-    return region if region is not None and _REGION.fullmatch(region) else DEFAULT_REGION
+def _region_in(host: str) -> str | None:
+    region = host_parts(host)[1]
+    return region if region is not None and _REGION.fullmatch(region) else None
 
 
 _SCOPE: Final = re.compile(rb"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/lambda/aws4_request")
 
 
-@functools.lru_cache(maxsize=256)
-def _scope(key: bytes, region: bytes) -> tuple[str, str] | None:
-    name = region.decode("latin-1")
-    return (account_of(key.decode("latin-1")), name) if _REGION.fullmatch(name) else None
-
-
-def scope_of(authorization: bytes) -> tuple[str, str] | None:
-    """Account and region of a request signed for Lambda: the short cut for Invoke. None leaves it to `caller_of`."""
-    found = _SCOPE.search(authorization, 0, 300)
-    return None if found is None else _scope(found[1], found[2])
-
-
 class Identifier:
     """Finds services and operations; keeps what it has compiled."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, home: Home | None = None) -> None:
         self._models = models
+        self._home = home or Home()
         self._routers: dict[str, Router] = {}
+        self._signed_scope = functools.lru_cache(maxsize=256)(self._read_scope)
+        self._region_in = functools.lru_cache(maxsize=256)(_region_in)
 
-    def identify(self, request: WireRequest) -> Asked:
-        caller = caller_of(request)
-        prefix, _ = host_parts(request.headers.get("host", ""))
-        region = region_of(caller, request)
+    def scope_of(self, authorization: bytes | None, host: bytes, unsigned: Scope | None = None) -> Scope | None:
+        """Account and region of a request to Lambda: the short cut for Invoke. None leaves it to `identify`."""
+        if authorization is None:
+            return self._unsigned_scope(host.decode("latin-1"), unsigned)
+        found = _SCOPE.search(authorization, 0, 300)
+        return None if found is None else self._signed_scope(found[1], found[2])
+
+    def identify(self, request: WireRequest, unsigned: Scope | None = None) -> Asked:
+        """`unsigned` is whose requests without credentials are, where the listener that they came by says it."""
+        caller = caller_of(request, self._home)
+        host = request.headers.get("host", "")
+        prefix, _ = host_parts(host)
+        if caller.access_key_id is None:
+            account_id, region = self._unsigned_scope(host, unsigned)
+            caller = attrs.evolve(caller, account_id=account_id)
+        elif caller.region is not None and _REGION.fullmatch(caller.region):
+            region = caller.region
+        else:
+            region = self._region_in(host[:HOST_MAX_LENGTH]) or self._home.region
         protocol, service, name = self._find(request, caller.signing_name, prefix)
         operation = service.operation(name) if service is not None and name is not None and service.has(name) else None
         return Asked(
             protocol=protocol, service=service, operation=operation, operation_name=name, caller=caller, region=region
         )
+
+    def _unsigned_scope(self, host: str, unsigned: Scope | None) -> Scope:
+        account_id, region = unsigned or (self._home.account_id, self._home.region)
+        return account_id, self._region_in(host[:HOST_MAX_LENGTH]) or region
+
+    def _read_scope(self, access_key_id: bytes, region: bytes) -> Scope | None:
+        name = region.decode("latin-1")
+        return (self._home.account_of(access_key_id.decode("latin-1")), name) if _REGION.fullmatch(name) else None
 
     def _find(
         self, request: WireRequest, signing_name: str | None, prefix: str | None

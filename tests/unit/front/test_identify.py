@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from lambent.front.identify import Identifier, account_of, host_parts, scope_of, virtual_bucket
+from lambent.front.identify import Home, Identifier, host_parts, virtual_bucket
 from lambent.wire.messages import WireRequest
 from lambent.wire.models import Models
 
@@ -83,10 +83,33 @@ def test_account_and_region_come_from_the_credential_else_from_the_host(
 
 
 def test_the_short_cut_for_invoke_agrees() -> None:
-    assert scope_of(authorization("lambda", key="123456789012").encode()) == ("123456789012", "eu-west-1")
-    assert scope_of(authorization("lambda", "nowhere").encode()) is None
-    assert scope_of(authorization("s3").encode()) is None
-    assert scope_of(b"") is None
+    signed = authorization("lambda", key="123456789012").encode()
+    assert IDENTIFIER.scope_of(signed, b"") == ("123456789012", "eu-west-1")
+    assert IDENTIFIER.scope_of(authorization("lambda", "nowhere").encode(), b"") is None
+    assert IDENTIFIER.scope_of(authorization("s3").encode(), b"") is None
+    assert IDENTIFIER.scope_of(b"", b"") is None
+    assert IDENTIFIER.scope_of(None, b"localhost:4566") == ("000000000000", "us-east-1")
+    assert IDENTIFIER.scope_of(None, b"lambda.sa-east-1.amazonaws.com:443") == ("000000000000", "sa-east-1")
+
+
+def test_what_a_request_does_not_say_is_the_servers_or_the_calling_functions() -> None:
+    issued = {"AKIAISSUEDHERE": "999999999999"}
+    identifier = Identifier(MODELS, Home(account_id="111111111111", region="eu-central-1", account_of_key=issued.get))
+
+    def scopes(headers: dict[str, str], unsigned: tuple[str, str] | None = None) -> set[tuple[str, str]]:
+        """By the long way and by the short one."""
+        asked = identifier.identify(WireRequest(method="POST", path="/", headers=headers), unsigned)
+        signed = headers["authorization"].encode() if "authorization" in headers else None
+        short = identifier.scope_of(signed, headers.get("host", "").encode(), unsigned)
+        return {(asked.caller.account_id, asked.region), short or ("", "")}
+
+    calling = ("222222222222", "ap-south-1")
+    assert scopes({}) == {("111111111111", "eu-central-1")}
+    assert scopes({}, calling) == {calling}
+    assert scopes({"host": "lambda.sa-east-1.localhost"}, calling) == {("222222222222", "sa-east-1")}
+    test_key, issued_key = authorization("lambda", key="test"), authorization("lambda", key="AKIAISSUEDHERE")
+    assert scopes({"authorization": test_key}, calling) == {("111111111111", "eu-west-1")}
+    assert scopes({"authorization": issued_key}) == {("999999999999", "eu-west-1")}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +145,8 @@ def test_buckets_are_found_in_host_names(host: str, bucket: str | None) -> None:
 
 
 def test_only_twelve_digits_are_an_account() -> None:
-    assert account_of("123456789012") == "123456789012"
-    assert {account_of(key) for key in ("AKID", "12345678901", "1234567890123", "١٢٣٤٥٦٧٨٩٠١٢x", None)} == {
+    home = Home()
+    assert home.account_of("123456789012") == "123456789012"
+    assert {home.account_of(key) for key in ("AKID", "12345678901", "1234567890123", "١٢٣٤٥٦٧٨٩٠١٢x", None)} == {
         "000000000000"
     }
