@@ -64,7 +64,7 @@ class ListLog:
         self.lines: list[str] = []
 
     def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None:
-        self.lines += [message for _, message in events]
+        self.lines += [message.removesuffix("\n") for _, message in events]
 
     async def drained(self, account_id: str = "", region: str = "", group: str = "") -> None: ...
 
