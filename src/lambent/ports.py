@@ -5,6 +5,7 @@ Every port is async where it may wait. "Raises" lists all that a caller must be 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -196,12 +197,7 @@ class LogSink(Protocol):
 
 
 class Cage(Protocol):
-    """One running environment: its first process has been started, and whoever connects to its listeners is inside it.
-
-    A cage may also offer `async connect(port: int) -> tuple[StreamReader, StreamWriter]`: a connection to a port of the
-    loopback inside. With it `runtimeapi.EnvironmentApi(connect=…)` delivers telemetry to subscribed extensions. And
-    `end_boost()`: the init phase is over, so from now on the processor's share of its memory holds (by itself after 10 s).
-    """
+    """One running environment: its first process has been started, and whoever connects to its listeners is inside it."""
 
     level: IsolationLevel
     runtime_api: socket.socket  # listening, non-blocking; inside, it is `runtime_api_address`
@@ -216,8 +212,18 @@ class Cage(Protocol):
     async def start_extension(self, path: str) -> None:
         """Starts an executable of /opt/extensions; raises SandboxError when it cannot be started."""
 
+    @property
+    def extension_output_fd(self) -> int:
+        """Non-blocking read end: stdout and stderr of the extensions, raw lines."""
+
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To a port of the loopback inside; bounded in time. Raises OSError, SandboxError."""
+
+    def end_boost(self) -> None:
+        """The init phase is over: from now on it has the processor's share of its memory (by itself after 10 s)."""
+
     def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
-        """`callback(name, exit)` for the runtime ("runtime") and each extension (its file name), once each."""
+        """`callback(name, exit)` for the runtime ("runtime") and each extension (its path), once each."""
 
     def freeze(self) -> None:
         """Stops all its processes where they are. Does nothing at levels without a freezer. Never blocks."""
@@ -231,7 +237,10 @@ class Cage(Protocol):
         """Processor time that it used so far."""
 
     async def terminate_runtime(self) -> None:
-        """Sends SIGTERM to the runtime process and the extensions; does not wait."""
+        """Sends SIGTERM to the runtime process; does not wait. Raises SandboxError."""
+
+    async def kill_runtime(self) -> None:
+        """Sends it SIGKILL; does not wait. Raises SandboxError."""
 
     async def destroy(self) -> None:
         """Ends every process in it, and frees all it held. Safe to call twice; returns when nothing is left."""

@@ -155,7 +155,7 @@ class Session:
 
     def _process_exited(self, name: str, process_exit: ProcessExit) -> None:
         if name != RUNTIME:
-            self.api.extension_exited(name)
+            self.api.extension_exited(os.path.basename(name), process_exit)
             return
         if not self._exited.done():
             self._exited.set_result(process_exit)

@@ -15,11 +15,11 @@ from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
 from lambent.model.errors import SandboxError
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.sandbox import programs
-from lambent.sandbox.initcontrol import InitControl
+from lambent.sandbox.initcontrol import RUNTIME, InitControl
 from lambent.sandbox.launcher import LauncherHandle
 from lambent.sandbox.privileged import cgroups, layout, wire
 from lambent.sandbox.privileged.watchdog import SHARED
-from lambent.sandbox.process import start_first
+from lambent.sandbox.process import ExtensionOutput, start_first
 
 ANSWER_TIMEOUT_S: Final = 30.0  # the first launch of an interpreter starts its zygote
 GONE_TIMEOUT_S: Final = 20.0
@@ -46,6 +46,7 @@ class LauncherCage:
         self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.output_fd, False)
         os.set_blocking(self.log_fd, False)
+        self._extensions = ExtensionOutput()
         self._watch_fd = os.memfd_create("lambent-watch")
         os.ftruncate(self._watch_fd, SHARED.size)
         ours, self._theirs = wire.pair()
@@ -75,7 +76,13 @@ class LauncherCage:
 
     async def start_extension(self, path: str) -> None:
         variables = programs.extension_variables(self._variables)
-        await self._control.start(os.path.basename(path), [path], variables, fork=False, telemetry=False)
+        await self._control.start(
+            path, [path], variables, fork=False, telemetry=False, output_fd=self._extensions.write_fd
+        )
+
+    @property
+    def extension_output_fd(self) -> int:
+        return self._extensions.read_fd
 
     def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
         self._control.on_exit(callback)
@@ -116,7 +123,11 @@ class LauncherCage:
 
     async def terminate_runtime(self) -> None:
         self.thaw()
-        self._control.signal(signal.SIGTERM)
+        self._control.signal(RUNTIME, signal.SIGTERM)
+
+    async def kill_runtime(self) -> None:
+        self.thaw()
+        self._control.signal(RUNTIME, signal.SIGKILL)
 
     async def destroy(self) -> None:
         async with self._destroyed:
@@ -133,6 +144,7 @@ class LauncherCage:
                 if listener is not None:
                     listener.close()
             wire.close_all([self.output_fd, self.log_fd, self._watch_fd, *self._files.values()])
+            self._extensions.close()
 
     def _give_up_write_ends(self) -> None:
         if self._output_write >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -50,14 +51,25 @@ class InitControl:
         return self._alive.get(name)
 
     async def start(
-        self, name: str, argv: Sequence[str], variables: Mapping[str, str], *, fork: bool, telemetry: bool
+        self,
+        name: str,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        fork: bool,
+        telemetry: bool,
+        output_fd: int | None = None,
     ) -> None:
-        """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone."""
+        """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone.
+
+        It prints to `output_fd`, or where init prints.
+        """
         started: asyncio.Future[int] = self._loop.create_future()
         self._starting[name] = started
         self._send(
             {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
-             "telemetry": telemetry}
+             "telemetry": telemetry},
+            () if output_fd is None else (output_fd,),
         )  # fmt: skip
         try:
             await asyncio.wait_for(started, START_TIMEOUT_S)
@@ -79,10 +91,10 @@ class InitControl:
         finally:
             self._connecting.pop(key, None)
 
-    def signal(self, number: int) -> None:
-        """Sends a signal to the runtime and the extensions. Does nothing when init is gone."""
+    def signal(self, name: str, number: int) -> None:
+        """Sends a signal to one process, if it runs. Does nothing when init is gone."""
         if not self.is_gone:
-            self._send({"op": "signal", "number": number})
+            self._send({"op": "signal", "name": name, "number": number})
 
     def end(self) -> None:
         """Asks init to end everything."""
@@ -92,11 +104,11 @@ class InitControl:
     def close(self) -> None:
         self._lost()
 
-    def _send(self, message: wire.Message) -> None:
+    def _send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
         if self.is_gone:
             raise SandboxError("the environment has ended; start another one")
         try:
-            wire.send(self._channel, message)
+            wire.send(self._channel, message, descriptors)
         except BlockingIOError as error:
             raise SandboxError("the environment's init does not answer; destroy the environment") from error
         except OSError:
@@ -140,8 +152,10 @@ class InitControl:
     def _report(self, name: str, status: int | None, number: int | None, watchdog: bool) -> None:
         if self._alive.pop(name, None) is None:
             return
+        # Memory ends processes by SIGKILL. One that crashes after a child of it was ended so did that by itself.
+        killed = number == signal.SIGKILL
         how = ProcessExit(
-            exit_status=status, signal=number, out_of_memory=number is not None and (watchdog or self._out_of_memory())
+            exit_status=status, signal=number, out_of_memory=killed and (watchdog or self._out_of_memory())
         )
         if self._callback is None:
             self._ended.append((name, how))

@@ -32,6 +32,32 @@ _CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _INIT: Final = "import sys; sys.path.insert(0, {!r}); from privileged.init import main; main()"
 
 
+class ExtensionOutput:
+    """The pipe that extensions print to. Most functions have none, so it is made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._pipe: tuple[int, int] | None = None
+
+    @property
+    def read_fd(self) -> int:
+        return self._ends()[0]
+
+    @property
+    def write_fd(self) -> int:
+        return self._ends()[1]
+
+    def close(self) -> None:
+        if self._pipe is not None:
+            wire.close_all(self._pipe)
+            self._pipe = None
+
+    def _ends(self) -> tuple[int, int]:
+        if self._pipe is None:
+            self._pipe = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._pipe[0], False)
+        return self._pipe
+
+
 class ProcessCage:
     """A `ports.Cage` that is only a process tree."""
 
@@ -48,6 +74,7 @@ class ProcessCage:
         self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.output_fd, False)
         os.set_blocking(self.log_fd, False)
+        self._extensions = ExtensionOutput()
         self._watch_fd = os.memfd_create("lambent-watch")
         os.ftruncate(self._watch_fd, SHARED.size)
         self._variables = self._rewritten(programs.runtime_variables(spec, self.runtime_api_address, endpoint_url))
@@ -76,9 +103,13 @@ class ProcessCage:
 
     async def start_extension(self, path: str) -> None:
         await self._init().start(
-            os.path.basename(path), [self._paths.path(path)], programs.extension_variables(self._variables),
-            fork=False, telemetry=False,
+            path, [self._paths.path(path)], programs.extension_variables(self._variables),
+            fork=False, telemetry=False, output_fd=self._extensions.write_fd,
         )  # fmt: skip
+
+    @property
+    def extension_output_fd(self) -> int:
+        return self._extensions.read_fd
 
     def on_exit(self, callback: Callable[[str, ProcessExit], None]) -> None:
         self._init().on_exit(callback)
@@ -104,7 +135,10 @@ class ProcessCage:
         return max(self._watched()[2] / 1e9, _processor_time_s(self._runtime_pid()))
 
     async def terminate_runtime(self) -> None:
-        self._init().signal(signal.SIGTERM)
+        self._init().signal(RUNTIME, signal.SIGTERM)
+
+    async def kill_runtime(self) -> None:
+        self._init().signal(RUNTIME, signal.SIGKILL)
 
     async def destroy(self) -> None:
         async with self._destroyed:
@@ -115,6 +149,7 @@ class ProcessCage:
             self.runtime_api.close()
             for descriptor in (self.output_fd, self._output_write, self.log_fd, self._log_write, self._watch_fd):
                 os.close(descriptor)
+            self._extensions.close()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
     async def _end_init(self) -> None:

@@ -146,10 +146,32 @@ async def test_an_extension_starts_and_its_exit_is_told_apart(bench: Bench) -> N
         path.chmod(mode)
     running = await bench.launch(bench.spec("#!/bin/bash\nsleep 1000\n", layers_dir=layers))
     await running.cage.start_extension("/opt/extensions/watcher")
-    assert (await running.exited("watcher")).exit_status == 5
-    assert b"extension none" in running.output
+    assert (await running.exited("/opt/extensions/watcher")).exit_status == 5
+    assert os.read(running.cage.extension_output_fd, 100) == b"extension none\n"
     with pytest.raises(EntrypointError, match="no such file"):
         await running.cage.start_extension("/opt/extensions/absent")
+
+
+async def test_sigterm_and_sigkill_reach_the_runtime_and_not_the_extensions(bench: Bench) -> None:
+    layers = bench.root / "layers"
+    (layers / "extensions").mkdir(parents=True)
+    extension = layers / "extensions" / "runtime"  # a name that must not be taken for the runtime's
+    extension.write_text("#!/bin/bash\ntrap 'echo terminated' TERM\nsleep 1000 &\nwait\n")
+    for path in (layers, layers / "extensions", extension):
+        path.chmod(0o755)
+    running = await bench.launch(
+        bench.spec("#!/bin/bash\ntrap 'echo noted' TERM\necho up\nwhile :; do sleep 0.05; done\n", layers_dir=layers)
+    )
+    await running.cage.start_extension("/opt/extensions/runtime")
+    await running.cage.start_runtime()
+    await running.printed("up")
+    await running.cage.terminate_runtime()
+    await running.printed("noted")
+    await running.cage.kill_runtime()
+    assert (await running.exited()).signal == 9
+    assert list(running.exits) == ["runtime"]
+    with pytest.raises(BlockingIOError):
+        os.read(running.cage.extension_output_fd, 100)
 
 
 async def test_environments_can_be_made_at_the_same_time(bench: Bench) -> None:

@@ -4,7 +4,8 @@ In a cage it is the first process of the PID namespace. At level `process` it is
 subreaper of everything that the function starts. It has one thread, no privileges, and holds one end of a control
 socket. When the other end closes, the environment ends.
 
-Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"} · {"op": "signal", "number"} · {"op": "end"}
+Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"}, and a descriptor when it prints elsewhere than init
+       {"op": "signal", "name", "number"} · {"op": "end"}
        {"op": "connect", "port", "id"}: to the loopback inside, which only the cage's own processes can reach
 Tells: {"event": "started", "name", "pid"} · {"event": "failed", "name", "errno", "path"}
        {"event": "connected", "id", "errno"} with a descriptor when errno is 0
@@ -96,15 +97,16 @@ class Init:
             message, descriptors = wire.receive(self.control)
         except EOFError:
             return False
-        wire.close_all(descriptors)
         operation = str(message["op"])
         if operation == "start":
-            self._start(message)
+            self._start(message, descriptors[0] if descriptors else self.output_fd)
         elif operation == "signal":
-            for pid in self.children:
-                os.kill(pid, int(message["number"]))
+            for pid, name in self.children.items():
+                if name == message["name"]:
+                    os.kill(pid, int(message["number"]))
         elif operation == "connect":
             self._connect(str(message["id"]), int(message["port"]))
+        wire.close_all(descriptors)
         return operation != "end"
 
     def _connect(self, key: str, port: int) -> None:
@@ -124,12 +126,12 @@ class Init:
         with contextlib.suppress(OSError):  # the server is gone; the next receive says so and ends us
             wire.send(self.control, message)
 
-    def _start(self, message: wire.Message) -> None:
+    def _start(self, message: wire.Message, output_fd: int) -> None:
         name = str(message["name"])
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         pid = syscalls.fork()
         if pid == 0:
-            self._become(message, status_write)
+            self._become(message, status_write, output_fd)
         os.close(status_write)
         failure = os.read(status_read, 16)
         os.close(status_read)
@@ -142,10 +144,10 @@ class Init:
             self.children[pid] = name
             self._tell({"event": "started", "name": name, "pid": pid})
 
-    def _become(self, message: wire.Message, status_fd: int) -> NoReturn:
+    def _become(self, message: wire.Message, status_fd: int, output_fd: int) -> NoReturn:
         """In the child. Never returns, whatever happens."""
         try:
-            self._settle(status_fd, bool(message["telemetry"]))
+            self._settle(status_fd, output_fd, bool(message["telemetry"]))
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.runtime_main is not None:
                 os.close(_STATUS_FD)
@@ -160,7 +162,7 @@ class Init:
             sys.stderr.flush()
         os._exit(1)
 
-    def _settle(self, status_fd: int, telemetry: bool) -> None:
+    def _settle(self, status_fd: int, output_fd: int, telemetry: bool) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -170,10 +172,10 @@ class Init:
             # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
             _be_first_to_go()
-        os.dup2(status_fd, _STATUS_FD, inheritable=False)
         os.dup2(self.null_fd, 0)
-        os.dup2(self.output_fd, 1)
-        os.dup2(self.output_fd, 2)
+        os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
+        os.dup2(output_fd, 2)
+        os.dup2(status_fd, _STATUS_FD, inheritable=False)
         if telemetry:
             os.dup2(self.log_fd, TELEMETRY_FD)
         else:

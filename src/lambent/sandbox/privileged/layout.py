@@ -41,7 +41,8 @@ DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "ur
 FILES = {
     "/etc/passwd": f"root:x:0:0:root:/root:/sbin/nologin\n{USER_NAME}:x:{USER_ID}:{GROUP_ID}::/home/{USER_NAME}:/sbin/nologin\n",
     "/etc/group": f"root:x:0:\n{USER_NAME}:x:{GROUP_ID}:\n",
-    "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
+    # The last two are where extensions have telemetry delivered.
+    "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME} sandbox.localdomain sandbox\n::1 localhost\n",
     "/etc/hostname": f"{HOST_NAME}\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
     "/etc/resolv.conf": "options timeout:1 attempts:1\n",
