@@ -83,7 +83,7 @@ def up(config: Config) -> int:
         uvloop.run(_serve_until_signalled(config, prepared))
     finally:
         if prepared.builder is not None:
-            prepared.builder.wait()
+            prepared.builder.communicate()  # it ends when its input does
         if prepared.launcher is not None:
             prepared.launcher.close()
         os.close(prepared.lock)
@@ -111,7 +111,8 @@ def prepare(config: Config) -> Prepared:
     if is_root:
         uid, gid = config.service_ids()
         if missing(installations):
-            builder = subprocess.Popen([sys.executable, "-m", "lambent.runtimes.build", str(config.data_dir)])
+            command = [sys.executable, "-m", "lambent.runtimes.build", str(config.data_dir)]
+            builder = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         _give(config.data_dir, uid, gid)
         become(uid, gid, [*_own_directories(), config.data_dir])
     os.umask(0o077)  # what is stored holds secrets; directories that others must enter are opened one by one

@@ -1,14 +1,18 @@
 """`python -m lambent.runtimes.build DATA_DIR`: builds the directory of every interpreter that was found, and ends.
 
 A server that was started as root runs this before it gives root up: zygotes execute what is in these directories as
-root, so they must belong to root and not to the user that serves the network.
+root, so they must belong to root and not to the user that serves the network. It ends when its standard input does,
+that is with the server: then another may start in the same directory, and a half-built one has no name yet.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
+import stat
 import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +58,16 @@ def finish_all(installations: Installations) -> None:
                 log.warning("The directory of %s stays slower than it could be: %s", installation.runtime, error)
 
 
+def _end_with_input() -> None:
+    """With the compilers that it has started; the server makes it the leader of its own group."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
 def main(data_dir: Path) -> int:
+    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode) and os.getpid() == os.getpgrp():
+        threading.Thread(target=_end_with_input, daemon=True).start()
     installations = Installations.find(data_dir)
     failed = build_all(installations)
     os.nice(10)
