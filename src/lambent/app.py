@@ -15,9 +15,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import uvloop
@@ -28,6 +28,7 @@ from lambent.control.credentials import IssuedCredentials
 from lambent.control.lambda_service import LambdaService
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Gateway
+from lambent.front.identify import Home
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
@@ -51,7 +52,9 @@ from lambent.sandbox.process import ProcessSandbox
 from lambent.services.logs.operations import LogsService
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
+from lambent.store.collector import collect_now_and_then
 from lambent.store.logs import LogStore
+from lambent.telemetry.setup import set_up_logging
 from lambent.telemetry.system_clock import SystemClock
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,7 @@ class Prepared:
 
 def up(config: Config) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit status. Raises LambentError, OSError when it cannot start."""
-    logging.basicConfig(level=logging.INFO)
+    set_up_logging(as_json=config.log_format == "json")
     prepared = prepare(config)
     try:
         uvloop.run(_serve_until_signalled(config, prepared))
@@ -131,7 +134,7 @@ async def _serve_until_signalled(config: Config, prepared: Prepared) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(config, prepared) as url:
-        print(f"Lambent {lambent.__version__} is ready: {url} (isolation {prepared.level.value})", file=sys.stderr)
+        log.info("Lambent %s is ready: %s (isolation %s)", lambent.__version__, url, prepared.level.value)
         await stop.wait()
 
 
@@ -162,16 +165,22 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             services=(lambda_service, LogsService(logs, clock)),
             invoke=road.invoker,
             resolver=catalog,
+            home=Home(account_id=config.account_id, region=config.region, account_of_key=credentials.account_of),
             auth="enforce" if config.auth == "enforce" else "open",
             secret_for=credentials.secret_for,
             path_doors={CODE_DOOR: CodeDoor(lambda_service.download)},
+            allowed_origins=config.allowed_origins,
             now_s=clock.now,
+            about=_about(prepared, clock),
         )
         stack.push_async_callback(gateway.close)
         road.gateway = gateway
         tasks = [
             asyncio.create_task(road.pools.run(), name="pools"),
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
+            asyncio.create_task(
+                collect_now_and_then(catalog, blobs, road.pools.directories, clock), name="package collector"
+            ),
         ]
         stack.push_async_callback(_cancel, tasks)
         server = Server(gateway)
@@ -201,6 +210,7 @@ class _Road:
         self.gateway: Gateway | None = None
         self._installations = prepared.installations
         self._builder = prepared.builder
+        self._ready: dict[str, RuntimeInstallation] = {}  # by runtime id, complete
         around = Surroundings(
             sandbox=sandbox,
             blobs=blobs,
@@ -224,9 +234,14 @@ class _Road:
             raise AwsError(
                 "InvalidRuntimeException", "Functions that are container images cannot be run here yet.", 502
             )
+        known = self._ready.get(version.runtime)
+        if known is not None:
+            return known
         try:
             await self._until_built(version.runtime)
-            return await asyncio.to_thread(self._installations.for_runtime, version.runtime)
+            known = await asyncio.to_thread(self._installations.for_runtime, version.runtime)
+            self._ready[version.runtime] = known
+            return known
         except (RuntimeMissing, RuntimeNotUsable) as error:
             raise AwsError("InvalidRuntimeException", str(error), 502, {"Type": "User"}) from error
 
@@ -287,6 +302,13 @@ def _give(data_dir: Path, uid: int, gid: int) -> None:
         os.chown(directory, uid, gid)
         for name in files:
             os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)
+
+
+def _about(prepared: Prepared, clock: Clock) -> Callable[[], dict[str, Any]]:
+    """What the health check says of this server."""
+    began_s = clock.monotonic()
+    facts = {"isolation": prepared.level.value, "runtimes": sorted(prepared.installations.by_runtime)}
+    return lambda: {**facts, "uptime_s": int(clock.monotonic() - began_s)}
 
 
 async def _close_stalled(server: Server, clock: Clock) -> None:

@@ -23,7 +23,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from lambent.control.credentials import IssuedCredentials
 from lambent.front.gateway import Gateway
+from lambent.front.identify import Home
 from lambent.http1.server import Server
 from lambent.model.errors import AwsError, not_found
 from lambent.model.function import FunctionVersion
@@ -187,7 +189,8 @@ def services() -> list[Recorder]:
     ]  # fmt: skip
 
 
-async def started(**options: Any) -> tuple[World, Server, Gateway]:
+async def started(calling: FunctionVersion | None = None, **options: Any) -> tuple[World, Server, Gateway]:
+    """`calling` is whose cage the listener is in, if it is in one."""
     listener = socket.create_server(("127.0.0.1", 0))
     road, recorders, enqueued = Road(), services(), list[Invocation]()
 
@@ -195,7 +198,7 @@ async def started(**options: Any) -> tuple[World, Server, Gateway]:
         enqueued.append(invocation)
 
     gateway = Gateway(recorders, road, Resolver(), models=MODELS, **{"enqueue": enqueue, **options})
-    server = Server(gateway)
+    server = Server(gateway, calling)
     world = World(listener.getsockname()[1], road, {r.name: r for r in recorders}, enqueued)
     await server.serve(listener)
     return world, server, gateway
@@ -648,5 +651,39 @@ async def test_bodies_that_are_too_large_are_refused_before_they_are_read(
     gateway.body_max_bytes = 1000
     status, _, body = await world.fetch(path, "POST", b"x" * 2000, headers)
     assert (status, code in body) == (413, True)
+    server.close()
+    await gateway.close()
+
+
+async def test_a_functions_own_requests_are_of_its_account_and_region() -> None:
+    calling = attrs.evolve(
+        Resolver().resolve("000000000000", "us-east-1", "f", None, 0.0), account_id="123456789012", region="sa-east-1"
+    )
+    issued = IssuedCredentials(b"m" * 32)
+    world, server, gateway = await started(calling, home=Home(account_of_key=issued.account_of))
+    variables = issued.for_function(calling)
+    client = world.client("lambda", variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], "sa-east-1")
+    await asyncio.to_thread(client.list_functions)
+    await asyncio.to_thread(client.invoke, FunctionName="f")
+    await world.fetch("/2015-03-31/functions")  # without any credentials
+    await world.fetch("/2015-03-31/functions/f/invocations", "POST", b"{}")
+    of_others = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20260731/eu-west-1/lambda/aws4_request, x"}
+    await world.fetch("/2015-03-31/functions", headers=of_others)
+    scopes = [(context.account_id, context.region) for _, context, _ in world.services["lambda"].asked]
+    own = ("123456789012", "sa-east-1")
+    assert scopes == [own, own, ("000000000000", "eu-west-1")]
+    assert [(i.account_id, i.region) for i in world.road.invocations] == [own, own]
+    server.close()
+    await gateway.close()
+
+
+async def test_the_server_says_which_account_and_region_are_its_own_and_more_about_itself() -> None:
+    home = Home(account_id="111111111111", region="eu-central-1")
+    world, server, gateway = await started(home=home, about=lambda: {"isolation": "root"})
+    await world.fetch("/2015-03-31/functions")
+    [(_, context, _)] = world.services["lambda"].asked
+    assert (context.account_id, context.region) == ("111111111111", "eu-central-1")
+    _, _, body = await world.fetch("/_lambent/health")
+    assert json.loads(body)["isolation"] == "root"
     server.close()
     await gateway.close()

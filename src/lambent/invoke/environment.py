@@ -14,6 +14,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
@@ -102,6 +103,12 @@ class Environment:
     @property
     def frozen(self) -> bool:
         return self.state is EnvironmentState.FROZEN
+
+    @property
+    def directories(self) -> set[Path]:
+        """What its cage shows of the store."""
+        spec = self._spec
+        return {directory for directory in (spec.code_dir, spec.layers_dir) if directory} if spec is not None else set()
 
     async def start(self) -> None:
         """The cold start: builds the cage and runs the init phase.
@@ -328,8 +335,8 @@ class Environment:
             Failure(
                 "error",
                 error_type,
-                _error_json(error_type, loglines.exit_error_message(request_id, str(process_exit))),
-                loglines.exit_error_line(request_id, str(process_exit), self._format, error_type),
+                _error_json(error_type, loglines.exit_error_message(request_id, process_exit.of_runtime)),
+                loglines.exit_error_line(request_id, process_exit.of_runtime, self._format, error_type),
             )
         )
 

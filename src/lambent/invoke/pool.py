@@ -10,6 +10,7 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Final
 
 from lambent.invoke.environment import Environment
@@ -189,6 +190,10 @@ class Pools:
     @property
     def environments(self) -> list[Environment]:
         return [environment for pool in (*self._pools.values(), *self._retired) for environment in pool.all]
+
+    def directories(self) -> set[Path]:
+        """What the store must keep because a live environment shows it."""
+        return {directory for environment in self.environments for directory in environment.directories}
 
     async def run(self) -> None:
         """Sweeps until cancelled."""

@@ -50,7 +50,7 @@ class FileBlobs:
         self._layers = data / "layers"
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="lambent-blobs")
         self._under_way: dict[Path, asyncio.Task[Path]] = {}  # one unpacking of each, however many ask
-        self._files = threading.Lock()  # a blob that is put again is not collected meanwhile
+        self._files = threading.Lock()  # what is put or asked for again is not collected meanwhile
         for folder in (self._blobs, self._code, self._layers):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o711 if folder != self._blobs else 0o700)  # uids of cages reach what they are shown, no list
@@ -76,7 +76,7 @@ class FileBlobs:
     async def unpacked(self, digest: str) -> Path:
         """See ports.Blobs."""
         directory = self._code_path(digest)
-        if directory.is_dir():
+        if self._is_kept(directory):
             return directory
         return await self._once(directory, functools.partial(self._unpack, digest))
 
@@ -94,7 +94,7 @@ class FileBlobs:
         if len(sources) == 1:
             return sources[0]
         directory = self._layers / hashlib.sha256(",".join(digests).encode()).hexdigest()
-        if directory.is_dir():
+        if self._is_kept(directory):
             return directory
         return await self._once(directory, functools.partial(_merge, sources, directory))
 
@@ -104,7 +104,7 @@ class FileBlobs:
         """Removes packages that nothing refers to, and unpacked directories that nobody needs; returns the digests.
 
         `referenced` is what the catalog still names, `in_use` the directories that live environments show. Whatever
-        was uploaded or unpacked less than `grace_s` seconds ago stays.
+        was uploaded, unpacked or asked for less than `grace_s` seconds ago stays.
         """
         return await self._run(self._collect, referenced, in_use, time.time() - grace_s)
 
@@ -159,13 +159,25 @@ class FileBlobs:
             is_needed = directory.parent == self._code and directory.name in referenced
             if directory in in_use or is_needed or directory.name.startswith(".") or not directory.is_dir():
                 continue
-            if directory.stat().st_ctime < before_s:
-                # Out of the way first: half a directory must never look like a whole one, whenever this is killed.
-                going = directory.with_name(f".part-{directory.name}")
-                os.rename(directory, going)
+            # Out of the way first: half a directory must never look like a whole one, whenever this is killed.
+            going = directory.with_name(f".part-{directory.name}")
+            with self._files:
+                is_old = directory.stat().st_ctime < before_s
+                if is_old:
+                    directory.with_suffix(".json").unlink(missing_ok=True)
+                    os.rename(directory, going)
+            if is_old:
                 remove_tree(going)
-                directory.with_suffix(".json").unlink(missing_ok=True)
         return removed
+
+    def _is_kept(self, directory: Path) -> bool:
+        """Whether it is there; then it stays for whoever asks, until an environment shows it."""
+        with self._files:
+            try:
+                os.utime(directory)
+            except OSError:  # gone; or another user's, which is there but cannot be collected either
+                return directory.is_dir()
+        return True
 
     def _forget_what_a_power_cut_may_have_spoilt(self) -> None:
         """What is unpacked is not synced. After a restart of the machine it may be incomplete, so it is made again.

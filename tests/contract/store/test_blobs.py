@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,23 @@ async def test_what_nobody_needs_is_collected_and_what_is_in_use_or_new_stays(bl
     assert await blobs.get(kept)
     with pytest.raises(KeyError):
         await blobs.get(gone)
+
+
+async def test_asking_for_a_directory_keeps_it_from_being_collected_for_a_while(blobs: FileBlobs) -> None:
+    digest = await blobs.put(zipped(app="1"))
+    layer = await blobs.put(zipped(lib="1"))
+    asks: list[Callable[[], Awaitable[Path | None]]] = [
+        lambda: blobs.unpacked(digest),
+        lambda: blobs.merged_layers([digest, layer]),
+    ]
+    for ask in asks:
+        directory = await ask()
+        assert directory is not None
+        before_ns = directory.stat().st_ctime_ns
+        async with asyncio.timeout(10):
+            while directory.stat().st_ctime_ns == before_ns:  # the file system's clock ticks every few milliseconds
+                assert await ask() == directory
+                await asyncio.sleep(0.001)
 
 
 async def test_unpacked_code_is_made_again_after_the_machine_has_been_restarted(

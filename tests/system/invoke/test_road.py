@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +151,13 @@ async def test_a_caller_that_goes_away_does_not_end_the_function(road: Any) -> N
     assert "finished" in road.log.lines
     assert (await road.invoke("patient")).function_error is None
     assert len(road.environments("patient")) == 1
+
+
+async def test_the_store_keeps_what_live_environments_show_and_no_more(road: Any) -> None:
+    code = "def handle(event, request_id): return 1"
+    first = road.define("shown", code)
+    await road.invoke("shown")
+    assert road.pools.directories() == {Path(first.code_digest)}
+    second = road.define("shown", code)
+    await road.invoke("shown")
+    await until(lambda: road.pools.directories() == {Path(second.code_digest)})
