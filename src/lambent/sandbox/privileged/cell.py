@@ -15,6 +15,7 @@ import socket
 import struct
 
 from . import init, layout, seccomp, syscalls, wire
+from .understudy import Understudy
 from .watchdog import Watchdog
 
 _FILTER = seccomp.assemble()
@@ -44,7 +45,7 @@ class Order:
         self.intake, self.groups = descriptors[0], descriptors[1:]
 
 
-def live(order: Order, runtime_main: init.RuntimeMain | None) -> None:
+def live(order: Order, client: init.Client | None) -> None:
     """In the forked child, already first in its PID namespace: seals itself, waits for a function, and is its init.
 
     Returns when the environment has ended, or when the launcher has no use for it.
@@ -62,19 +63,23 @@ def live(order: Order, runtime_main: init.RuntimeMain | None) -> None:
         listener.detach()
     syscalls.close_from(3, intake.fileno() - 1)
     syscalls.close_from(intake.fileno() + 1)
+    understudy = Understudy(client) if client is not None else None
     try:
         message, descriptors = wire.receive(intake)
     except EOFError:
         return
     intake.close()
-    _environment(message, descriptors, runtime_main).run()
+    _environment(message, descriptors, client, understudy).run()
 
 
-def _environment(message: wire.Message, descriptors: list[int], runtime_main: init.RuntimeMain | None) -> init.Init:
+def _environment(
+    message: wire.Message, descriptors: list[int], client: init.Client | None, understudy: Understudy | None
+) -> init.Init:
     """By now the launcher has attached code, layers and /tmp, from outside."""
     control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
     watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
-    made = init.Init(socket.socket(fileno=control), output, log, "/var/task", runtime_main, watchdog, caged=True)
+    channel = socket.socket(fileno=control)
+    made = init.Init(channel, output, log, "/var/task", client, understudy, watchdog, caged=True)
     made.keep_only_its_own()
     return made
 

@@ -34,12 +34,20 @@ _STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno
 _CONNECT_TIMEOUT_S = 1.0
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
-if TYPE_CHECKING:  # evaluated, this would need Python 3.9
-    RuntimeMain = Callable[[], None]
+if TYPE_CHECKING:
+    from .understudy import Understudy
+
+
+class Client:
+    """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits."""
+
+    def __init__(self, main: Callable[[], None], touch: Callable[[], None] | None = None) -> None:
+        self.main = main
+        self.touch = touch
 
 
 class Init:
-    """The loop. `runtime_main` is the preloaded client of a runtime that starts by fork; None where all start by exec."""
+    """The loop. `client` is None where every runtime starts by exec; `understudy` is what was forked of it ahead."""
 
     def __init__(
         self,
@@ -47,7 +55,8 @@ class Init:
         output_fd: int,
         log_fd: int,
         directory: str,
-        runtime_main: RuntimeMain | None = None,
+        client: Client | None = None,
+        understudy: Understudy | None = None,
         watchdog: Watchdog | None = None,
         caged: bool = False,
     ) -> None:
@@ -55,7 +64,8 @@ class Init:
         self.output_fd = output_fd
         self.log_fd = log_fd
         self.directory = directory
-        self.runtime_main = runtime_main
+        self.client = client
+        self.understudy = understudy
         self.watchdog = watchdog
         self.caged = caged
         self.children: dict[int, str] = {}
@@ -67,7 +77,10 @@ class Init:
         os.dup2(self.output_fd, 1)
         os.dup2(self.output_fd, 2)
         first = 3
-        for kept in sorted((self.control.fileno(), self.output_fd, self.log_fd, self.null_fd)):
+        kept_fds = [self.control.fileno(), self.output_fd, self.log_fd, self.null_fd]
+        if self.understudy is not None:
+            kept_fds.append(self.understudy.channel.fileno())
+        for kept in sorted(kept_fds):
             syscalls.close_from(first, kept - 1)
             first = kept + 1
         syscalls.close_from(first)
@@ -128,6 +141,11 @@ class Init:
 
     def _start(self, message: wire.Message, output_fd: int) -> None:
         name = str(message["name"])
+        if message["fork"] and self._call_understudy(name, message["variables"], output_fd):
+            return
+        if message["telemetry"] and self.understudy is not None:  # the runtime is executed, so nobody will call it
+            self.understudy.channel.close()
+            self.understudy = None
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         pid = syscalls.fork()
         if pid == 0:
@@ -144,14 +162,23 @@ class Init:
             self.children[pid] = name
             self._tell({"event": "started", "name": name, "pid": pid})
 
+    def _call_understudy(self, name: str, variables: dict[str, str], output_fd: int) -> bool:
+        understudy, self.understudy = self.understudy, None
+        if understudy is None or not understudy.call(variables, [output_fd, self.log_fd]):
+            return False
+        self.children[understudy.pid] = name
+        self._tell({"event": "started", "name": name, "pid": understudy.pid})
+        return True
+
     def _become(self, message: wire.Message, status_fd: int, output_fd: int) -> NoReturn:
         """In the child. Never returns, whatever happens."""
         try:
-            self._settle(status_fd, output_fd, bool(message["telemetry"]))
+            log_fd = self.log_fd if message["telemetry"] else None
+            settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, status_fd=status_fd)
             variables: dict[str, str] = message["variables"]
-            if message["fork"] and self.runtime_main is not None:
+            if message["fork"] and self.client is not None:
                 os.close(_STATUS_FD)
-                _run_runtime(self.runtime_main, variables)
+                run_runtime(self.client, variables)
             argv: list[str] = message["argv"]
             os.execve(argv[0], argv, variables)
         except OSError as error:
@@ -161,28 +188,6 @@ class Init:
             sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
         os._exit(1)
-
-    def _settle(self, status_fd: int, output_fd: int, telemetry: bool) -> None:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if self.caged:
-            # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-            _be_first_to_go()
-        os.dup2(self.null_fd, 0)
-        os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
-        os.dup2(output_fd, 2)
-        os.dup2(status_fd, _STATUS_FD, inheritable=False)
-        if telemetry:
-            os.dup2(self.log_fd, TELEMETRY_FD)
-        else:
-            os.dup2(self.null_fd, TELEMETRY_FD, inheritable=False)
-        syscalls.close_from(_STATUS_FD + 1)
-        os.umask(0o022)
-        os.chdir(self.directory)
 
     def _reap(self) -> None:
         while True:
@@ -213,13 +218,40 @@ class Init:
                 return
 
 
-def _run_runtime(main: RuntimeMain, variables: dict[str, str]) -> NoReturn:
+def settle(
+    output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, caged: bool, status_fd: int | None = None
+) -> None:
+    """In a child: the signals, descriptors and directory that a program finds. Descriptors given are above 10."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if caged:
+        # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+        _be_first_to_go()
+    os.dup2(null_fd, 0)
+    os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
+    os.dup2(output_fd, 2)
+    if status_fd is not None:
+        os.dup2(status_fd, _STATUS_FD, inheritable=False)
+    if log_fd is not None:
+        os.dup2(log_fd, TELEMETRY_FD)
+    else:
+        os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
+    syscalls.close_from(TELEMETRY_FD + 1 if status_fd is None else _STATUS_FD + 1)
+    os.umask(0o022)
+    os.chdir(directory)
+
+
+def run_runtime(client: Client, variables: dict[str, str]) -> NoReturn:
     os.environ.clear()
     os.environ.update(variables)
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
-    main()
+    client.main()
     os._exit(0)
 
 

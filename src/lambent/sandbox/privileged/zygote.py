@@ -17,7 +17,7 @@ from . import cell, init, layout, syscalls, wire
 _PRELOAD = "lambent_runtime"  # in /var/runtime: preload() is called once here, main() in each environment
 
 
-def serve(channel: socket.socket, runtime_main: init.RuntimeMain | None) -> None:
+def serve(channel: socket.socket, client: init.Client | None) -> None:
     """Until the launcher closes its end."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.collect()
@@ -31,15 +31,15 @@ def serve(channel: socket.socket, runtime_main: init.RuntimeMain | None) -> None
         if message["op"] == "reap":
             os.waitpid(int(message["pid"]), 0)
         else:
-            _fork(channel, cell.Order(message, descriptors), runtime_main)
+            _fork(channel, cell.Order(message, descriptors), client)
 
 
-def _fork(channel: socket.socket, order: cell.Order, runtime_main: init.RuntimeMain | None) -> None:
+def _fork(channel: socket.socket, order: cell.Order, client: init.Client | None) -> None:
     try:
         pid, pidfd = syscalls.fork_into(syscalls.CLONE_NEWPID)
         if pid == 0:
             channel.close()
-            _live(order, runtime_main)
+            _live(order, client)
     except OSError as error:
         wire.close_all(order.descriptors)
         wire.send(channel, {"event": "failed", "name": order.name, "reason": str(error)})
@@ -49,9 +49,9 @@ def _fork(channel: socket.socket, order: cell.Order, runtime_main: init.RuntimeM
     os.close(pidfd)
 
 
-def _live(order: cell.Order, runtime_main: init.RuntimeMain | None) -> None:
+def _live(order: cell.Order, client: init.Client | None) -> None:
     try:
-        cell.live(order, runtime_main)
+        cell.live(order, client)
     except BaseException:  # the outermost edge: report where the server reads the output, and end
         sys.excepthook(*sys.exc_info())
     finally:
@@ -68,4 +68,4 @@ def main() -> None:
     client = sys.modules[_PRELOAD]
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
-    serve(channel, client.main)
+    serve(channel, init.Client(client.main, getattr(client, "touch", None)))

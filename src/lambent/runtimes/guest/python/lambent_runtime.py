@@ -38,6 +38,7 @@ NOT_STARTUP_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "
 
 _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
+_forgotten = False  # what belongs to the forking process is no longer to be seen
 _library_path = None  # the dynamic linker read it when this process was started
 
 
@@ -60,6 +61,11 @@ def preload():
 
 def touch():
     """Runs once what every invocation runs; for a process that waits for its function."""
+    global _forgotten
+    if not _forgotten and _standard_path is not None:
+        lambent_preload.forget_strangers([*_standard_path, HERE])
+        _restore_signals()
+        _forgotten = True
     client = RuntimeClient("127.0.0.1:0")
     lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
 
@@ -110,7 +116,8 @@ def _look_like_aws(environ):
     """Working directory, `sys.argv`, `__main__` and `sys.path`: what code finds on AWS before its first line runs."""
     standard_path = lambent_preload.interpreter_path(environ) if _standard_path is None else _standard_path
     if _entry is not None:
-        lambent_preload.forget_strangers([*standard_path, HERE])
+        if not _forgotten:
+            lambent_preload.forget_strangers([*standard_path, HERE])
         sys.modules["__main__"] = _entry
         _restore_signals()
     sys.argv[:] = [BOOTSTRAP]
