@@ -37,9 +37,10 @@ from lambent.invoke.pool import Pools
 from lambent.invoke.reconcile import Reconciler
 from lambent.invoke.session import Closable
 from lambent.model.cage import IsolationLevel, RuntimeInstallation
-from lambent.model.errors import AwsError
-from lambent.model.function import FunctionVersion
+from lambent.model.errors import AwsError, SandboxError
+from lambent.model.function import FunctionVersion, State
 from lambent.model.limits import ACCOUNT_CONCURRENCY
+from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox
 from lambent.runtimes.build import missing
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
@@ -211,7 +212,12 @@ class _Road:
         self._installations = prepared.installations
         self._builder = prepared.builder
         self._ready: dict[str, RuntimeInstallation] = {}  # by runtime id, complete
-        around = Surroundings(
+        self._catalog = catalog
+        self._sandbox = sandbox
+        self._prepared: set[str] = set()  # runtime ids whose zygotes have been asked for
+        self._preparing: set[asyncio.Task[None]] = set()
+        catalog.subscribe(self._function_changed)
+        self._around = around = Surroundings(
             sandbox=sandbox,
             blobs=blobs,
             logs=logs,
@@ -228,6 +234,23 @@ class _Road:
             idle_environment_s=float(config.idle_environment_s),
         )
         self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), ACCOUNT_CONCURRENCY), self.pools)
+
+    def _function_changed(self, account_id: str, region: str, name: str) -> None:
+        """A new function's interpreter is made ready before anybody invokes it."""
+        latest = self._catalog.latest(FunctionAddress(account_id, region, name))
+        if latest is None or latest.state is not State.ACTIVE or latest.runtime is None:
+            return
+        if latest.runtime not in self._prepared:
+            self._prepared.add(latest.runtime)
+            task = asyncio.get_running_loop().create_task(self._prepare(latest))
+            self._preparing.add(task)
+            task.add_done_callback(self._preparing.discard)
+
+    async def _prepare(self, version: FunctionVersion) -> None:
+        try:
+            await self._sandbox.prepare(await Environment(version, self._around).describe())
+        except (AwsError, SandboxError, KeyError) as error:
+            log.info("%s is not made ready ahead: %s", version.runtime, error)  # its first invocation will say it
 
     async def _installation_for(self, version: FunctionVersion) -> RuntimeInstallation:
         if version.runtime is None:

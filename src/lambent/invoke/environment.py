@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 import attrs
 import msgspec
 
-from lambent.invoke.logpump import LogPump
+from lambent.invoke.applog import ApplicationLog
+from lambent.invoke.logpump import LogPump, Origin
 from lambent.invoke.session import EndpointServer, RuntimeExited, Session, exit_error_type
 from lambent.invoke.variables import environment_variables
 from lambent.model import loglines
@@ -32,7 +33,7 @@ from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, LOG_TAIL_BYTES, MIB
 from lambent.ports import Blobs, Cage, Clock, LogSink, Sandbox
 from lambent.runtimeapi.api import EnvironmentApi
-from lambent.runtimeapi.logframes import LogRecord
+from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeResponse
 
@@ -85,6 +86,7 @@ class Environment:
         self._around = surroundings
         self._clock = surroundings.clock
         self._format = loglines.LineFormat.of(version.logging)
+        self._own_log = ApplicationLog(version.logging)
         self._log_stream = loglines.log_stream_name(self._now_ms(), version.version, self.id)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
@@ -117,7 +119,7 @@ class Environment:
         Raises SandboxError, AwsError.
         """
         try:
-            self._spec = await self._describe()
+            self._spec = await self.describe()
             self._move(EnvironmentEvent.LAUNCHED)
             try:
                 await self._initialise(INIT_PHASE_S, "init")
@@ -170,7 +172,8 @@ class Environment:
 
     # init
 
-    async def _describe(self) -> EnvironmentSpec:
+    async def describe(self) -> EnvironmentSpec:
+        """What the sandbox is asked for. Raises AwsError, SandboxError."""
         version, around = self.version, self._around
         installation = await around.installation_for(version)
         if version.code_digest is None:
@@ -254,6 +257,18 @@ class Environment:
         message = f"Error: Task timed out after {limit_s:.2f} seconds"
         return Failure("timeout", "Sandbox.Timedout", _error_json("Sandbox.Timedout", message))
 
+    def _failed_for(self, failure: Failure, request_id: str) -> Failure:
+        """An exit or a timeout of the init names the request that had to wait for it; a posted error stays as it is."""
+        body = msgspec.json.decode(failure.payload) if failure.error_type in _PLATFORM_ERRORS else None
+        if not isinstance(body, dict):
+            return failure
+        message = f"RequestId: {request_id} {body['errorMessage']}"
+        if failure.status == "timeout":
+            text = loglines.timeout_line(request_id, self.version.timeout_s, self._format, self._now_ms())
+        else:
+            text = None if self._format.is_json else f"{message}\n{failure.error_type}"
+        return attrs.evolve(failure, payload=_error_json(failure.error_type, message), log_text=text)
+
     # an invocation
 
     async def _run(self, run: _Run) -> Outcome:
@@ -262,7 +277,7 @@ class Environment:
             try:
                 await self._initialise(timeout_s, "invoke")
             except _InitFailure as failed:
-                return await self._end_failed(run, _with_request_id(failed.failure, invocation.request_id))
+                return await self._end_failed(run, self._failed_for(failed.failure, invocation.request_id))
         session = self._session
         assert session is not None
         left_s = max(0.0, timeout_s - run.elapsed_ms() / 1000)
@@ -430,19 +445,27 @@ class Environment:
         if text is not None:
             self._log(now_ms, text)
 
-    def _pump_to(self, cage: Cage, api: EnvironmentApi) -> LogPump:
-        def emit(records: Sequence[LogRecord]) -> None:
+    def _pump_to(self, cage: Cage, api: EnvironmentApi, has_extensions: bool) -> LogPump:
+        def emit(origin: Origin, records: Sequence[LogRecord]) -> None:
             now_ms = self._now_ms()
-            events = [(record.timestamp_ms or now_ms, record.text) for record in records]
-            self._append(events)
+            if not self._format.is_json and not api.wants_telemetry:
+                self._append([(record.timestamp_ms or now_ms, record.text) for record in records])
+                return
+            read = [(record.timestamp_ms or now_ms, record, self._own_log.document(record)) for record in records]
+            self._append([(at_ms, r.text) for at_ms, r, document in read if self._own_log.wants(r, document)])
             if api.wants_telemetry:
-                for timestamp_ms, text in events:
-                    api.publish_log("function", timestamp_ms / 1000, text)
+                for at_ms, record, document in read:
+                    api.publish_log(origin, at_ms / 1000, record.text if document is None else document)
 
         version, logs = self.version, self._around.logs
+        sources: dict[int, tuple[Origin, LineDecoder | FrameDecoder]] = {
+            cage.output_fd: ("function", LineDecoder()),
+            cage.log_fd: ("function", FrameDecoder()),
+        }
+        if has_extensions:
+            sources[cage.extension_output_fd] = ("extension", LineDecoder())
         return LogPump(
-            cage.output_fd,
-            cage.log_fd,
+            sources,
             emit,
             lambda: logs.drained(version.account_id, version.region, version.log_group),
         )
@@ -504,15 +527,6 @@ class _Run:
 
 def _error_json(error_type: str, message: str) -> bytes:
     return msgspec.json.encode({"errorType": error_type, "errorMessage": message})
-
-
-def _with_request_id(failure: Failure, request_id: str) -> Failure:
-    """An exit or a timeout of the init names the request that had to wait for it; a posted error stays as it is."""
-    body = msgspec.json.decode(failure.payload) if failure.error_type in _PLATFORM_ERRORS else None
-    if not isinstance(body, dict):
-        return failure
-    payload = _error_json(failure.error_type, f"RequestId: {request_id} {body['errorMessage']}")
-    return attrs.evolve(failure, payload=payload)
 
 
 def _trace_header(incoming: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -17,18 +18,28 @@ from typing import Any, Final, Protocol
 
 from lambent.invoke.logpump import LogPump
 from lambent.model.cage import EnvironmentSpec, ProcessExit
-from lambent.model.errors import LambentError, SandboxError
+from lambent.model.errors import EntrypointError, LambentError, SandboxError
 from lambent.model.function import FunctionVersion
-from lambent.model.limits import SHUTDOWN_EXTERNAL_EXTENSION_MS
+from lambent.model.limits import (
+    EXTENSIONS_MAX,
+    SHUTDOWN_EXTERNAL_EXTENSION_MS,
+    SHUTDOWN_INTERNAL_EXTENSION_MS,
+    SHUTDOWN_NO_EXTENSION_MS,
+)
 from lambent.ports import Cage, Clock, Sandbox
 from lambent.runtimeapi.api import EnvironmentApi
-from lambent.runtimeapi.values import EnvironmentObserver
+from lambent.runtimeapi.telemetry import Connect
+from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeFault
 
 log = logging.getLogger(__name__)
 
 RUNTIME: Final = "runtime"
 EXTENSIONS_DIR: Final = "/opt/extensions"
 LAST_WORDS_S: Final = 0.1
+# Of the Shutdown phase: how long a runtime that was told to end may take before extensions are told. The Runtime
+# Interface Emulator's runtimeDeadlineShare.
+RUNTIME_SHARE: Final = 0.3
+LAST_TELEMETRY_S: Final = 0.5  # of the Shutdown phase: for subscribers to take what is buffered
 
 
 class RuntimeExited(LambentError):
@@ -50,27 +61,37 @@ class Closable(Protocol):
 EndpointServer = Callable[[socket.socket, FunctionVersion], Awaitable[Closable]]
 """Serves Lambent's own endpoint on a listener inside a cage; the function version says who is calling."""
 
+PumpTo = Callable[[Cage, EnvironmentApi, bool], LogPump]
+"""Carries what a cage's processes print to the log; the last argument says whether there are external extensions."""
+
 
 def external_extensions(layers_dir: Path | None) -> list[str]:
-    """The executables in a function's /opt/extensions."""
+    """The files in a function's /opt/extensions, all of which Lambda tries to execute."""
     if layers_dir is None:
         return []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(layers_dir / "extensions") as entries:
-        return sorted(entry.name for entry in entries if entry.is_file() and os.access(entry.path, os.X_OK))
+        return sorted(entry.name for entry in entries if entry.is_file())
     return []
 
 
 class Session:
-    """Made by `open`; ended by `close`, whatever happened between."""
+    """Made by `open`; ended by `close`, whatever happened between.
+
+    Once `initialise` has returned, `on_runtime_exit` and `on_extension_fault` say what ended the environment.
+    """
 
     def __init__(self, cage: Cage, api: EnvironmentApi, pump: LogPump, extensions: Sequence[str]) -> None:
         self.cage = cage
         self.api = api
         self.pump = pump
-        self.on_runtime_exit: Callable[[ProcessExit], None] | None = None  # once it is ready
+        self.on_runtime_exit: Callable[[ProcessExit], None] | None = None
+        self.on_extension_fault: Callable[[RuntimeFault], None] | None = None
         self._extensions = extensions
         self._endpoint: Closable | None = None
+        self._runtime_started = False
         self._exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
+        self._fault: RuntimeFault | None = None  # an extension's, after all were ready
+        api.on_extension_fault = self._extension_faulted
 
     @classmethod
     async def open(
@@ -80,7 +101,7 @@ class Session:
         spec: EnvironmentSpec,
         version: FunctionVersion,
         observer: EnvironmentObserver,
-        pump_to: Callable[[Cage, EnvironmentApi], LogPump],
+        pump_to: PumpTo,
         serve_endpoint: EndpointServer | None,
     ) -> Session:
         """Builds the cage and serves its listeners; the runtime has not been started. Raises SandboxError."""
@@ -94,8 +115,10 @@ class Session:
                 account_id=version.account_id,
                 arn=version.arn,
                 observer=observer,
+                connect=_connect_to(cage),
             )
-            session = cls(cage, api, pump_to(cage, api), external_extensions(spec.layers_dir))
+            extensions = external_extensions(spec.layers_dir)
+            session = cls(cage, api, pump_to(cage, api, bool(extensions)), extensions)
             cage.on_exit(session._process_exited)
             await api.serve(cage.runtime_api)
             if serve_endpoint is not None and cage.endpoint is not None:
@@ -110,12 +133,30 @@ class Session:
 
         Raises RuntimeExited, InitFailed, EntrypointError, SandboxError. The caller bounds the time.
         """
+        try:
+            await self._start_extensions()
+            self._runtime_started = True
+            await self.cage.start_runtime()
+            await self._ready()
+        finally:
+            self.cage.end_boost()
+
+    async def _start_extensions(self) -> None:
+        if len(self._extensions) > EXTENSIONS_MAX:
+            raise _init_failed("Extension.TooManyExtensions", f"Extension limit ({EXTENSIONS_MAX}) reached")
         self.api.expect_extensions(self._extensions)
         for name in self._extensions:
-            await self.cage.start_extension(f"{EXTENSIONS_DIR}/{name}")
+            try:
+                await self.cage.start_extension(f"{EXTENSIONS_DIR}/{name}")
+            except EntrypointError as error:
+                self.api.extension_not_started(
+                    name, "PermissionDenied" if error.reason == "permission denied" else "UnknownError"
+                )
+                raise _init_failed("Extension.LaunchError", str(error)) from error
         if self._extensions:
             await self.api.extensions_registered()
-        await self.cage.start_runtime()
+
+    async def _ready(self) -> None:
         ready = asyncio.ensure_future(self.api.initialised())
         watched: set[asyncio.Future[Any]] = {ready, self._exited}
         try:
@@ -123,35 +164,66 @@ class Session:
             if not ready.done():
                 # What the runtime posted before it ended may still be on its way, and says more than its exit status.
                 await asyncio.wait({ready}, timeout=LAST_WORDS_S)
-            if not ready.done():
+            if ready.done():
+                ready.result()
+            # It may have ended since: from here on the owner is told, and until here nobody was.
+            if self._exited.done():
                 raise RuntimeExited(self._exited.result())
-            ready.result()
+            if self._fault is not None:
+                raise InitFailed(self._fault.error_type, self._fault.payload)
         finally:
             ready.cancel()
 
     async def close(self, reason: str, clock: Clock | None = None) -> None:
-        """Ends every process; extensions are told first and have their two seconds, as AWS gives them."""
-        self.on_runtime_exit = None
-        if self._extensions and clock is not None:
-            await self._announce(reason, clock)
-        self.pump.drain()
-        if self._endpoint is not None:
-            self._endpoint.close()
-        self.api.close()
-        self.pump.close()
-        await self.cage.destroy()
+        """Ends every process. With a clock, what AWS calls the Shutdown phase comes first.
 
-    async def _announce(self, reason: str, clock: Clock) -> None:
+        https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html, Shutdown phase
+        """
+        self.on_runtime_exit = self.on_extension_fault = None
+        try:
+            budget_ms = self._shutdown_budget_ms()
+            if clock is not None and budget_ms:
+                await self._shut_down(reason, int(clock.now() * 1000) + budget_ms, budget_ms / 1000)
+            self.pump.drain()
+        finally:
+            if self._endpoint is not None:
+                self._endpoint.close()
+            self.api.close()
+            self.pump.close()
+            await self.cage.destroy()
+
+    def _shutdown_budget_ms(self) -> int:
+        if self._extensions:
+            return SHUTDOWN_EXTERNAL_EXTENSION_MS
+        return SHUTDOWN_INTERNAL_EXTENSION_MS if self.api.has_internal_extensions else SHUTDOWN_NO_EXTENSION_MS
+
+    async def _shut_down(self, reason: str, deadline_ms: int, budget_s: float) -> None:
+        """The runtime ends first, then the extensions are told. What has not ended when the time is up is killed."""
         try:
             self.cage.thaw()
-            async with asyncio.timeout(SHUTDOWN_EXTERNAL_EXTENSION_MS / 1000):
-                await self.cage.terminate_runtime()
-                await self.api.shutdown(reason, int(clock.now() * 1000) + SHUTDOWN_EXTERNAL_EXTENSION_MS)
-                await self.api.flush_telemetry()
+            async with asyncio.timeout(budget_s):
+                await self._end_runtime(budget_s * RUNTIME_SHARE if self._extensions else budget_s)
+                self.pump.drain()
+                await self.flush_telemetry(LAST_TELEMETRY_S)
+                await self.api.shutdown(reason, deadline_ms)
         except TimeoutError:
-            log.info("extensions of %s did not finish in two seconds and are ended", self.api.arn)
+            log.info("not everything in an environment of %s ended in time; it is killed", self.api.arn)
         except (SandboxError, OSError) as error:
-            log.warning("extensions of %s could not be told of the shutdown: %s", self.api.arn, error)
+            log.warning("an environment of %s could not be told of its end: %s", self.api.arn, error)
+
+    async def _end_runtime(self, limit_s: float) -> None:
+        if not self._runtime_started or self._exited.done():
+            return
+        await self.cage.terminate_runtime()
+        await asyncio.wait({self._exited}, timeout=limit_s)
+        if not self._exited.done():
+            await self.cage.kill_runtime()
+
+    async def flush_telemetry(self, limit_s: float) -> None:
+        """Gives subscribers this long to take what is buffered."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self.api.flush_telemetry()
 
     def _process_exited(self, name: str, process_exit: ProcessExit) -> None:
         if name != RUNTIME:
@@ -161,3 +233,22 @@ class Session:
             self._exited.set_result(process_exit)
         if self.on_runtime_exit is not None:
             self.on_runtime_exit(process_exit)
+
+    def _extension_faulted(self, fault: RuntimeFault) -> None:
+        self._fault = self._fault or fault
+        if self.on_extension_fault is not None:
+            self.on_extension_fault(fault)
+
+
+def _connect_to(cage: Cage) -> Connect:
+    async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await cage.connect(port)
+        except SandboxError as error:
+            raise ConnectionError(str(error)) from error
+
+    return connect
+
+
+def _init_failed(error_type: str, message: str) -> InitFailed:
+    return InitFailed(error_type, json.dumps({"errorType": error_type, "errorMessage": f"Error: {message}"}).encode())
