@@ -99,3 +99,10 @@ class ProcessExit:
                  8: "floating point exception", 9: "killed", 11: "segmentation fault", 13: "broken pipe",
                  15: "terminated", 31: "bad system call"}  # fmt: skip
         return f"signal: {names.get(self.signal, f'signal {self.signal}')}"
+
+    @property
+    def of_runtime(self) -> str:
+        """AWS's sentence for a runtime that ended so; exit status 0 counts as no reason at all."""
+        if self.exit_status == 0 and self.signal is None:
+            return "Runtime exited without providing a reason"
+        return f"Runtime exited with error: {self}"

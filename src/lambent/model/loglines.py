@@ -392,16 +392,14 @@ def timeout_line(request_id: str, timeout_s: float, fmt: LineFormat, at_ms: floa
     return None if fmt.is_json else f"{timestamp(at_ms)} {request_id} Task timed out after {timeout_s:.2f} seconds\n"
 
 
-def exit_error_message(request_id: str, process_exit: str) -> str:
-    """What the caller sees as errorMessage. `process_exit` is `str(ProcessExit)`: `exit status 1`, `signal: killed`."""
-    return f"RequestId: {request_id} Error: Runtime exited with error: {process_exit}"
+def exit_error_message(request_id: str, reason: str) -> str:
+    """What the caller sees as errorMessage. `reason` is `ProcessExit.of_runtime`."""
+    return f"RequestId: {request_id} Error: {reason}"
 
 
-def exit_error_line(
-    request_id: str, process_exit: str, fmt: LineFormat, error_type: str = "Runtime.ExitError"
-) -> str | None:
+def exit_error_line(request_id: str, reason: str, fmt: LineFormat, error_type: str = "Runtime.ExitError") -> str | None:
     """The log line of a runtime that ended by itself. None in JSON format: there runtimeDone and report say it."""
-    return None if fmt.is_json else f"{exit_error_message(request_id, process_exit)}\n{error_type}"
+    return None if fmt.is_json else f"{exit_error_message(request_id, reason)}\n{error_type}"
 
 
 # ── small parts ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -151,7 +151,7 @@ def test_a_timeout_is_said_to_the_log_and_to_the_caller_in_different_words() -> 
 
 
 def test_a_runtime_that_exits_is_named_with_its_status() -> None:
-    assert loglines.exit_error_line(REQUEST_ID, "exit status 106", TEXT) == (
+    assert loglines.exit_error_line(REQUEST_ID, "Runtime exited with error: exit status 106", TEXT) == (
         f"RequestId: {REQUEST_ID} Error: Runtime exited with error: exit status 106\nRuntime.ExitError"
     )
 
