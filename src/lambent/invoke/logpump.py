@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Literal
 
 from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 
@@ -13,17 +13,23 @@ READ_BYTES: Final = 65_536
 READS_A_TURN: Final = 4  # so that one environment that prints without end leaves the loop to the others
 PAUSE_EVERY_BYTES: Final = 1024 * 1024  # between two looks at whether the log is behind
 
-Emit = Callable[[Sequence[LogRecord]], None]
+Origin = Literal["function", "extension"]
+Emit = Callable[[Origin, Sequence[LogRecord]], None]
 
 
 class LogPump:
-    """Reads `output_fd` (lines) and `log_fd` (frames), both non-blocking, and emits log events in order of arrival.
+    """Reads non-blocking descriptors, lines or frames, and emits log events in order of arrival.
 
     The descriptors stay the cage's: it closes them.
     """
 
-    def __init__(self, output_fd: int, log_fd: int, emit: Emit, caught_up: Callable[[], Awaitable[None]]) -> None:
-        self._sources: dict[int, LineDecoder | FrameDecoder] = {output_fd: LineDecoder(), log_fd: FrameDecoder()}
+    def __init__(
+        self,
+        sources: Mapping[int, tuple[Origin, LineDecoder | FrameDecoder]],
+        emit: Emit,
+        caught_up: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._sources = dict(sources)
         self._emit = emit
         self._caught_up = caught_up
         self._unchecked_bytes = 0
@@ -46,17 +52,17 @@ class LogPump:
         self._closed = True
         if self._paused is not None:
             self._paused.cancel()
-        for fd, decoder in list(self._sources.items()):
+        for fd, (origin, decoder) in list(self._sources.items()):
             self._loop.remove_reader(fd)
             if rest := decoder.flush():
-                self._emit(rest)
+                self._emit(origin, rest)
         self._sources.clear()
 
     def _readable(self, fd: int) -> None:
         self._read(fd, final=False)
 
     def _read(self, fd: int, *, final: bool) -> None:
-        decoder = self._sources[fd]
+        origin, decoder = self._sources[fd]
         for _ in range(READS_A_TURN):
             try:
                 data = os.read(fd, READ_BYTES)
@@ -68,12 +74,12 @@ class LogPump:
                 self._loop.remove_reader(fd)
                 break
             if records := decoder.feed(data):
-                self._emit(records)
+                self._emit(origin, records)
             self._unchecked_bytes += len(data)
             if len(data) < READ_BYTES:
                 break
         if final and (rest := decoder.flush()):
-            self._emit(rest)
+            self._emit(origin, rest)
         if self._unchecked_bytes >= PAUSE_EVERY_BYTES and self._paused is None:
             self._pause()
 

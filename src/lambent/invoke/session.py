@@ -46,7 +46,7 @@ class RuntimeExited(LambentError):
     """The runtime process ended while it was starting."""
 
     def __init__(self, process_exit: ProcessExit) -> None:
-        super().__init__(f"Runtime exited with error: {process_exit}")
+        super().__init__(process_exit.of_runtime)
         self.process_exit = process_exit
 
 

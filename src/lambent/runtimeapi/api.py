@@ -60,6 +60,8 @@ class EnvironmentApi:
         self._initialised = asyncio.Event()
         self._init_failure: InitFailed | None = None
         self._changed = asyncio.Event()
+        # Called when an extension ends, or says that it does, after init and before `shutdown`: that ends the environment.
+        self.on_extension_fault: Callable[[RuntimeFault], None] | None = None
         self._routes = self._table()
 
     # the platform's side
@@ -116,9 +118,21 @@ class EnvironmentApi:
 
         Unless it was told to shut down, that is the end of the environment, and its fault is returned: Extension.Crash,
         or Extension.InitError or Extension.ExitError if it said so before. The message does not name the request. During
-        init `initialised` raises it; afterwards it is for the caller to fail the invocation with it.
+        init `initialised` raises it; afterwards `on_extension_fault` is told, and it is for the caller to fail the
+        invocation with it.
         """
+        self._telemetry.unsubscribe(name)
         return self._extensions.exited(name, process_exit)
+
+    def extension_not_started(self, name: str, error_type: str) -> None:
+        """The executable of an expected extension could not be executed: says so in the log and to subscribers."""
+        record = {"name": name, "state": "LaunchError", "events": [], "errorType": error_type}
+        self._observed("platform.extension", record)
+
+    @property
+    def has_internal_extensions(self) -> bool:
+        """Whether something inside the runtime's process has registered."""
+        return any(not extension.external for extension in self._extensions.registry.by_name.values())
 
     async def shutdown(self, reason: str, deadline_ms: int) -> None:
         """Gives SHUTDOWN to the extensions that asked for it, and waits until each has called next again or has exited.
@@ -140,6 +154,11 @@ class EnvironmentApi:
     def publish_log(self, kind: str, timestamp_s: float, record: str | dict[str, Any]) -> None:
         """A log line of the "function" or an "extension"; `timestamp_s` is seconds since the epoch."""
         self._telemetry.publish(kind, kind, record, timestamp_s)
+
+    @property
+    def telemetry_is_pending(self) -> bool:
+        """Whether something waits to be delivered, or is being delivered."""
+        return self._telemetry.is_pending
 
     async def flush_telemetry(self) -> None:
         """Waits until the subscribers have what is buffered. The caller bounds the wait."""
@@ -235,6 +254,8 @@ class EnvironmentApi:
         self._fail_init(InitFailed(error_type, payload))
 
     def _extension_failed(self, fault: RuntimeFault) -> None:
+        if self._initialised.is_set() and self.on_extension_fault is not None:
+            self.on_extension_fault(fault)
         self._fail_init(InitFailed(fault.error_type, fault.payload))
 
     def _fail_init(self, failure: InitFailed) -> None:

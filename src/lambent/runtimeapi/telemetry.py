@@ -20,7 +20,8 @@ from lambent.runtimeapi.subscription import Subscription, parse_subscription
 Connect = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 """Opens a connection to a port inside the environment. Raises OSError."""
 
-EARLY_MAX_BYTES: Final = 256 * 1024  # kept during init for those who subscribe a little later
+EARLY_MAX_CHARACTERS: Final = 256 * 1024  # kept during init for those who subscribe a little later
+EARLY_RECORD_CHARACTERS: Final = 512  # what a platform event counts for
 DELIVERY_TRIES: Final = 3  # of a batch; then it is dropped, and platform.logsDropped says so
 DELIVERY_S: Final = 10.0  # for one try
 RETRY_PAUSE_S: Final = 0.2
@@ -46,10 +47,11 @@ class TelemetryEndpoints:
         self._identify = identify
         self._observed = observed
         self._connect = connect
-        self._subscribers: dict[str, Subscriber] = {}  # by the extension's identifier
+        self._subscribers: dict[str, Subscriber] = {}  # by the extension's name
         self._open = connect is not None
-        self._early: list[tuple[str, str, bytes]] = []  # (type of subscription, event type, event)
-        self._early_bytes = 0
+        # What `publish` was called with: mostly nobody subscribes, so it is not encoded.
+        self._early: list[tuple[str, str, str | dict[str, Any], float]] = []
+        self._early_characters = 0
 
     # endpoints
 
@@ -81,14 +83,14 @@ class TelemetryEndpoints:
 
     def _admit(self, extension: Extension, subscription: Subscription, *, logs_api: bool) -> None:
         assert self._connect is not None
-        if (previous := self._subscribers.pop(extension.identifier, None)) is not None:
+        if (previous := self._subscribers.pop(extension.name, None)) is not None:
             previous.close()
         subscriber = Subscriber(subscription, self._connect, self._now, LOGS_API_EVENTS if logs_api else None)
-        self._subscribers[extension.identifier] = subscriber
-        for kind, event_type, event in self._early:
-            subscriber.add(kind, event_type, event)
-        record = {"name": extension.name, "state": "Subscribed", "types": list(subscription.types)}
-        self._observed(f"platform.{'logs' if logs_api else 'telemetry'}Subscription", record)
+        self._subscribers[extension.name] = subscriber
+        for kind, event_type, record, timestamp_s in self._early:
+            subscriber.add(kind, event_type, encode_event(event_type, record, timestamp_s))
+        subscribed = {"name": extension.name, "state": "Subscribed", "types": list(subscription.types)}
+        self._observed(f"platform.{'logs' if logs_api else 'telemetry'}Subscription", subscribed)
 
     # the platform's side
 
@@ -100,22 +102,33 @@ class TelemetryEndpoints:
         """An event for everybody who subscribed to `kind`. Without a timestamp it happens now."""
         if not self._subscribers and not self._open:
             return
-        event = encode_event(event_type, record, self._now() if timestamp_s is None else timestamp_s)
-        if self._open and self._early_bytes + len(event) <= EARLY_MAX_BYTES:
-            self._early.append((kind, event_type, event))
-            self._early_bytes += len(event)
-        for subscriber in self._subscribers.values():
-            subscriber.add(kind, event_type, event)
+        happened_s = self._now() if timestamp_s is None else timestamp_s
+        characters = len(record) if isinstance(record, str) else EARLY_RECORD_CHARACTERS
+        if self._open and self._early_characters + characters <= EARLY_MAX_CHARACTERS:
+            self._early.append((kind, event_type, record, happened_s))
+            self._early_characters += characters
+        if self._subscribers:
+            event = encode_event(event_type, record, happened_s)
+            for subscriber in self._subscribers.values():
+                subscriber.add(kind, event_type, event)
 
     def close_subscriptions(self) -> None:
         """Init is over: nobody may subscribe any more."""
         self._open = False
         self._early.clear()
 
+    @property
+    def is_pending(self) -> bool:
+        return any(subscriber.is_pending for subscriber in self._subscribers.values())
+
     async def flush(self) -> None:
         """Waits until everything buffered has been delivered or dropped."""
-        for subscriber in list(self._subscribers.values()):
-            await subscriber.flush()
+        await asyncio.gather(*(subscriber.flush() for subscriber in self._subscribers.values()))
+
+    def unsubscribe(self, name: str) -> None:
+        """This extension has ended: nobody is left who could take what it asked for."""
+        if (subscriber := self._subscribers.pop(name, None)) is not None:
+            subscriber.close()
 
     def close(self) -> None:
         self.close_subscriptions()
@@ -140,6 +153,7 @@ class Subscriber:
         self._bytes = 0
         self._dropped_records = 0
         self._dropped_bytes = 0
+        self._hurried = False  # whatever there is goes now, without waiting for more
         self._filled = asyncio.Event()  # there is something
         self._due = asyncio.Event()  # it should go now
         self._empty = asyncio.Event()
@@ -163,9 +177,18 @@ class Subscriber:
         if self._bytes >= limits.max_bytes or len(self._events) >= limits.max_items:
             self._due.set()
 
+    @property
+    def is_pending(self) -> bool:
+        return not self._empty.is_set()
+
     async def flush(self) -> None:
-        self._due.set()
-        await self._empty.wait()
+        if self.is_pending:
+            self._hurried = True
+            self._due.set()
+            try:
+                await self._empty.wait()
+            finally:
+                self._hurried = False
 
     def close(self) -> None:
         self._task.cancel()
@@ -182,12 +205,14 @@ class Subscriber:
                 pass  # a batch goes when it is full or when its time has come
             await self._send(self._take())
             if not self._events:
+                self._due.clear()
                 self._filled.clear()
                 self._empty.set()
 
     def _take(self) -> list[bytes]:
         """The next batch, with a word on what was dropped before it."""
-        self._due.clear()
+        if not self._hurried:
+            self._due.clear()
         if self._dropped_records and "platform" in self._subscription.types:
             record = {
                 "reason": "Consumer seems to have fallen behind as it has not acknowledged receipt of logs.",
