@@ -63,11 +63,19 @@ class Application(Protocol):
 class Request:
     """One request and the way to answer it. `headers` has lower-case names; `body` is whole when `request` is called."""
 
-    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "eof_is_disconnect", "headers",
-                 "keep_alive", "method", "on_disconnect", "target")  # fmt: skip
+    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "content_length", "eof_is_disconnect",
+                 "headers", "keep_alive", "method", "on_disconnect", "target")  # fmt: skip
 
-    def __init__(self, connection: Connection, method: bytes, target: bytes, headers: HeaderList) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        method: bytes,
+        target: bytes,
+        headers: HeaderList,
+        content_length: int | None = None,
+    ) -> None:
         self._connection = connection
+        self.content_length = content_length  # of the body, in bytes; None without one or when it is chunked
         self.method = method
         self.target = target  # path and query, as sent
         self.headers = headers
@@ -103,9 +111,11 @@ class Request:
         self._connection.resume_reading()
 
     def respond(
-        self, status: int, headers: Collection[tuple[bytes, bytes]], body: bytes = b"", *, hold: bool = False
+        self, status: int, headers: Collection[tuple[bytes, bytes]] | bytes, body: bytes = b"", *, hold: bool = False
     ) -> None:
         """Sends a whole answer. Quietly does nothing when the peer is gone.
+
+        `headers` are pairs, or whole header lines as `header_lines` makes them.
 
         The length is the body's; only an answer to HEAD may state another in its own headers. `hold` lets the answer
         travel with the next one on this connection, when the peer has already asked for that: one system call less.
@@ -114,7 +124,7 @@ class Request:
             raise RuntimeError("a request is answered once")
         self.answered = True
         head = self._head(status, headers)
-        if status != 204 and not (self.method == b"HEAD" and _has_length(headers)):
+        if status != 204 and not (self.method == b"HEAD" and not isinstance(headers, bytes) and _has_length(headers)):
             head.append(b"content-length: %d\r\n" % len(body))
         head.append(b"\r\n")
         if body and self.method != b"HEAD":
@@ -150,9 +160,13 @@ class Request:
         self.answered = True
         self._connection.abort()
 
-    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]] | bytes) -> list[bytes]:
         head = [_STATUS_LINES[status], date_header()]
-        head.extend(b"%b: %b\r\n" % pair for pair in headers)
+        if isinstance(headers, bytes):
+            head.append(headers)
+        else:
+            for pair in headers:
+                head.append(b"%b: %b\r\n" % pair)  # noqa: PERF401 - a generator costs twice as much
         if not self.keep_alive:
             head.append(b"connection: close\r\n")
         return head
@@ -171,6 +185,8 @@ class Connection(asyncio.Protocol):
         self._headers: HeaderList = []
         self._trailers: HeaderList | None = None
         self._header_bytes = 0
+        self._content_length: int | None = None
+        self._expects_continue = False
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._request: Request | None = None  # whose head is in
@@ -259,6 +275,8 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._trailers = None
         self._header_bytes = 0
+        self._content_length = None
+        self._expects_continue = False
         self._body = []
         self._body_bytes = 0
 
@@ -272,20 +290,25 @@ class Connection(asyncio.Protocol):
         headers = self._headers if self._trailers is None else self._trailers
         if self._header_bytes > HEADERS_MAX_BYTES or len(headers) >= HEADERS_MAX_COUNT:
             raise ValueError("the request's headers are too large")
-        headers.append((name.lower(), value))
+        name = name.lower()
+        headers.append((name, value))
+        if name == b"content-length" and headers is self._headers:
+            self._content_length = int(value)  # the parser has seen that it is a number
+        elif name == b"expect":
+            self._expects_continue = value == b"100-continue"
 
     def on_headers_complete(self) -> None:
         if self._parser.should_upgrade():
             return  # the parser stops here; see _ignore_upgrade
         self._trailers = []
-        request = Request(self, self._parser.get_method(), self._target, self._headers)
+        request = Request(self, self._parser.get_method(), self._target, self._headers, self._content_length)
         request.keep_alive = self._parser.should_keep_alive()
         self._request = request
-        if (length := request.header(b"content-length")) is not None and int(length) > self.application.body_max_bytes:
+        if self._content_length is not None and self._content_length > self.application.body_max_bytes:
             self._refuse(request)
             return
         self._receiver = self.application.body_receiver(request)
-        if request.header(b"expect") == b"100-continue" and self.transport is not None:
+        if self._expects_continue and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
@@ -437,6 +460,11 @@ class Server:
 
 def _has_length(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(name.lower() == b"content-length" for name, _ in headers)
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they are sent; for those that are sent often."""
+    return b"".join(b"%b: %b\r\n" % pair for pair in headers)
 
 
 _date_second = 0

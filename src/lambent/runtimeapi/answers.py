@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from lambent.http1.server import HeaderList, Request
+from lambent.http1.server import HeaderList, Request, header_lines
 from lambent.runtimeapi.protocol import Refusal
 
 JSON: Final = ((b"content-type", b"application/json"),)
 _TEXT: Final = ((b"content-type", b"text/plain; charset=utf-8"),)
+_JSON_LINE: Final = header_lines(JSON)
 _OK: Final = b'{"status":"OK"}\n'
 
 DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then the connection is broken
@@ -18,7 +19,7 @@ DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then th
 
 def accept(request: Request) -> None:
     """Our clients ask for the next event in the same breath; then this travels with it."""
-    request.respond(202, JSON, _OK, hold=True)
+    request.respond(202, _JSON_LINE, _OK, hold=True)
 
 
 def refuse(request: Request, refusal: Refusal) -> None:

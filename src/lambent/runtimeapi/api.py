@@ -177,11 +177,10 @@ class EnvironmentApi:
     # Application
 
     def body_receiver(self, request: Request) -> BodyReceiver | None:
-        length = request.header(b"content-length")
-        if length is None:
-            if request.header(b"transfer-encoding") is None:
+        if request.content_length is None:
+            if request.target == NEXT_TARGET or request.header(b"transfer-encoding") is None:
                 return None
-        elif int(length) <= SMALL_BODY_MAX_BYTES:
+        elif request.content_length <= SMALL_BODY_MAX_BYTES:
             return None
         endpoint = self._endpoint(request)
         if endpoint == self._runtime.response:

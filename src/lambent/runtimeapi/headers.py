@@ -17,23 +17,22 @@ ERROR_TYPE_MAX_CHARACTERS: Final = 1024
 _ERROR_MEMBERS: Final = ("errorMessage", "errorType", "stackTrace")
 
 
-def event_headers(call: RuntimeCall) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that an event comes with."""
-    headers = [
-        (b"Content-Type", b"application/json"),
-        (b"Lambda-Runtime-Aws-Request-Id", call.request_id.encode()),
-        (b"Lambda-Runtime-Deadline-Ms", b"%d" % call.deadline_ms),
-        (b"Lambda-Runtime-Invoked-Function-Arn", call.invoked_function_arn.encode()),
-    ]
-    for name, value in (
-        (b"Lambda-Runtime-Trace-Id", call.trace_id),
-        (b"Lambda-Runtime-Client-Context", call.client_context),
-        (b"Lambda-Runtime-Cognito-Identity", call.cognito_identity),
-        (b"Lambda-Runtime-Aws-Tenant-Id", call.tenant_id),
-    ):
-        if value:
-            headers.append((name, _header_value(value)))
-    return tuple(headers)
+def event_headers(call: RuntimeCall) -> bytes:
+    """The header lines that an event comes with."""
+    lines = (
+        f"Content-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: {call.request_id}\r\n"
+        f"Lambda-Runtime-Deadline-Ms: {call.deadline_ms}\r\n"
+        f"Lambda-Runtime-Invoked-Function-Arn: {call.invoked_function_arn}\r\n"
+    )
+    if call.trace_id:
+        lines += f"Lambda-Runtime-Trace-Id: {_one_line(call.trace_id)}\r\n"
+    if call.client_context:
+        lines += f"Lambda-Runtime-Client-Context: {_one_line(call.client_context)}\r\n"
+    if call.cognito_identity:
+        lines += f"Lambda-Runtime-Cognito-Identity: {_one_line(call.cognito_identity)}\r\n"
+    if call.tenant_id:
+        lines += f"Lambda-Runtime-Aws-Tenant-Id: {_one_line(call.tenant_id)}\r\n"
+    return lines.encode()
 
 
 def content_type(request: Request) -> str:
@@ -76,9 +75,9 @@ def header_text(value: bytes | None, otherwise: str) -> str:
     return value[:ERROR_TYPE_MAX_CHARACTERS].decode("utf-8", "replace")
 
 
-def _header_value(value: str) -> bytes:
+def _one_line(value: str) -> str:
     # A client context is JSON text and may hold line ends, which must not begin a header of their own.
-    return value.replace("\r", " ").replace("\n", " ").replace("\0", " ").encode()
+    return value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
 
 
 def _decoded(trailer: bytes) -> bytes:

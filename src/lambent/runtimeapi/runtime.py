@@ -108,7 +108,7 @@ class RuntimeEndpoints:
         self._ready = ready
         self._init_failed = init_failed
         self._waiting: Request | None = None  # parked in /next
-        self._event: tuple[tuple[tuple[bytes, bytes], ...], bytes] | None = None  # headers and payload, until answered
+        self._event: tuple[bytes, bytes] | None = None  # headers and payload, until answered
         self._stream: StreamedBody | None = None  # a response that is being passed on
         self.protocol = RuntimeProtocol()
         self.pending: PendingResponse | None = None

@@ -22,9 +22,7 @@ class RuntimeClient:
     def __init__(self, address):
         host, _, port = address.rpartition(":")
         self._address = (host or address, int(port) if host else 80)
-        self._tail = b" HTTP/1.1\r\nHost: %s\r\nUser-Agent: aws-lambda-python/%d.%d.%d-lambent\r\n" % (
-            (address.encode("latin-1"), *sys.version_info[:3])
-        )
+        self._tail = b" HTTP/1.1\r\nHost: %s\r\n" % address.encode("latin-1")
         self._next = b"GET " + _PREFIX + b"invocation/next" + self._tail + b"\r\n"
         self._socket = None
         self._unread = b""
