@@ -77,7 +77,7 @@ def test_the_sdk_for_nodejs_is_pinned_without_addresses() -> None:
 def test_without_npm_the_sdk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeNotUsable, match="npm"):
-        nodejs_sdk.build_node_sdk(tmp_path, lambda message: None)
+        nodejs_sdk.build_node_sdk(tmp_path / "runtimes", lambda message: None)
     assert not (tmp_path / "runtimes" / "nodejs-sdk").exists() or not os.listdir(tmp_path / "runtimes" / "nodejs-sdk")
 
 
@@ -87,7 +87,7 @@ def test_an_npm_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, m
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeNotUsable, match="ENOTFOUND"):
-        nodejs_sdk.build_node_sdk(tmp_path, lambda message: None)
+        nodejs_sdk.build_node_sdk(tmp_path / "runtimes", lambda message: None)
     assert os.listdir(tmp_path / "runtimes" / "nodejs-sdk") == []
 
 
@@ -95,8 +95,8 @@ def test_an_npm_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path: Path, m
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on this machine")
 def test_the_sdk_is_installed_once_and_functions_import_it(tmp_path: Path) -> None:
     said: list[str] = []
-    built = nodejs_sdk.build_node_sdk(tmp_path, said.append)
-    assert nodejs_sdk.build_node_sdk(tmp_path, said.append) == built
+    built = nodejs_sdk.build_node_sdk(tmp_path / "runtimes", said.append)
+    assert nodejs_sdk.build_node_sdk(tmp_path / "runtimes", said.append) == built
     assert said[-1] == "The AWS SDK for JavaScript is there."
     installations = find.Installations.find(tmp_path)
     runtime = next(name for name in installations.by_runtime if name.startswith("nodejs"))

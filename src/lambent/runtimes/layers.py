@@ -44,6 +44,11 @@ class RuntimeDirectories:
                 known = self._complete[key] = attrs.evolve(installation, runtime_dir=self._build(installation))
             return known
 
+    def current(self, installation: RuntimeInstallation) -> Path | None:
+        """The directory that a server would use from its next start on, if it has been built."""
+        directory = self._directory(self._families[installation.family], installation)
+        return directory if directory.is_dir() else None
+
     def is_built(self, installation: RuntimeInstallation) -> bool:
         """Whether `complete` has nothing left to build."""
         family = self._families[installation.family]

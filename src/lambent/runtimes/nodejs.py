@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,12 @@ def fill(installation: RuntimeInstallation, directory: Path) -> None:
     built = nodejs_sdk.built_in(_runtimes_of(directory))
     if built is not None and sdk_fits(installation):
         nodejs_sdk.link_into(built, directory / "node_modules")
+
+
+def fetch_sdk(runtimes_dir: Path, installation: RuntimeInstallation, progress: Callable[[str], None]) -> None:
+    """The AWS SDK for JavaScript, once for all versions of Node.js that it supports. Raises RuntimeNotUsable."""
+    if sdk_fits(installation):
+        nodejs_sdk.build_node_sdk(runtimes_dir, progress)
 
 
 def shared_state(runtimes_dir: Path) -> str:
@@ -105,5 +111,6 @@ FAMILY: Final = Family(
     hint=_hint,
     find=find,
     fill=fill,
+    fetch_sdk=fetch_sdk,
     shared_state=shared_state,
 )

@@ -145,3 +145,13 @@ def test_the_builder_builds_what_is_missing_and_then_finishes_it(tmp_path: Path,
     assert missing(installations) == [own], "not finished yet"
     finish_all(installations)
     assert missing(installations) == []
+
+
+def test_an_sdk_that_was_added_makes_another_directory_and_the_old_one_is_not_current_any_more(
+    tmp_path: Path, own: RuntimeInstallation
+) -> None:
+    family = attrs.evolve(python.FAMILY, shared_state=lambda runtimes_dir: "added")
+    without = built(tmp_path, own)
+    assert directories(tmp_path).current(own) == without
+    assert directories(tmp_path, family).current(own) is None
+    assert built(tmp_path, own, family) == directories(tmp_path, family).current(own) != without

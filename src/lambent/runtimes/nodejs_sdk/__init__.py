@@ -6,6 +6,7 @@ after that nothing is fetched. npm's own cache serves as well as its registry.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -27,6 +28,7 @@ HINT: Final = "`lambent runtimes build` adds it; it needs npm, and the network o
 Progress = Callable[[str], None]
 
 
+@functools.cache
 def digest() -> str:
     """Names the pinned set of packages."""
     content = b"\0".join((HERE / name).read_bytes() for name in MANIFESTS)
@@ -39,12 +41,11 @@ def built_in(runtimes_dir: Path) -> Path | None:
     return directory if (directory / "node_modules").is_dir() else None
 
 
-def build_node_sdk(data_dir: Path, progress: Progress) -> Path:
+def build_node_sdk(runtimes_dir: Path, progress: Progress) -> Path:
     """Installs the SDK unless it is there; tells `progress` what it is doing. Takes 10 s to minutes, and 150 MB.
 
-    Returns its directory. Raises RuntimeNotUsable with what npm said.
+    Returns its directory below `runtimes_dir` (`<data>/runtimes`). Raises RuntimeNotUsable with what npm said.
     """
-    runtimes_dir = data_dir.absolute() / "runtimes"
     built = built_in(runtimes_dir)
     if built is not None:
         progress("The AWS SDK for JavaScript is there.")
