@@ -185,6 +185,8 @@ class Connection(asyncio.Protocol):
         self._headers: HeaderList = []
         self._trailers: HeaderList | None = None
         self._header_bytes = 0
+        self._big_input = False  # what is being fed may hold too large a head
+        self._mid_head = False  # the last input ended inside a head
         self._content_length: int | None = None
         self._expects_continue = False
         self._body: list[bytes] = []
@@ -212,8 +214,13 @@ class Connection(asyncio.Protocol):
         self.last_progress = time.monotonic()
         if self._refused:
             return
+        # The bytes of a head that came whole in one small piece need no counting.
+        self._big_input = self._mid_head or len(data) > HEADERS_MAX_BYTES
         try:
             self._parser.feed_data(data)
+            self._mid_head = (bool(self._headers) and self._trailers is None) or bool(self._trailers)
+            if self._mid_head:
+                self._check_headers()
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
@@ -221,7 +228,7 @@ class Connection(asyncio.Protocol):
             if not isinstance(error.__context__, ValueError):
                 _log.error("a request was dropped: its handler failed", exc_info=error.__context__)
             self._malformed()
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, ValueError):
             self._malformed()
         if self._held and self._current is None:
             self.send([])
@@ -286,20 +293,27 @@ class Connection(asyncio.Protocol):
             raise ValueError("the request target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        headers = self._headers if self._trailers is None else self._trailers
-        if self._header_bytes > HEADERS_MAX_BYTES or len(headers) >= HEADERS_MAX_COUNT:
-            raise ValueError("the request's headers are too large")
         name = name.lower()
-        headers.append((name, value))
-        if name == b"content-length" and headers is self._headers:
+        if self._trailers is not None:
+            self._trailers.append((name, value))
+            return
+        self._headers.append((name, value))
+        if name == b"content-length":
             self._content_length = int(value)  # the parser has seen that it is a number
         elif name == b"expect":
             self._expects_continue = value == b"100-continue"
 
+    def _check_headers(self) -> None:
+        """Once a head is whole, and after each piece of one that is not. Raises ValueError."""
+        headers = self._trailers or self._headers
+        if len(headers) > HEADERS_MAX_COUNT or sum(len(n) + len(v) for n, v in headers) > HEADERS_MAX_BYTES:
+            raise ValueError("the request's headers are too large")
+
     def on_headers_complete(self) -> None:
         if self._parser.should_upgrade():
             return  # the parser stops here; see _ignore_upgrade
+        if self._big_input or len(self._headers) > HEADERS_MAX_COUNT:
+            self._check_headers()
         self._trailers = []
         request = Request(self, self._parser.get_method(), self._target, self._headers, self._content_length)
         request.keep_alive = self._parser.should_keep_alive()
