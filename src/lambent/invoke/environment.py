@@ -1,28 +1,27 @@
 """One execution environment: what AWS promises of it, on top of a session.
 
 Init runs once, for at most ten seconds; if it fails, it runs again inside the first invocation, and that one's caller
-is told. A timeout or a runtime that ends takes the environment with it. Each environment writes one log stream.
+is told. A timeout, a runtime or an extension that ends takes the environment with it. Each writes one log stream.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
-import msgspec
 
-from lambent.invoke.applog import ApplicationLog
-from lambent.invoke.logpump import LogPump, Origin
-from lambent.invoke.session import EndpointServer, RuntimeExited, Session, exit_error_type
+from lambent.invoke import failures
+from lambent.invoke.envlog import EnvironmentLog
+from lambent.invoke.failures import Failure
+from lambent.invoke.session import EndpointServer, RuntimeExited, Session
 from lambent.invoke.variables import environment_variables
 from lambent.model import loglines
 from lambent.model.cage import EnvironmentSpec, ProcessExit, RuntimeInstallation
@@ -30,12 +29,10 @@ from lambent.model.errors import EntrypointError, LambentError, SandboxError, se
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
-from lambent.model.limits import INIT_PHASE_S, LOG_TAIL_BYTES, MIB
-from lambent.ports import Blobs, Cage, Clock, LogSink, Sandbox
-from lambent.runtimeapi.api import EnvironmentApi
-from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
+from lambent.model.limits import INIT_PHASE_S, MIB
+from lambent.ports import Blobs, Clock, LogSink, Sandbox
 from lambent.runtimeapi.runtime import PendingResponse
-from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeResponse
+from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +41,7 @@ InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
 
 Release = Callable[["Environment"], None]
 Phase = Literal["init", "invoke"]
-_PLATFORM_ERRORS: Final = frozenset(
-    {"Runtime.ExitError", "Runtime.OutOfMemory", "Runtime.InvalidEntrypoint", "Sandbox.Timedout"}
-)
+TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
 
 
@@ -62,16 +57,7 @@ class Surroundings:
     credentials_for: Callable[[FunctionVersion], Mapping[str, str]]  # AWS_ACCESS_KEY_ID and so on
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
-
-
-@attrs.frozen
-class Failure:
-    """Why an invocation or an init did not succeed, as log and caller are told."""
-
-    status: loglines.Status  # "error", "failure" or "timeout"
-    error_type: str
-    payload: bytes  # JSON: errorMessage, errorType …
-    log_text: str | None = None  # said in the log before END
+    init_phase_s: float = INIT_PHASE_S
 
 
 class Environment:
@@ -85,15 +71,16 @@ class Environment:
         self.finishing = False  # it has answered, and will be free in a moment
         self._around = surroundings
         self._clock = surroundings.clock
-        self._format = loglines.LineFormat.of(version.logging)
-        self._own_log = ApplicationLog(version.logging)
-        self._log_stream = loglines.log_stream_name(self._now_ms(), version.version, self.id)
+        self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
+        self._initialising = asyncio.Lock()
+        self._init_scope: asyncio.Timeout | None = None  # of the init under way, so that `stop` can cut it short
         self._init_duration_ms: float | None = None  # until the first REPORT has told it
         self._fatal: Failure | None = None  # what ended, or is ending, the invocation under way and this environment
         self._request_id = ""  # of the invocation under way
-        self._tail: collections.deque[str] | None = None
+        self._freezing: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     # what the pool asks
@@ -122,7 +109,7 @@ class Environment:
             self._spec = await self.describe()
             self._move(EnvironmentEvent.LAUNCHED)
             try:
-                await self._initialise(INIT_PHASE_S, "init")
+                await self._initialise(self._around.init_phase_s, "init")
             except _InitFailure as failure:
                 log.debug("init of %s failed: %s", self.version.qualified_arn, failure.failure.error_type)
             self._move(EnvironmentEvent.READY)
@@ -135,40 +122,76 @@ class Environment:
 
         Raises AwsError ServiceException when the machine, not the function, failed.
         """
-        if self.state is EnvironmentState.FROZEN and self._session is not None:
-            self._session.cage.thaw()
-        self._move(EnvironmentEvent.INVOKED)
         run = _Run(invocation, self._clock, release)
-        self._request_id = invocation.request_id
-        self._tail = collections.deque() if invocation.want_log_tail else None
-        self._publish([loglines.started(invocation.request_id, self.version.version)])
         try:
+            self._begin(invocation)
             return await self._run(run)
         except asyncio.CancelledError:
             if not run.handed_over:
-                await self._end_failed(run, Failure("failure", "Runtime.Unknown", b""))
+                self._end_failed(run, failures.INTERRUPTED)
             raise
-        except (SandboxError, OSError) as error:
-            log.error("an environment of %s broke: %s", self.version.qualified_arn, error)
-            await self._end_failed(run, Failure("failure", "Sandbox.Failure", b""))
+        except Exception as error:  # whatever it was, environment and lease must not be lost with it
+            log.error("an environment of %s broke", self.version.qualified_arn, exc_info=error)
+            self._end_failed(run, failures.INTERRUPTED)
             raise service_fault(f"Lambent could not run the function: {error}") from error
 
     def freeze(self) -> None:
-        if self.state is EnvironmentState.IDLE and self._session is not None:
-            self._move(EnvironmentEvent.FROZE)
-            self._session.cage.freeze()
+        """Stops its processes where they are, once subscribers have been told what it did."""
+        session = self._session
+        if self.state is not EnvironmentState.IDLE or session is None or self._freezing is not None:
+            return
+        if session.api.telemetry_is_pending:
+            self._freezing = asyncio.get_running_loop().create_task(self._freeze_when_told(session))
+        else:
+            self._freeze(session)
 
     async def stop(self, reason: str) -> None:
-        """Ends every process of it. Safe to call twice."""
-        if self.state in (EnvironmentState.STOPPING, EnvironmentState.GONE):
-            return
-        self._move(EnvironmentEvent.STOP)
-        session, self._session = self._session, None
+        """Ends every process of it, and an invocation that is under way; returns when nothing is left.
+
+        `reason` is "spindown", "timeout" or "failure": what its extensions are told. Safe to call twice, at any time.
+        """
+        await asyncio.shield(self._begin_to_end(reason))
+
+    # its end
+
+    def _begin_to_end(self, reason: str) -> asyncio.Task[None]:
+        """From this moment nobody is given it."""
+        if self._ending is None:
+            was_busy = self.state is EnvironmentState.BUSY
+            self._move(EnvironmentEvent.STOP)
+            if was_busy:
+                self._fail(failures.INTERRUPTED)
+            self._ending = asyncio.get_running_loop().create_task(self._end(reason))
+        return self._ending
+
+    async def _end(self, reason: str) -> None:
+        if self._freezing is not None:
+            self._freezing.cancel()
+        if self._init_scope is not None:
+            self._init_scope.reschedule(asyncio.get_running_loop().time())
+        async with self._initialising:
+            session, self._session = self._session, None
         try:
             if session is not None:
                 await session.close(reason, self._clock)
+        except (SandboxError, OSError) as error:
+            log.error("an environment of %s did not end cleanly: %s", self.version.qualified_arn, error)
         finally:
             self._move(EnvironmentEvent.ENDED)
+
+    async def _freeze_when_told(self, session: Session) -> None:
+        await session.flush_telemetry(TELEMETRY_BEFORE_FREEZE_S)
+        self._freezing = None
+        if self.state is EnvironmentState.IDLE:
+            self._freeze(session)
+
+    def _freeze(self, session: Session) -> None:
+        self._move(EnvironmentEvent.FROZE)
+        try:
+            session.cage.freeze()
+        except SandboxError as error:
+            log.error("an environment of %s could not be frozen and is ended: %s", self.version.qualified_arn, error)
+            self._begin_to_end("failure")
 
     # init
 
@@ -180,7 +203,7 @@ class Environment:
             raise service_fault(f"{version.qualified_arn} has no code that can be run here.")
         code_dir = await around.blobs.unpacked(version.code_digest)
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
-        variables = environment_variables(version, installation, self._log_stream, around.credentials_for(version))
+        variables = environment_variables(version, installation, self._log.stream, around.credentials_for(version))
         return EnvironmentSpec(
             environment_id=self.id,
             installation=installation,
@@ -194,82 +217,79 @@ class Environment:
 
     async def _initialise(self, limit_s: float, phase: Phase) -> None:
         """A new session, ready for its first event. Raises _InitFailure after logging it, SandboxError."""
+        async with self._initialising:
+            try:
+                async with asyncio.timeout(None) as self._init_scope:
+                    self._session = await self._new_session(limit_s, phase)
+            except TimeoutError as error:
+                raise SandboxError("the environment was ended while it started") from error
+            finally:
+                self._init_scope = None
+
+    async def _new_session(self, limit_s: float, phase: Phase) -> Session:
         assert self._spec is not None
-        begun = self._clock.monotonic()
         session = await Session.open(
             sandbox=self._around.sandbox,
             spec=self._spec,
             version=self.version,
-            observer=self,
-            pump_to=self._pump_to,
+            observer=self._log,
+            pump_to=self._log.pump_to,
             serve_endpoint=self._around.serve_endpoint,
         )
-        self._publish_init_start(session, phase)
+        # Lambda's Init Duration is of extensions, runtime and the function's static code, not of the cage.
+        begun = self._clock.monotonic()
+        self._log.publish([self._init_start(phase)], session.api)
         try:
             async with asyncio.timeout(limit_s):
                 await session.initialise()
         except (TimeoutError, RuntimeExited, InitFailed, EntrypointError) as error:
-            duration_ms = (self._clock.monotonic() - begun) * 1000
-            session.pump.drain()
-            failure = self._init_failure(error, limit_s)
-            self._report_init(session, duration_ms, failure, phase)
+            failure = failures.init_failure(error, limit_s)
+            self._report_init(session, begun, failure, phase)
             await session.close("timeout" if failure.status == "timeout" else "failure", self._clock)
             raise _InitFailure(failure) from error
         except BaseException:
             await session.close("failure")
             raise
-        duration_ms = (self._clock.monotonic() - begun) * 1000
-        session.pump.drain()
         session.on_runtime_exit = self._runtime_exited
-        self._report_init(session, duration_ms, None, phase)
-        self._session = session
-        if phase == "init":
-            self._init_duration_ms = duration_ms
+        session.on_extension_fault = self._extension_ended
+        self._report_init(session, begun, None, phase)
+        return session
 
-    def _publish_init_start(self, session: Session, phase: Phase) -> None:
-        installation = self.version.runtime
+    def _init_start(self, phase: Phase) -> loglines.PlatformEvent:
         assert self._spec is not None
         exact = self._spec.installation
-        event = loglines.init_started(
+        return loglines.init_started(
             function_name=self.version.name,
             function_version=self.version.version,
             runtime_version=f"{exact.family}:{exact.version}" if exact.family != "provided" else None,
-            runtime_version_arn=f"arn:aws:lambda:{self.version.region}::runtime:{installation}",
+            runtime_version_arn=f"arn:aws:lambda:{self.version.region}::runtime:{self.version.runtime}",
             phase=phase,
         )
-        self._publish([event], session)
 
-    def _report_init(self, session: Session, duration_ms: float, failure: Failure | None, phase: Phase) -> None:
+    def _report_init(self, session: Session, begun: float, failure: Failure | None, phase: Phase) -> None:
+        duration_ms = (self._clock.monotonic() - begun) * 1000
+        session.pump.drain()
         status = failure.status if failure else "success"
         error_type = failure.error_type if failure and failure.status != "timeout" else None
         done = loglines.init_runtime_done(status, error_type, phase=phase)
-        self._publish([done, loglines.init_reported(duration_ms, status, error_type, phase=phase)], session)
-
-    def _init_failure(self, error: Exception, limit_s: float) -> Failure:
-        if isinstance(error, InitFailed):
-            return Failure("error", error.error_type, error.payload)
-        if isinstance(error, RuntimeExited):
-            error_type = exit_error_type(error.process_exit)
-            return Failure("error", error_type, _error_json(error_type, f"Error: {error}"))
-        if isinstance(error, EntrypointError):
-            text = f"Error: {error}"
-            return Failure("error", "Runtime.InvalidEntrypoint", _error_json("Runtime.InvalidEntrypoint", text))
-        message = f"Error: Task timed out after {limit_s:.2f} seconds"
-        return Failure("timeout", "Sandbox.Timedout", _error_json("Sandbox.Timedout", message))
-
-    def _failed_for(self, failure: Failure, request_id: str) -> Failure:
-        """An exit or a timeout of the init names the request that had to wait for it; a posted error stays as it is."""
-        body = msgspec.json.decode(failure.payload) if failure.error_type in _PLATFORM_ERRORS else None
-        if not isinstance(body, dict):
-            return failure
-        message = f"RequestId: {request_id} {body['errorMessage']}"
-        if failure.status == "timeout":
-            text = loglines.timeout_line(request_id, self.version.timeout_s, self._format, self._now_ms())
-        else:
-            text = None if self._format.is_json else f"{message}\n{failure.error_type}"
-        return attrs.evolve(failure, payload=_error_json(failure.error_type, message), log_text=text)
+        self._log.publish([done, loglines.init_reported(duration_ms, status, error_type, phase=phase)], session.api)
+        if phase == "init" and failure is None:
+            self._init_duration_ms = duration_ms
 
     # an invocation
+
+    def _begin(self, invocation: Invocation) -> None:
+        """Wakes it. Raises SandboxError."""
+        if self._freezing is not None:
+            self._freezing.cancel()
+            self._freezing = None
+        if self.state is EnvironmentState.FROZEN and self._session is not None:
+            self._session.cage.thaw()
+        self._move(EnvironmentEvent.INVOKED)
+        self._request_id = invocation.request_id
+        if invocation.want_log_tail:
+            self._log.begin_tail()
+        self._publish([loglines.started(invocation.request_id, self.version.version)])
 
     async def _run(self, run: _Run) -> Outcome:
         invocation, timeout_s = run.invocation, self.version.timeout_s
@@ -277,29 +297,29 @@ class Environment:
             try:
                 await self._initialise(timeout_s, "invoke")
             except _InitFailure as failed:
-                return await self._end_failed(run, self._failed_for(failed.failure, invocation.request_id))
+                return self._end_failed(run, self._named(failed.failure))
         session = self._session
-        assert session is not None
+        if session is None or self._fatal is not None:
+            raise SandboxError("the environment was ended while it started")
         left_s = max(0.0, timeout_s - run.elapsed_ms() / 1000)
         pending = session.api.invoke(self._call(invocation, left_s))
-        timer = asyncio.get_running_loop().call_later(left_s, self._time_out, invocation.request_id)
+        timer = asyncio.get_running_loop().call_later(left_s, self._time_out)
         try:
             response = await pending
         except asyncio.CancelledError:
-            run.handed_over = True
-            self._spawn(self._finish(run, session, pending, timer))
+            self._hand_over(run, session, pending, timer)
             raise
-        if self._fatal is not None:
+        if response.by_platform:
             timer.cancel()
-            return await self._end_failed(run, self._fatal)
-        if pending.finished:
+            return self._failed(run)
+        if pending.finished and self._fatal is None:
             timer.cancel()
             self._finished(run, session, response)
-        elif invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
-            await self._finish(run, session, pending, timer)
         else:
-            run.handed_over = self.finishing = True
-            self._spawn(self._finish(run, session, pending, timer))
+            self.finishing = self._fatal is None
+            finish = self._hand_over(run, session, pending, timer)
+            if invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
+                await asyncio.shield(finish)
         return self._outcome(run, response)
 
     def _call(self, invocation: Invocation, left_s: float) -> RuntimeCall:
@@ -328,50 +348,52 @@ class Environment:
             stream_error=response.stream_error,
         )
 
-    def _time_out(self, request_id: str) -> None:
-        text = f"Task timed out after {self.version.timeout_s:.2f} seconds"
-        self._fail(
-            Failure(
-                "timeout",
-                "Sandbox.Timedout",
-                _error_json("Sandbox.Timedout", f"RequestId: {request_id} Error: {text}"),
-                loglines.timeout_line(request_id, self.version.timeout_s, self._format, self._now_ms()),
-            )
-        )
+    def _time_out(self) -> None:
+        self._fail(self._named(failures.timed_out(self.version.timeout_s)))
 
     def _runtime_exited(self, process_exit: ProcessExit) -> None:
+        self._lost(failures.runtime_exited(process_exit))
+
+    def _extension_ended(self, fault: RuntimeFault) -> None:
+        self._lost(failures.extension_ended(fault))
+
+    def _lost(self, failure: Failure) -> None:
         """In an invocation its caller is told; between two of them nobody is, and the environment is replaced."""
-        if self.state is not EnvironmentState.BUSY:
-            self._spawn(self.stop("failure"))
-            return
-        request_id = self._request_id
-        error_type = exit_error_type(process_exit)
-        self._fail(
-            Failure(
-                "error",
-                error_type,
-                _error_json(error_type, loglines.exit_error_message(request_id, process_exit.of_runtime)),
-                loglines.exit_error_line(request_id, process_exit.of_runtime, self._format, error_type),
-            )
-        )
+        if self.state is EnvironmentState.BUSY:
+            self._fail(self._named(failure))
+        else:
+            self._begin_to_end("failure")
 
     def _fail(self, failure: Failure) -> None:
         """Ends the invocation under way, whatever it waits for; whoever waits finds the failure."""
-        if self._fatal is None and self._session is not None:
+        if self._fatal is None:
             self._fatal = failure
-            self._session.api.fail_current(failure.error_type, failure.payload)
+            if self._session is not None:
+                self._session.api.fail_current(failure.error_type, failure.payload)
+
+    def _named(self, failure: Failure) -> Failure:
+        return failure.of_request(self._request_id, self.version.timeout_s, self._log.format, self._log.now_ms())
+
+    def _hand_over(
+        self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle
+    ) -> asyncio.Task[None]:
+        """From now on a task of its own sees to the invocation's end: its caller has the answer, or has gone away."""
+        run.handed_over = True
+        return self._spawn(self._finish(run, session, pending, timer))
 
     async def _finish(self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle) -> None:
-        """Waits until runtime and extensions ask for their next event; then the environment is free again.
-
-        The caller may have its answer, or may have gone away; the function runs on in both cases, as at AWS.
-        """
+        """Waits until runtime and extensions ask for their next event; then the environment is free again."""
         await pending.runtime_done()
         timer.cancel()
-        if self._fatal is not None:
-            await self._end_failed(run, self._fatal)
-            return
-        self._finished(run, session, await pending)
+        try:
+            if self._fatal is None:
+                self._finished(run, session, await pending)
+                return
+            failure = self._fatal
+        except Exception as error:  # nobody awaits this: environment and lease must not be lost
+            log.error("an environment of %s broke", self.version.qualified_arn, exc_info=error)
+            failure = failures.INTERRUPTED
+        self._end_failed(run, failure)
 
     def _finished(self, run: _Run, session: Session, response: RuntimeResponse) -> None:
         self.finishing = False
@@ -380,15 +402,24 @@ class Environment:
         self._move(EnvironmentEvent.FINISHED)
         run.release(self)
 
-    async def _end_failed(self, run: _Run, failure: Failure) -> Outcome:
+    def _failed(self, run: _Run) -> Outcome:
+        """For a caller who waits. Raises AwsError ServiceException when it was not the function's failure."""
+        failure = self._fatal or failures.INTERRUPTED
+        outcome = self._end_failed(run, failure)
+        if failure.status == "failure":
+            raise service_fault("The execution environment was ended while it ran the function.")
+        return outcome
+
+    def _end_failed(self, run: _Run, failure: Failure) -> Outcome:
         """Reports a failed invocation, ends the environment and builds the answer."""
+        self.finishing = False
         session = self._session
+        self._spawn(self._end_and_release(run, "timeout" if failure.status == "timeout" else "failure"))
         if session is not None:
             session.pump.drain()
         if failure.log_text is not None:
-            self._log(self._now_ms(), failure.log_text)
+            self._log.say(failure.log_text)
         self._report(run, session, failure)
-        self._spawn(self._end_and_release(run, "timeout" if failure.status == "timeout" else "failure"))
         return Outcome(
             payload=failure.payload,
             executed_version=self.version.version,
@@ -400,8 +431,6 @@ class Environment:
     async def _end_and_release(self, run: _Run, reason: str) -> None:
         try:
             await self.stop(reason)
-        except (SandboxError, OSError) as error:
-            log.error("an environment of %s did not end cleanly: %s", self.version.qualified_arn, error)
         finally:
             run.release(self)
 
@@ -423,77 +452,22 @@ class Environment:
         )
         if session is not None:
             session.pump.drain()
-        self._publish([loglines.runtime_done(report), loglines.reported(report)], session)
-        if self._tail is not None:
-            run.log_tail = _last_bytes(self._tail)
-            self._tail = None
+        self._publish([loglines.runtime_done(report), loglines.reported(report)])
+        run.log_tail = self._log.take_tail()
 
-    def _publish(self, events: Sequence[loglines.PlatformEvent], session: Session | None = None) -> None:
-        """Platform events, to the log and to those that subscribed to them."""
-        now_ms = self._now_ms()
-        lines = [loglines.line(event, now_ms, self._format) for event in events]
-        self._append([(now_ms, text) for text in lines if text is not None])
-        session = session or self._session
-        if session is not None and session.api.wants_telemetry:
-            for event in events:
-                session.api.publish_platform(event.type, dict(event.record))
-
-    def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
-        """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
-        now_ms = self._now_ms()
-        text = loglines.line(loglines.observed(event_type, record), now_ms, self._format)
-        if text is not None:
-            self._log(now_ms, text)
-
-    def _pump_to(self, cage: Cage, api: EnvironmentApi, has_extensions: bool) -> LogPump:
-        def emit(origin: Origin, records: Sequence[LogRecord]) -> None:
-            now_ms = self._now_ms()
-            if not self._format.is_json and not api.wants_telemetry:
-                self._append([(record.timestamp_ms or now_ms, record.text) for record in records])
-                return
-            read = [(record.timestamp_ms or now_ms, record, self._own_log.document(record)) for record in records]
-            self._append([(at_ms, r.text) for at_ms, r, document in read if self._own_log.wants(r, document)])
-            if api.wants_telemetry:
-                for at_ms, record, document in read:
-                    api.publish_log(origin, at_ms / 1000, record.text if document is None else document)
-
-        version, logs = self.version, self._around.logs
-        sources: dict[int, tuple[Origin, LineDecoder | FrameDecoder]] = {
-            cage.output_fd: ("function", LineDecoder()),
-            cage.log_fd: ("function", FrameDecoder()),
-        }
-        if has_extensions:
-            sources[cage.extension_output_fd] = ("extension", LineDecoder())
-        return LogPump(
-            sources,
-            emit,
-            lambda: logs.drained(version.account_id, version.region, version.log_group),
-        )
-
-    def _log(self, now_ms: int, text: str) -> None:
-        self._append([(now_ms, text)])
-
-    def _append(self, events: list[tuple[int, str]]) -> None:
-        if not self._format.is_json:  # AWS's text events end with their newline, its JSON ones do not
-            events = [(at_ms, text if text[-1:] == "\n" else text + "\n") for at_ms, text in events]
-        version = self.version
-        self._around.logs.append(version.account_id, version.region, version.log_group, self._log_stream, events)
-        if self._tail is not None:
-            self._tail.extend(text for _, text in events)
-            _trim(self._tail)
+    def _publish(self, events: Sequence[loglines.PlatformEvent]) -> None:
+        self._log.publish(events, self._session.api if self._session is not None else None)
 
     # small parts
 
     def _move(self, event: EnvironmentEvent) -> None:
         self.state = after(self.state, event)
 
-    def _now_ms(self) -> int:
-        return int(self._clock.now() * 1000)
-
-    def _spawn(self, coroutine: collections.abc.Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
 
 class _InitFailure(LambentError):
@@ -525,10 +499,6 @@ class _Run:
             self._release(environment)
 
 
-def _error_json(error_type: str, message: str) -> bytes:
-    return msgspec.json.encode({"errorType": error_type, "errorMessage": message})
-
-
 def _trace_header(incoming: str | None) -> str:
     """The trace that an invocation belongs to; a new, unsampled one where the caller has none."""
     if incoming:
@@ -538,14 +508,3 @@ def _trace_header(incoming: str | None) -> str:
 
 def _peak_mib(session: Session | None) -> int:
     return math.ceil(session.cage.peak_memory_bytes() / MIB) if session is not None else 0
-
-
-def _trim(tail: collections.deque[str]) -> None:
-    size = sum(len(text) for text in tail)
-    while len(tail) > 1 and size - len(tail[0]) > LOG_TAIL_BYTES:
-        size -= len(tail.popleft())
-
-
-def _last_bytes(tail: collections.deque[str]) -> bytes:
-    text = "".join(line if line.endswith("\n") else line + "\n" for line in tail)
-    return text.encode()[-LOG_TAIL_BYTES:]

@@ -170,7 +170,7 @@ class Session:
             if self._exited.done():
                 raise RuntimeExited(self._exited.result())
             if self._fault is not None:
-                raise InitFailed(self._fault.error_type, self._fault.payload)
+                raise InitFailed(self._fault.error_type, self._fault.payload, by_platform=True)
         finally:
             ready.cancel()
 
@@ -251,4 +251,5 @@ def _connect_to(cage: Cage) -> Connect:
 
 
 def _init_failed(error_type: str, message: str) -> InitFailed:
-    return InitFailed(error_type, json.dumps({"errorType": error_type, "errorMessage": f"Error: {message}"}).encode())
+    payload = json.dumps({"errorType": error_type, "errorMessage": f"Error: {message}"}).encode()
+    return InitFailed(error_type, payload, by_platform=True)

@@ -255,7 +255,7 @@ class EnvironmentApi:
     def _extension_failed(self, fault: RuntimeFault) -> None:
         if self._initialised.is_set() and self.on_extension_fault is not None:
             self.on_extension_fault(fault)
-        self._fail_init(InitFailed(fault.error_type, fault.payload))
+        self._fail_init(InitFailed(fault.error_type, fault.payload, by_platform=True))
 
     def _fail_init(self, failure: InitFailed) -> None:
         if not self._initialised.is_set():

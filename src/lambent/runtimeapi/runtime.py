@@ -136,7 +136,7 @@ class RuntimeEndpoints:
         if stream is not None:
             stream.cancel()
         if self.pending is not None:
-            response = _failed(fault)
+            response = attrs.evolve(_failed(fault), by_platform=True)
             if stream is not None:
                 broken = (fault.error_type, fault.payload)
                 response = attrs.evolve(response, payload=b"", streamed=True, stream_error=broken)

@@ -43,15 +43,17 @@ class RuntimeResponse:
     streamed: bool = False  # the sink has been given every byte; `payload` is empty
     response_bytes: int = 0  # platform.runtimeDone's producedBytes
     stream_error: tuple[str, bytes] | None = None  # a streamed response that broke: error type, details as posted
+    by_platform: bool = False  # the runtime did not answer; `error` is what `EnvironmentApi.fail_current` was given
 
 
 class InitFailed(LambentError):
-    """The runtime or an extension reported that it could not start. `payload` is the body it posted."""
+    """The runtime or an extension could not start. `payload` is the body it posted, or one of the platform's making."""
 
-    def __init__(self, error_type: str, payload: bytes) -> None:
+    def __init__(self, error_type: str, payload: bytes, *, by_platform: bool = False) -> None:
         super().__init__(f"initialisation failed: {error_type}")
         self.error_type = error_type
         self.payload = payload
+        self.by_platform = by_platform
 
 
 class EnvironmentObserver(Protocol):

@@ -1,0 +1,104 @@
+"""What one environment writes: its log stream, and the telemetry that its extensions subscribed to."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+from lambent.invoke.applog import ApplicationLog
+from lambent.invoke.logpump import LogPump, Origin
+from lambent.model import loglines
+from lambent.model.function import FunctionVersion
+from lambent.model.limits import LOG_TAIL_BYTES
+from lambent.ports import Cage, Clock, LogSink
+from lambent.runtimeapi.api import EnvironmentApi
+from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
+
+
+class EnvironmentLog:
+    """Platform events, and the function's and its extensions' own lines."""
+
+    def __init__(self, version: FunctionVersion, sink: LogSink, clock: Clock, environment_id: str) -> None:
+        self.format = loglines.LineFormat.of(version.logging)
+        self._version = version
+        self._sink = sink
+        self._clock = clock
+        self._own = ApplicationLog(version.logging)
+        self.stream = loglines.log_stream_name(self.now_ms(), version.version, environment_id)
+        self._tail: collections.deque[str] | None = None
+
+    def now_ms(self) -> int:
+        return int(self._clock.now() * 1000)
+
+    def begin_tail(self) -> None:
+        """From now on the last 4 KB are kept for `take_tail`."""
+        self._tail = collections.deque()
+
+    def take_tail(self) -> bytes | None:
+        """What was kept since `begin_tail`; None when nobody had asked."""
+        tail, self._tail = self._tail, None
+        return None if tail is None else _last_bytes(tail)
+
+    def publish(self, events: Sequence[loglines.PlatformEvent], api: EnvironmentApi | None) -> None:
+        """Platform events, to the log and to those that subscribed to them."""
+        now_ms = self.now_ms()
+        lines = [loglines.line(event, now_ms, self.format) for event in events]
+        self._append([(now_ms, text) for text in lines if text is not None])
+        if api is not None and api.wants_telemetry:
+            for event in events:
+                api.publish_platform(event.type, dict(event.record))
+
+    def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
+        """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
+        now_ms = self.now_ms()
+        text = loglines.line(loglines.observed(event_type, record), now_ms, self.format)
+        if text is not None:
+            self._append([(now_ms, text)])
+
+    def say(self, text: str) -> None:
+        """A line of the platform's that is no event."""
+        self._append([(self.now_ms(), text)])
+
+    def pump_to(self, cage: Cage, api: EnvironmentApi, has_extensions: bool) -> LogPump:
+        """Carries what the cage's processes print into this log. Implements session.PumpTo."""
+
+        def emit(origin: Origin, records: Sequence[LogRecord]) -> None:
+            now_ms = self.now_ms()
+            if not self.format.is_json and not api.wants_telemetry:
+                self._append([(record.timestamp_ms or now_ms, record.text) for record in records])
+                return
+            read = [(record.timestamp_ms or now_ms, record, self._own.document(record)) for record in records]
+            self._append([(at_ms, r.text) for at_ms, r, document in read if self._own.wants(r, document)])
+            if api.wants_telemetry:
+                for at_ms, record, document in read:
+                    api.publish_log(origin, at_ms / 1000, record.text if document is None else document)
+
+        version, sink = self._version, self._sink
+        sources: dict[int, tuple[Origin, LineDecoder | FrameDecoder]] = {
+            cage.output_fd: ("function", LineDecoder()),
+            cage.log_fd: ("function", FrameDecoder()),
+        }
+        if has_extensions:
+            sources[cage.extension_output_fd] = ("extension", LineDecoder())
+        return LogPump(sources, emit, lambda: sink.drained(version.account_id, version.region, version.log_group))
+
+    def _append(self, events: list[tuple[int, str]]) -> None:
+        if not self.format.is_json:  # AWS's text events end with their newline, its JSON ones do not
+            events = [(at_ms, text if text[-1:] == "\n" else text + "\n") for at_ms, text in events]
+        version = self._version
+        self._sink.append(version.account_id, version.region, version.log_group, self.stream, events)
+        if self._tail is not None:
+            self._tail.extend(text for _, text in events)
+            _trim(self._tail)
+
+
+def _trim(tail: collections.deque[str]) -> None:
+    size = sum(len(text) for text in tail)
+    while len(tail) > 1 and size - len(tail[0]) > LOG_TAIL_BYTES:
+        size -= len(tail.popleft())
+
+
+def _last_bytes(tail: collections.deque[str]) -> bytes:
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in tail)
+    return text.encode()[-LOG_TAIL_BYTES:]
