@@ -304,6 +304,8 @@ def test_doctor_knows_a_running_server_from_a_stranger_at_its_port(session: Sess
     assert healthy.returncode == 0, healthy.stdout
     findings = {finding["name"]: finding for finding in json.loads(healthy.stdout)["findings"]}
     assert "is running there" in findings["port"]["detail"]
+    assert re.search(r"isolation level (root|rootless|process)$", findings["port"]["detail"])
+    assert "restart" not in findings, "the server has found what doctor finds"
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         taken = doctor(str(stranger.getsockname()[1]))
     assert taken.returncode == 1

@@ -8,16 +8,19 @@ import shutil
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
 
 from lambent.cli.client import Server
 from lambent.cli.progress import progress
+from lambent.cli.runtimes import has_sdk
 from lambent.cli.settings import config_options, read_config
 from lambent.config import Config, ConfigError
-from lambent.model.cage import IsolationLevel
+from lambent.model.cage import IsolationLevel, RuntimeInstallation
 from lambent.model.limits import MIB
+from lambent.runtimes import python
 from lambent.runtimes.find import Installations
 from lambent.runtimes.search import version_key
 from lambent.sandbox.machine import MachineReport, detect
@@ -67,12 +70,14 @@ def level_of(config: Config, report: MachineReport) -> IsolationLevel:
 
 def examine(config: Config, report: MachineReport) -> list[Finding]:
     """Everything worth saying, the vital things first."""
+    health = _server(config).health()
+    running = health if health.get("edition") == "lambent" else {}
     return [
         _level(config, report),
         _service_user(config),
         _data_dir(config.data_dir),
-        _port(config),
-        *_runtimes(config.data_dir),
+        _port(config, running),
+        *_runtimes(config.data_dir, running),
         *_machine(report),
     ]
 
@@ -120,7 +125,7 @@ def _data_dir(directory: Path) -> Finding:
     return Finding(name="data", good=good, detail=f"{directory}, {free_mib:,} MiB free", remedy=remedy)
 
 
-def _port(config: Config) -> Finding:
+def _port(config: Config, running: dict[str, Any]) -> Finding:
     where = f"{config.host}:{config.port}"
     try:
         family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
@@ -128,32 +133,59 @@ def _port(config: Config) -> Finding:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
     except OSError as error:
-        host = ANY_ADDRESS.get(config.host, config.host)
-        health = Server(f"http://{f'[{host}]' if ':' in host else host}:{config.port}", config.region).health()
-        if health.get("edition") == "lambent":
-            return Finding(name="port", good=True, detail=f"{where}: Lambent {health.get('version')} is running there")
+        if running:
+            return Finding(name="port", good=True, detail=f"{where}: {_told(running)}")
         return Finding(name="port", good=False, vital=True, detail=f"{where}: {error.strerror or error}",
                        remedy="stop what listens there, or choose another by --port or --host")  # fmt: skip
     return Finding(name="port", good=True, vital=True, detail=f"{where} is free")
 
 
-def _runtimes(data_dir: Path) -> list[Finding]:
+def _server(config: Config) -> Server:
+    host = ANY_ADDRESS.get(config.host, config.host)
+    return Server(f"http://{f'[{host}]' if ':' in host else host}:{config.port}", config.region)
+
+
+def _told(health: dict[str, Any]) -> str:
+    """What a running server says of itself."""
+    up_s = int(health.get("uptime_s", 0))
+    up = f"{up_s // 86_400} days" if up_s >= 2 * 86_400 else f"{up_s // 60} min" if up_s >= 60 else f"{up_s} s"
+    return f"Lambent {health.get('version')} is running there for {up}, at isolation level {health.get('isolation')}"
+
+
+def _runtimes(data_dir: Path, running: dict[str, Any]) -> list[Finding]:
     """One line for each language; without any interpreter only `provided` functions could run."""
     by_family: dict[str, list[str]] = {}
-    installations = Installations.find(data_dir).by_runtime.values()
-    for installation in sorted(installations, key=lambda i: version_key(i.version)):
-        by_family.setdefault(installation.family, []).append(f"{installation.runtime} ({installation.version})")
+    bare: set[str] = set()
+    installations = Installations.find(data_dir)
+    for installation in sorted(installations.by_runtime.values(), key=lambda i: version_key(i.version)):
+        sdk = ""
+        if has_sdk(installations, installation) is False and _fetches(installation):
+            bare.add(installation.family)
+            sdk = ", without AWS's SDK"
+        by_family.setdefault(installation.family, []).append(f"{installation.runtime} ({installation.version}{sdk})")
     remedies = {
         "python": "install CPython (Debian: apt-get install python3), or `lambent runtimes add PATH`",
         "nodejs": "install Node.js 18 or newer, or `lambent runtimes add PATH`",
         "java": "install a JDK, 17 or 25 for instance, or `lambent runtimes add PATH`",
         "ruby": "install Ruby 3.2 or newer, or `lambent runtimes add PATH`",
     }
-    return [
-        Finding(name=family, good=family in by_family, remedy="" if family in by_family else remedy,
+    found = [
+        Finding(name=family, good=family in by_family,
+                remedy=f"`lambent runtimes build {family}` fetches AWS's SDK" if family in bare else
+                       "" if family in by_family else remedy,
                 detail=", ".join(by_family.get(family, [])) or "no interpreter of a version that AWS has")
         for family, remedy in remedies.items()
     ]  # fmt: skip
+    unknown = sorted(set(installations.by_runtime) - set(running.get("runtimes", installations.by_runtime)))
+    if unknown:
+        found.append(Finding(name="restart", good=False, detail=f"the running server does not know {', '.join(unknown)}",
+                             remedy="restart it: it looks for interpreters when it starts"))  # fmt: skip
+    return found
+
+
+def _fetches(installation: RuntimeInstallation) -> bool:
+    """Whether its SDK comes from a package index, and not from Lambent's own installation at the first use."""
+    return installation.family == "nodejs" or not python.sdk_fits(installation)
 
 
 def _machine(report: MachineReport) -> list[Finding]:
