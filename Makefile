@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 CHECKED := src tests $(wildcard bench)
 
-up: .venv/.run
+up: .venv/.run .lambent/.node-sdk
 	@scripts/server start
 	@$(BIN)/python examples/thumbnail/run.py
 
@@ -35,6 +35,11 @@ down:
 	@scripts/system-packages
 	@touch $@
 
+.lambent/.node-sdk: | .venv/.run
+	@mkdir -p .lambent
+	@scripts/node-sdk
+	@touch $@
+
 lint: .venv/.dev
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
@@ -48,6 +53,7 @@ test-long: .venv/.dev
 	$(BIN)/pytest -q -m long
 
 bench: .venv/.dev
+	@scripts/system-packages bench
 	$(BIN)/python -m bench
 
 clean:
