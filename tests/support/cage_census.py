@@ -49,6 +49,18 @@ def processes_in(groups: list[Path]) -> dict[int, int]:
     return found
 
 
+def is_frozen(pid: int) -> bool:
+    """Whether a process's control group is frozen, by either version."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "freezer":
+            return Path(f"/sys/fs/cgroup/freezer{path}/freezer.state").read_text() == "FROZEN\n"
+        events = Path(f"/sys/fs/cgroup{path}/cgroup.events")
+        if not controllers and events.exists() and "frozen 1" in events.read_text():
+            return True
+    return False
+
+
 def descendants(ancestor: int) -> list[int]:
     """All processes below one."""
     children: dict[int, list[int]] = {}
