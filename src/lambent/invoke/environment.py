@@ -69,6 +69,7 @@ class Environment:
         self.state = EnvironmentState.LAUNCHING
         self.idle_since = 0.0  # monotonic seconds; kept by the pool
         self.finishing = False  # it has answered, and will be free in a moment
+        self.on_gone: Callable[[Environment], None] | None = None  # called once, when nothing of it is left
         self._around = surroundings
         self._clock = surroundings.clock
         self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id)
@@ -178,6 +179,8 @@ class Environment:
             log.error("an environment of %s did not end cleanly: %s", self.version.qualified_arn, error)
         finally:
             self._move(EnvironmentEvent.ENDED)
+            if self.on_gone is not None:
+                self.on_gone(self)
 
     async def _freeze_when_told(self, session: Session) -> None:
         await session.flush_telemetry(TELEMETRY_BEFORE_FREEZE_S)

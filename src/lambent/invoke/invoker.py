@@ -9,7 +9,7 @@ from typing import Final
 from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pools
-from lambent.model.errors import AwsError, conflict
+from lambent.model.errors import AwsError, conflict, invalid_parameter
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import Invocation, Outcome
 from lambent.ports import FunctionResolver
@@ -31,9 +31,10 @@ class Invoker:
         version = self._resolve(invocation)
         if version.state is not State.ACTIVE:
             version = await self._once_active(invocation)
+        _check_tenant(version, invocation.tenant_id)
         lease = self._admission.admit(version)
-        pool = self._pools.pool_for(version)
         try:
+            pool = self._pools.pool_for(version, invocation.tenant_id)
             environment = await pool.acquire()
         except BaseException:
             lease.release()
@@ -86,3 +87,21 @@ class Invoker:
                 return None
 
         self._pools.function_changed(account_id, region, name, current)
+
+
+def _check_tenant(version: FunctionVersion, tenant_id: str | None) -> None:
+    """Raises AwsError when a tenant is named to a function that has none, or none to one that has them.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/tenant-isolation-troubleshooting.html
+    """
+    is_tenant_isolated = "TenancyConfig" in version.extra
+    if is_tenant_isolated and not tenant_id:
+        raise invalid_parameter(
+            "The invoked function is enabled with tenancy configuration. "
+            "Add a valid tenant ID in your request and try again."
+        )
+    if tenant_id and not is_tenant_isolated:
+        raise invalid_parameter(
+            "The invoked function is not enabled with tenancy configuration. "
+            "Remove the tenant ID from your request and try again."
+        )

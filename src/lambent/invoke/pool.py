@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Final
 
 from lambent.invoke.environment import Environment
-from lambent.model.errors import AwsError, SandboxError, service_fault
+from lambent.model.errors import AwsError, service_fault
 from lambent.model.function import FunctionVersion
 from lambent.ports import Clock
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.05
 FINISHING_S: Final = 0.005  # how long a caller waits for an environment that has answered, before it gets a new one
+_PoolKey = tuple[str, str, str, str, str | None]  # account, region, function, version, tenant
 EnvironmentFactory = Callable[[FunctionVersion], Environment]
 
 
@@ -42,10 +44,19 @@ class Pool:
 
     async def acquire(self) -> Environment:
         """An environment for this caller alone; hand it back with `release`. Raises AwsError ServiceException."""
-        while self.idle:
-            environment = self.idle.pop()
-            if environment.usable:
+        while True:
+            while self.idle:
+                environment = self.idle.pop()
+                if environment.usable:
+                    return environment
+            if self._closed:
+                raise _shutting_down()
+            environment = await self._next_free()
+            if environment.usable:  # its runtime may have ended in the moment before it was handed over
                 return environment
+            self.release(environment)
+
+    async def _next_free(self) -> Environment:
         waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         if sum(environment.finishing for environment in self.all) >= len(self._waiters):
@@ -55,6 +66,8 @@ class Pool:
         try:
             return await waiter
         except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.release(waiter.result())
             raise
@@ -97,7 +110,7 @@ class Pool:
         self.retire()
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(service_fault("Lambent is shutting down."))
+                waiter.set_exception(_shutting_down())
         self._waiters.clear()
         for task in list(self._starts):
             task.cancel()
@@ -112,14 +125,11 @@ class Pool:
 
     async def _start_one(self) -> None:
         environment = self._factory(self.version)
+        environment.on_gone = self._forget
         self.all.add(environment)
         try:
             await environment.start()
-        except asyncio.CancelledError:
-            self.all.discard(environment)
-            raise
         except Exception as error:  # whoever waits must be told, whatever it was
-            self.all.discard(environment)
             self._fail_one(error)
         else:
             self.release(environment)
@@ -128,6 +138,8 @@ class Pool:
         if not isinstance(error, AwsError):
             log.error("no environment for %s", self.version.qualified_arn, exc_info=error)
             error = service_fault(f"Lambent could not start an execution environment: {error}")
+        if len(self._starts) > len(self._waiters):
+            return  # besides this one, another is being started for each who waits
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -135,15 +147,21 @@ class Pool:
                 return
 
     def _end(self, environment: Environment, reason: str) -> None:
-        _spawn(self._stop(environment, reason), self._ends)
+        _spawn(environment.stop(reason), self._ends)
 
-    async def _stop(self, environment: Environment, reason: str) -> None:
-        try:
-            await environment.stop(reason)
-        except (SandboxError, OSError) as error:
-            log.error("an environment of %s did not end cleanly: %s", self.version.qualified_arn, error)
-        finally:
-            self.all.discard(environment)
+    def _forget(self, environment: Environment) -> None:
+        self.all.discard(environment)
+        if environment in self.idle:
+            self.idle.remove(environment)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of it runs, and nobody waits for it."""
+        return not (self.all or self._starts or self._waiters)
+
+
+def _shutting_down() -> AwsError:
+    return service_fault("Lambent is shutting down.")
 
 
 def _spawn(coroutine: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -162,11 +180,15 @@ class Pools:
         self._clock = clock
         self._freeze_after_s = freeze_after_s
         self._idle_environment_s = idle_environment_s
-        self._pools: dict[tuple[str, str, str, str], Pool] = {}
+        self._pools: dict[_PoolKey, Pool] = {}
         self._retired: set[Pool] = set()
+        self._closed = False
 
-    def pool_for(self, version: FunctionVersion) -> Pool:
-        key = (version.account_id, version.region, version.name, version.version)
+    def pool_for(self, version: FunctionVersion, tenant_id: str | None = None) -> Pool:
+        """Each tenant has environments of his own: none ever serves two. Raises AwsError when the server is ending."""
+        if self._closed:
+            raise _shutting_down()
+        key = (version.account_id, version.region, version.name, version.version, tenant_id)
         pool = self._pools.get(key)
         if pool is not None:
             if pool.version is version or pool.version.revision_id == version.revision_id:
@@ -203,9 +225,17 @@ class Pools:
             for pool in self._pools.values():
                 if pool.idle:
                     pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
-            self._retired = {pool for pool in self._retired if pool.all}
+            self._retired = {pool for pool in self._retired if not pool.is_empty}
+            self._forget_tenants()
+
+    def _forget_tenants(self) -> None:
+        """A tenant who has not been heard of for long leaves nothing behind; there may be very many."""
+        for key, pool in [(key, pool) for key, pool in self._pools.items() if key[4] is not None and pool.is_empty]:
+            del self._pools[key]
+            self._retire(pool)
 
     async def close(self) -> None:
+        self._closed = True
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
 
     def _retire(self, pool: Pool) -> None:
