@@ -41,7 +41,7 @@ LOOK_EVERY_S: Final = 0.02
 EXECUTABLE: Final = 0o100755 << 16  # a regular file's mode, where zip archives keep it
 
 
-def until(condition: Callable[[], T], timeout_s: float = 10.0) -> T:
+def until(condition: Callable[[], T | None], timeout_s: float = 10.0) -> T:
     """The condition's first true value. Fails when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -140,16 +140,18 @@ class LiveServer:
             Code={"ZipFile": code if isinstance(code, bytes) else package(code)},
             **{"Runtime": RUNNING_PYTHON, **members},
         )
-        self.until_active(name)
+        self.until_ready(name)
         return name
 
-    def until_active(self, name: str) -> None:
+    def until_ready(self, name: str) -> None:
+        """Returns when what was asked for last, creation or update, is what invocations use."""
+
         def settled() -> dict[str, Any] | None:
             found: dict[str, Any] = self.client().get_function_configuration(FunctionName=name)
-            return found if found["State"] != "Pending" else None
+            return None if found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress" else found
 
         found = until(settled)
-        assert found["State"] == "Active", found
+        assert (found["State"], found["LastUpdateStatus"]) == ("Active", "Successful"), found
 
     def invoke(self, name: str, event: object = None, **members: Any) -> Answer:
         """With the log's tail, unless `LogType` says otherwise."""

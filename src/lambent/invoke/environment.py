@@ -75,6 +75,7 @@ class Environment:
         self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
+        self._failed_peak_mib = 0  # of the last session whose init failed: its cage is gone when REPORT is written
         self._initialising = asyncio.Lock()
         self._init_scope: asyncio.Timeout | None = None  # of the init under way, so that `stop` can cut it short
         self._init_duration_ms: float | None = None  # until the first REPORT has told it
@@ -248,6 +249,7 @@ class Environment:
         except (TimeoutError, RuntimeExited, InitFailed, EntrypointError) as error:
             failure = failures.init_failure(error, limit_s)
             self._report_init(session, begun, failure, phase)
+            self._failed_peak_mib = _peak_mib(session)
             await session.close("timeout" if failure.status == "timeout" else "failure", self._clock)
             raise _InitFailure(failure) from error
         except BaseException:
@@ -448,7 +450,7 @@ class Environment:
             request_id=run.invocation.request_id,
             duration_ms=duration_ms,
             memory_mib=self.version.memory_mib,
-            max_memory_used_mib=_peak_mib(session),
+            max_memory_used_mib=_peak_mib(session) if session is not None else self._failed_peak_mib,
             init_duration_ms=init_ms,
             status=failure.status if failure else "success",
             error_type=failure.error_type if failure and failure.status != "timeout" else None,
@@ -509,5 +511,5 @@ def _trace_header(incoming: str | None) -> str:
     return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
 
 
-def _peak_mib(session: Session | None) -> int:
-    return math.ceil(session.cage.peak_memory_bytes() / MIB) if session is not None else 0
+def _peak_mib(session: Session) -> int:
+    return math.ceil(session.cage.peak_memory_bytes() / MIB)

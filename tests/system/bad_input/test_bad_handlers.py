@@ -84,6 +84,7 @@ def test_an_init_that_ends_its_process_is_told_to_the_first_caller_and_in_the_lo
         )
         assert f"{answer.error['errorMessage']}\nRuntime.ExitError\nEND RequestId: " in answer.log
         assert "Phase: invoke\tStatus: error\tError Type: Runtime.ExitError" in answer.log
+        assert answer.max_memory_used_mb > 0
 
 
 def test_a_deadlock_ends_with_the_timeout(live: LiveServer) -> None:
