@@ -133,7 +133,9 @@ class FakeSandbox:
 class Nothing:
     """Every other port."""
 
-    def append(self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]) -> None: ...
+    def append(
+        self, account_id: str, region: str, group: str, stream: str, events: Iterable[tuple[int, str]]
+    ) -> None: ...
 
     async def drained(self, account_id: str = "", region: str = "", group: str = "") -> None: ...
 

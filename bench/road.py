@@ -276,11 +276,8 @@ def density(server: Server, client: Any, runtime: str, count: int) -> dict[str, 
     }
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="fewer runs; figures are rougher")
-    options.add_argument("--json", type=Path, help="write the figures there")
-    chosen = options.parse_args()
+def measure(quick: bool) -> dict[str, Any]:
+    """All of it, in minutes; `quick` takes half a minute and gives rougher figures."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     interpreter = os.path.realpath(sys.executable)
     figures: dict[str, Any] = {"machine": {"cores": os.cpu_count(), "kernel": os.uname().release}, "python": version}
@@ -295,19 +292,28 @@ def main() -> None:
         with urlopen_health(server.port) as health:
             figures["health"] = json.load(health)
         runtime = f"python{version}"
-        figures["cold"] = cold(server, client, runtime, interpreter, 15 if chosen.quick else 60)
+        figures["cold"] = cold(server, client, runtime, interpreter, 15 if quick else 60)
         if shutil.which("nginx") and shutil.which("wrk"):
-            rounds, seconds = (1, 3) if chosen.quick else (5, 5)
+            rounds, seconds = (1, 3) if quick else (5, 5)
             figures["warm"] = warm(server, client, runtime, directory, rounds, seconds)
         else:
             figures["warm"] = "left out: it needs nginx and wrk (apt-get install nginx-light wrk)"
-        figures["density"] = density(server, client, runtime, 50 if chosen.quick else 300)
+        figures["density"] = density(server, client, runtime, 50 if quick else 300)
     finally:
         server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    return figures
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true", help="fewer runs; figures are rougher")
+    options.add_argument("--json", type=Path, help="write the figures there")
+    chosen = options.parse_args()
+    figures = measure(chosen.quick)
     print(json.dumps(figures, indent=2))
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def urlopen_health(port: int) -> Any:

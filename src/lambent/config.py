@@ -148,8 +148,10 @@ class Config:
     )  # fmt: skip
     region: str = _setting("us-east-1", _region, "Region of requests that name none.")
     internet: bool = _setting(
-        False, _flag, "Functions may open connections to the internet, besides Lambent's own endpoint."
-    )
+        False, _flag,
+        "Functions may open connections to the internet, besides Lambent's own endpoint. Cages cannot do that yet: a server "
+        "refuses to start with it at levels `root` and `rootless`; at `process` functions have the machine's network anyway.",
+    )  # fmt: skip
     idle_environment_s: int = _setting(
         300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
         source="AWS names no figure; several minutes is what its users see",
@@ -185,6 +187,11 @@ class Config:
 
     def refuse_level(self, level: str) -> None:
         """Raises ConfigError when a server with these settings must not run at isolation level `level`."""
+        if level != "process" and self.internet:
+            raise ConfigError(
+                f"internet = true cannot be kept at isolation level {level} yet; take the setting away, and let functions "
+                "reach what they need through Lambent's own endpoint"
+            )
         if level == "process" and self.production and not self.allow_process_level:
             raise ConfigError(
                 "refusing to serve at isolation level process, where functions could read and change this machine; "

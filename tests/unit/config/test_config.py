@@ -99,6 +99,13 @@ def test_production_refuses_the_process_level_unless_told() -> None:
     Config().refuse_level("process")
 
 
+def test_the_internet_is_refused_where_cages_cannot_give_it() -> None:
+    for level in ("root", "rootless"):
+        with pytest.raises(ConfigError, match="internet = true cannot be kept"):
+            Config(internet=True).refuse_level(level)
+    Config(internet=True).refuse_level("process")
+
+
 def test_the_service_user_is_found_by_name_or_number() -> None:
     assert Config(service_user="123").service_ids() == (123, 123)
     assert Config(service_user="root").service_ids() == (0, 0)

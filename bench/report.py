@@ -1,0 +1,122 @@
+"""Figures as pages: docs/benchmarks.md, and the table of figures in docs/promises.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+BEGIN: Final = "<!-- figures: `make bench` writes what is between these lines -->"
+END: Final = "<!-- end of figures -->"
+
+
+@attrs.frozen(kw_only=True)
+class Goal:
+    """One promised figure, and where `bench/road.py` puts what it measured."""
+
+    promise: str
+    part: str
+    figure: str  # within the part; "p99_ms.median" goes one deeper
+    limit: float
+    unit: str = ""
+    at_least: bool = False  # else at most
+    part_of_code: str  # what measures it
+
+    @property
+    def wanted(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}{self.unit}"
+
+    def measured(self, figures: Mapping[str, Any]) -> float | None:
+        """None when it was left out."""
+        found: Any = figures.get(self.part)
+        for name in self.figure.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return float(found) if isinstance(found, int | float) else None
+
+    def is_kept(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def told(self, figures: Mapping[str, Any]) -> str:
+        value = self.measured(figures)
+        if value is None:
+            return "not measured"
+        return f"{value:g}{self.unit}" + ("" if self.is_kept(value) else " **(missed)**")
+
+
+GOALS: Final = (
+    Goal(promise="Cold start of a Python hello over HTTP at level `root`, against `python3 -S -E -c pass`",
+         part="cold", figure="ratio", limit=1.0, unit=" ×", part_of_code="cold"),
+    Goal(promise="Warm invocations a second, 8 connections, a Python echo, against nginx answering 200",
+         part="warm", figure="ratio", limit=0.15, unit=" ×", at_least=True, part_of_code="warm"),
+    Goal(promise="The same, 99th percentile",
+         part="warm", figure="p99_ms.median", limit=10, unit=" ms", part_of_code="warm"),
+    Goal(promise="Memory of its own that an idle Python environment keeps",
+         part="density", figure="own_mib_each", limit=5, unit=" MiB", part_of_code="density"),
+    Goal(promise="Environments alive at once",
+         part="density", figure="environments", limit=300, at_least=True, part_of_code="density"),
+    Goal(promise="`lambent up` until its health check answers",
+         part="start", figure="healthy_after_s", limit=1, unit=" s", part_of_code="Server"),
+    Goal(promise="Memory of the idle server, all its processes",
+         part="start", figure="idle_mib", limit=120, unit=" MiB", part_of_code="Server"),
+)  # fmt: skip
+
+
+def goals_table(figures: Mapping[str, Any]) -> str:
+    """What docs/promises.md has between its two marks."""
+    lines = ["| promise | figure | measured | by |", "|---|---|---|---|"]
+    lines += [
+        f"| {goal.promise} | {goal.wanted} | {goal.told(figures)} | [`{goal.part_of_code}`](../bench/road.py) |"
+        for goal in GOALS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def with_figures(page: str, figures: Mapping[str, Any]) -> str:
+    """`page` with a new table between the marks. Raises ValueError when it has no such place."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no place for figures: {BEGIN} … {END}")
+    return f"{head}{BEGIN}\n\n{goals_table(figures)}\n{END}{tail}"
+
+
+def benchmarks_page(figures: Mapping[str, Any]) -> str:
+    """docs/benchmarks.md."""
+    about = figures["about"]
+    parts = [
+        "# Benchmarks",
+        f"Measured on {about['date']} by `make bench`, which writes this page and [benchmarks.json](benchmarks.json)"
+        + (" (a quick run: rough figures)." if about["quick"] else ".")
+        + " Absolute figures are this machine's; the ratios, each taken within one run, are what is promised.",
+        _table("machine and versions", {name: about[name] for name in about if name not in ("date", "quick")}),
+        "## Against the goals\n\n" + goals_table(figures),
+    ]
+    for title, part in (
+        ("Starting the server", "start"),
+        ("Cold starts", "cold"),
+        ("Warm invocations", "warm"),
+        ("Many environments at once", "density"),
+    ):
+        parts.append(f"## {title}\n\n{_figures(figures.get(part, 'not measured'))}")
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _figures(part: Any) -> str:
+    if not isinstance(part, Mapping):
+        return f"{part}\n"
+    spreads = {name: value for name, value in part.items() if isinstance(value, Mapping)}
+    singles = {name: value for name, value in part.items() if name not in spreads}
+    text = ""
+    if spreads:
+        columns = list(next(iter(spreads.values())))
+        text += f"| figure | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
+        for name, values in spreads.items():
+            text += f"| `{name}` | {' | '.join(f'{values[column]:,}' for column in columns)} |\n"
+        text += "\n" if singles else ""
+    return text + (_table("figure", singles) if singles else "")
+
+
+def _table(title: str, values: Mapping[str, Any]) -> str:
+    lines = [f"| {title} | |", "|---|---|", *(f"| `{name}` | {value} |" for name, value in values.items())]
+    return "\n".join(lines) + "\n"
