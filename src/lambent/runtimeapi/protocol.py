@@ -239,8 +239,11 @@ class ExtensionRegistry:
 
     @property
     def all_ready(self) -> bool:
-        """Whether every one alive waits for its next event."""
-        return all(e.state is ExtensionState.READY for e in self.by_name.values() if e.alive)
+        """Whether every one waits for its next event.
+
+        One that has reported an error never will: what that means for the environment is said when its process ends.
+        """
+        return all(e.state in (ExtensionState.READY, ExtensionState.EXITED) for e in self.by_name.values())
 
 
 def _unsupported(events: tuple[str, ...], *, external: bool) -> Refusal | None:
