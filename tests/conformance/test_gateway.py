@@ -687,3 +687,13 @@ async def test_the_server_says_which_account_and_region_are_its_own_and_more_abo
     assert json.loads(body)["isolation"] == "root"
     server.close()
     await gateway.close()
+
+
+async def test_another_accounts_function_is_refused_by_its_arn(world: World) -> None:
+    theirs = "arn:aws:lambda:eu-west-1:999999999999:function:f"
+    with pytest.raises(ClientError) as refused:
+        await world.call("lambda", "invoke", FunctionName=theirs)
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert world.road.invocations == []
+    await world.call("lambda", "invoke", FunctionName=theirs.replace("999999999999", "000000000000"))
+    assert len(world.road.invocations) == 1

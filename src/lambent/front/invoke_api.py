@@ -165,12 +165,12 @@ def too_large() -> AwsError:
 
 
 def _locate(path: bytes, query: bytes, account_id: str, region: str) -> tuple[str, str, str | None]:
-    """Account, bare name and qualifier. Other accounts' functions are the resource policy's business, further on."""
+    """Account, bare name and qualifier. Raises AwsError for other accounts: no policy can let anybody in yet."""
     suffix = _STREAM_SUFFIX if path.startswith(_STREAM_PREFIX) else _INVOKE_SUFFIX
     text = unquote(path.rstrip(b"/")[len(_INVOKE_PREFIX) : -len(suffix)].decode("latin-1"))
     qualifier = _qualifier(query)
     ref = parse_function_ref(text)
-    if ref.region is not None and ref.region != region:
+    if ref.region not in (None, region) or ref.account_id not in (None, account_id):
         locate_function(text, qualifier, account_id, region, "lambda:InvokeFunction")
     return ref.account_id or account_id, ref.name, join_qualifiers(ref.qualifier, qualifier)
 
