@@ -24,9 +24,9 @@ from .loop import Loop
 from .requests import Refused
 from .stock import Cell, Stock, Zygote
 
-_DISKS_READY = 4  # of the default size, made while nothing else is to do
-_CELLS_READY = 2  # of each interpreter that is in use
-_QUIET_MS = 30  # before something is made ahead: a function that has just been launched needs the processor more
+_DISKS_READY = 6  # of the default size, made while nothing else is to do
+_CELLS_READY = 4  # of each interpreter that is in use
+_QUIET_MS = 8  # before something is made ahead: a function that has just been launched needs the processor more
 _RETRY_MS = 20  # a control group that is still emptying
 _PATIENCE_S = 10.0  # for everything to end
 
