@@ -116,7 +116,7 @@ class Init:
         elif operation == "signal":
             for pid, name in self.children.items():
                 if name == message["name"]:
-                    os.kill(pid, int(message["number"]))
+                    syscalls.signal_main_thread(pid, int(message["number"]))
         elif operation == "connect":
             self._connect(str(message["id"]), int(message["port"]))
         wire.close_all(descriptors)

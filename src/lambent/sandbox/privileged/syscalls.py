@@ -54,9 +54,10 @@ _RESOLVE_NO_SYMLINKS = 4
 
 # The numbers of the calls that libc may lack. Those from 424 on are the same on every architecture.
 _MACHINE = platform.machine()
-_PIVOT_ROOT, _CAPSET, _SECCOMP, _CLONE = {"x86_64": (155, 126, 317, 56), "aarch64": (41, 91, 277, 220)}.get(
-    _MACHINE, (-1, -1, -1, -1)
-)
+_PIVOT_ROOT, _CAPSET, _SECCOMP, _CLONE, _TGKILL = {
+    "x86_64": (155, 126, 317, 56, 234),
+    "aarch64": (41, 91, 277, 220, 131),
+}.get(_MACHINE, (-1, -1, -1, -1, -1))
 _PIDFD_SEND_SIGNAL, _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 424, 428, 429, 430, 431, 432
 _PIDFD_OPEN, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 434, 436, 437, 442
 
@@ -78,6 +79,15 @@ def fork_into(namespaces: int) -> tuple[int, int]:
     flags = ctypes.c_ulong(namespaces | CLONE_PIDFD | signal.SIGCHLD)
     pid = _check(_syscall_holding_gil(_CLONE, flags, None, ctypes.byref(pidfd), None, None), "clone")
     return pid, pidfd.value if pid else -1
+
+
+def signal_main_thread(pid: int, number: int) -> None:
+    """For a process that handles signals in its main thread, as Python does, wherever the kernel delivers them.
+
+    To a process that was thawed just now, the kernel often gives a signal to another thread, since thawing has woken the
+    main one already; a main thread that waits would then not hear of it.
+    """
+    _check(_syscall(_TGKILL, pid, pid, number), f"tgkill {pid}")
 
 
 def unshare(flags: int) -> None:
