@@ -78,11 +78,6 @@ class EnvironmentSpec:
         return str(self.heap_mib if share is None else self.memory_mib * int(share) // 100)
 
 
-class ProcessName(enum.StrEnum):
-    RUNTIME = "runtime"
-    EXTENSION = "extension"
-
-
 @attrs.frozen(kw_only=True)
 class ProcessExit:
     """How a process of an environment ended."""

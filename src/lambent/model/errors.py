@@ -94,8 +94,3 @@ def too_many_requests(message: str, reason: str, retry_after_s: int | None = Non
 
 def service_fault(message: str) -> AwsError:
     return _lambda_error("ServiceException", message, 500)
-
-
-def invalid_zip(message: str) -> AwsError:
-    """`InvalidZipFileException` is what the Invoke family models (502); create and update answer with `invalid_parameter`."""
-    return _lambda_error("InvalidZipFileException", message, 502)

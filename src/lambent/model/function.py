@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from lambent.model.limits import EPHEMERAL_MIN_MIB, MEMORY_DEFAULT_MIB, TIMEOUT_DEFAULT_S
+
 LATEST = "$LATEST"
 
 
@@ -58,9 +60,9 @@ class FunctionVersion:
     code_sha256: str = ""  # Base64 of the same
     code_size_bytes: int = 0
     description: str = ""
-    timeout_s: int = 3
-    memory_mib: int = 128
-    ephemeral_mib: int = 512
+    timeout_s: int = TIMEOUT_DEFAULT_S
+    memory_mib: int = MEMORY_DEFAULT_MIB
+    ephemeral_mib: int = EPHEMERAL_MIN_MIB
     environment: Mapping[str, str] = attrs.field(factory=dict)
     layers: tuple[LayerReference, ...] = ()
     architectures: tuple[str, ...] = ("x86_64",)

@@ -11,7 +11,6 @@ MIB: Final = 1024 * 1024
 MEMORY_MIN_MIB: Final = 128  # QUOTAS
 MEMORY_MAX_MIB: Final = 10_240  # QUOTAS
 MEMORY_DEFAULT_MIB: Final = 128  # CreateFunction, MemorySize
-MEMORY_PER_VCPU_MIB: Final = 1_769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
 TIMEOUT_DEFAULT_S: Final = 3  # CreateFunction, Timeout
 TIMEOUT_MAX_S: Final = 900  # QUOTAS

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +30,6 @@ HEAP: Final = "-Xmx{heap_mib}m"  # filled in for each function: see EnvironmentS
 _SYSTEM: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))  # what the cage's own root has
 _VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)([^"]*)"')
 _FIRST_WITH_UNSAFE_WARNINGS: Final = 24  # JEP 498
-
-Progress = Callable[[str], None]
 
 
 def find(search: SearchPaths) -> list[RuntimeInstallation]:
@@ -51,20 +49,6 @@ def fill(installation: RuntimeInstallation, directory: Path) -> None:
     jar = _built_in(runtimes_dir) or _build(runtimes_dir, _compilers(installation))
     shutil.copyfile(jar, directory / CLIENT_JAR)
     (directory / CLIENT_JAR).chmod(0o644)
-
-
-def build_java_client(data_dir: Path, search: SearchPaths, progress: Progress) -> Path | None:
-    """Compiles the client ahead, so that the first invocation need not wait 5 s for it. None: there is no Java here.
-
-    Raises RuntimeNotUsable when there is a JVM but no compiler.
-    """
-    runtimes_dir = data_dir.absolute() / "runtimes"
-    built = _built_in(runtimes_dir)
-    installed = find(search)
-    if built is not None or not installed:
-        return built
-    progress("Compiling the client for Java.")
-    return _build(runtimes_dir, [c for installation in installed for c in _compilers(installation)])
 
 
 def _digest() -> str:

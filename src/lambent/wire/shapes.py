@@ -105,18 +105,9 @@ class Shape:
     # errors
 
     @property
-    def is_exception(self) -> bool:
-        return bool(self._raw.get("exception"))
-
-    @property
     def error_code(self) -> str:
         code: str = self._raw.get("error", _EMPTY).get("code") or self.name
         return code
-
-    @property
-    def error_status(self) -> int | None:
-        status: int | None = self._raw.get("error", _EMPTY).get("httpStatusCode")
-        return status
 
     # XML and event streams
 

@@ -23,7 +23,6 @@ MANIFESTS: Final = ("package.json", "package-lock.json")
 BUILD_TIMEOUT_S: Final = 900.0
 DIGEST_LENGTH: Final = 16  # hex digits in the directory's name
 NOT_FOR_RUNNING: Final = (".d.ts", ".d.cts", ".d.mts", ".map", ".md")  # half of the files; Node.js reads none of them
-HINT: Final = "`lambent runtimes build` adds it; it needs npm, and the network or npm's cache, once."
 
 Progress = Callable[[str], None]
 

@@ -5,7 +5,6 @@ The answer to an event and the request for the next one travel together, which s
 
 import _socket
 import errno
-import sys
 
 SMALL_BODY_BYTES = 64 * 1024  # up to here a request is sent in one piece, and the next one with it
 READ_BYTES = 64 * 1024
