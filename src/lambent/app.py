@@ -47,6 +47,7 @@ from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
 from lambent.runtimes.find import Installations
 from lambent.sandbox.caged import LauncherSandbox
 from lambent.sandbox.descent import become
+from lambent.sandbox.descriptors import raise_limit
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.machine import detect
 from lambent.sandbox.process import ProcessSandbox
@@ -97,6 +98,7 @@ def up(config: Config) -> int:
 def prepare(config: Config) -> Prepared:
     """Everything that needs the rights of whoever started the server; afterwards they are gone."""
     is_root = os.geteuid() == 0
+    raise_limit()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(config.data_dir)
     listener = _listen(config.host, config.port)

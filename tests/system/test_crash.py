@@ -15,7 +15,7 @@ import attrs
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cage_census import command_lines, control_groups, descendants, loop_devices, mounts, processes_in
+from cage_census import command_lines, control_groups, descendants, loop_devices, mounts, processes_in, processes_with
 from live_server import ROLE, RUNNING_PYTHON, LiveServer, package, start, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at the traces of cages at level root")
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at the traces o
 CODE = "def handler(event, context):\n    return ['{}', context.function_version]\n"
 WRITERS = 3
 GONE_S = 20.0
+AT_ONCE_S = 3.0  # it would need longer to finish
 
 
 @attrs.define
@@ -184,6 +185,14 @@ def nothing_is_left(data: Path, processes: dict[int, str]) -> None:
     until(lambda: not control_groups(data), GONE_S)
     until(lambda: not loop_devices(data), GONE_S)
     assert not mounts(data)
+
+
+def test_what_builds_the_runtimes_ends_with_the_server(tmp_path: Path) -> None:
+    with ended_at_last(start(tmp_path / "data")) as server:
+        builder = f"lambent.runtimes.build {server.data}"
+        until(lambda: processes_with(builder))
+        server.kill()
+        until(lambda: not processes_with(builder), AT_ONCE_S)
 
 
 def test_a_killed_server_leaves_nothing_behind(data: Path) -> None:
