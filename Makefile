@@ -50,6 +50,7 @@ test: lint
 	$(BIN)/pytest -q -m "not long"
 
 test-long: .venv/.dev
+	@scripts/system-packages long
 	$(BIN)/pytest -q -m long
 
 bench: .venv/.dev

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,24 +113,3 @@ def test_the_sdk_is_installed_once_and_functions_import_it(tmp_path: Path) -> No
         argv = [str(installation.executable), str(installation.runtime_dir / "bootstrap.cjs")]
         with Runtime(argv, variables):
             assert api.call().json() == ["function", "function"]
-
-
-@pytest.mark.long
-@pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on this machine")
-def test_awss_own_client_from_npm_works_as_a_bootstrap(tmp_path: Path) -> None:
-    """Its native part is compiled by npm's install script, with cmake, autotools and a C++ compiler."""
-    needed = [tool for tool in ("cmake", "g++", "make", "autoconf", "libtoolize") if shutil.which(tool) is None]
-    if needed:
-        pytest.skip(f"aws-lambda-ric is compiled when it is installed, which needs {', '.join(needed)}")
-    subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "aws-lambda-ric"], cwd=tmp_path, check=True, timeout=900
-    )
-    (tmp_path / "index.js").write_text("exports.handler = async (event) => event.n + 1")
-    bootstrap = tmp_path / "bootstrap"
-    bootstrap.write_text('#!/bin/sh\ncd "$LAMBDA_TASK_ROOT" && exec node_modules/.bin/aws-lambda-ric "$_HANDLER"\n')
-    bootstrap.chmod(0o755)
-    with (
-        FakeRuntimeApi() as api,
-        Runtime([str(bootstrap)], function_variables(api, tmp_path, "index.handler", "provided.al2023")),
-    ):
-        assert api.call({"n": 1}).json() == 2

@@ -196,6 +196,8 @@ class ProcessSandbox:
         self._cages: dict[str, ProcessCage] = {}
 
     async def launch(self, spec: EnvironmentSpec) -> ProcessCage:
+        if self._temporary_dir is not None:
+            self._temporary_dir.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix=f"lambent-{spec.environment_id[:8]}-", dir=self._temporary_dir))
         cage = ProcessCage(spec, self._endpoint_url, directory)
         try:
