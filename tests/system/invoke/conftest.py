@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import textwrap
 import time
@@ -22,6 +23,7 @@ from lambent.model.cage import RuntimeInstallation, StartMethod
 from lambent.model.errors import not_found
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
+from lambent.model.limits import INIT_PHASE_S
 from lambent.sandbox.process import ProcessSandbox
 
 # A custom runtime in a few lines: `handle(event, request_id)` comes from the test.
@@ -172,8 +174,8 @@ class Road:
         return [e for e in self.pools.environments if e.version.name == name]
 
 
-@pytest_asyncio.fixture
-async def road(tmp_path: Path) -> AsyncIterator[Road]:
+@contextlib.asynccontextmanager
+async def open_road(directory: Path, init_phase_s: float = INIT_PHASE_S) -> AsyncIterator[Road]:
     sandbox = ProcessSandbox()
     functions, log, clock = Functions(), ListLog(), SystemClock()
     around = Surroundings(
@@ -183,12 +185,26 @@ async def road(tmp_path: Path) -> AsyncIterator[Road]:
         clock=clock,
         installation_for=provided,
         credentials_for=lambda version: {},
+        init_phase_s=init_phase_s,
     )
     pools = Pools(lambda v: Environment(v, around), clock, freeze_after_s=0.05, idle_environment_s=60.0)
     invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
     sweep = asyncio.create_task(pools.run())
-    yield Road(tmp_path, functions, log, pools, invoker)
+    yield Road(directory, functions, log, pools, invoker)
     sweep.cancel()
     await pools.close()
     await sandbox.close()
     await asyncio.sleep(0)  # closed transports end in the loop's next turn
+
+
+@pytest_asyncio.fixture
+async def road(tmp_path: Path) -> AsyncIterator[Road]:
+    async with open_road(tmp_path) as road:
+        yield road
+
+
+@pytest_asyncio.fixture
+async def impatient_road(tmp_path: Path) -> AsyncIterator[Road]:
+    """Its init phase lasts half a second."""
+    async with open_road(tmp_path, init_phase_s=0.5) as road:
+        yield road
