@@ -12,7 +12,7 @@ from lambent.sandbox.privileged.cgroups import CgroupsV1, CgroupsV2
 
 MIB = 1 << 20
 
-V2_FILES = ("cgroup.procs", "cgroup.freeze", "cgroup.subtree_control", "memory.max", "memory.swap.max", "memory.peak",
+V2_FILES = ("cgroup.procs", "cgroup.freeze", "cgroup.kill", "cgroup.subtree_control", "memory.max", "memory.swap.max", "memory.peak",
             "memory.events", "memory.current", "cpu.max", "cpu.weight", "cpu.stat", "pids.max")  # fmt: skip
 V1_FILES = ("tasks", "freezer.state", "memory.limit_in_bytes", "memory.swappiness", "memory.max_usage_in_bytes",
             "memory.oom_control", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.shares", "pids.max",
@@ -84,6 +84,27 @@ def test_version_1_writes_every_limit_in_its_hierarchy(tmp_path: Path) -> None:
     assert set(group.files) == set(cgroups.ROLES)
     group.close()
     assert groups.remove("one")
+
+
+def test_what_is_killed_may_not_fork_and_is_not_slowed_down(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.subtree_control").touch()
+    second = CgroupsV2(str(tmp_path), "here")
+    first = CgroupsV1({name: str(tmp_path / "v1" / name) for name in CgroupsV1.CONTROLLERS}, "here")
+    for groups in (first, second):
+        groups.prepare()
+        groups.create("one", 1024).close()
+        groups.limit("one", 128 * MIB)
+        groups.let_die("one")
+        groups.let_die("none")  # it is gone already
+    by_version = {
+        "lambent/here/one": {"pids.max": "0", "cpu.max": "max 20000", "cgroup.kill": "1"},
+        "v1/pids/lambent/here/one": {"pids.max": "0"},
+        "v1/cpu/lambent/here/one": {"cpu.cfs_quota_us": "-1"},
+        "v1/freezer/lambent/here/one": {"freezer.state": "THAWED"},
+    }
+    for directory, written in by_version.items():
+        for name, text in written.items():  # over what stood there: plain files are not emptied first
+            assert (tmp_path / directory / name).read_text().startswith(text)
 
 
 @pytest.mark.parametrize(

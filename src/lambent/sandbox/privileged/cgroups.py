@@ -72,7 +72,7 @@ class CgroupsV1:
                 _remove(root)
         for name in sorted({name for root in self._roots.values() for name in _children(root)}):
             _kill_all(os.path.join(self._roots["pids"], name, "tasks"))
-            self.thaw(name)
+            self.let_die(name)
             _wait_removed(self, name)
 
     def create(self, name: str, processes: int) -> Group:
@@ -103,8 +103,13 @@ class CgroupsV1:
         _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
         _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
 
-    def thaw(self, name: str) -> None:
-        """A frozen process of version 1 does not even die."""
+    def let_die(self, name: str) -> None:
+        """For a group that is being killed: a thousand processes that fork need seconds to die by their own share.
+
+        A frozen process of version 1 does not even die.
+        """
+        _write_if_there(f"{self._roots['pids']}/{name}/pids.max", 0)
+        _write_if_there(f"{self._roots['cpu']}/{name}/cpu.cfs_quota_us", -1)
         _write_if_there(f"{self._roots['freezer']}/{name}/freezer.state", "THAWED")
 
     def remove(self, name: str) -> bool:
@@ -141,7 +146,7 @@ class CgroupsV2:
                 _remove(os.path.join(parent, other, name))
             _remove(os.path.join(parent, other))
         for name in _children(self._root):
-            _write_if_there(f"{self._root}/{name}/cgroup.kill", 1)
+            self.let_die(name)
             _kill_all(f"{self._root}/{name}/cgroup.procs")
             _wait_removed(self, name)
 
@@ -167,8 +172,12 @@ class CgroupsV2:
         _write(f"{directory}/cpu.max", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
         _write(f"{directory}/cpu.weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
 
-    def thaw(self, name: str) -> None:
-        """A frozen process of version 2 can be killed as it is."""
+    def let_die(self, name: str) -> None:
+        """For a group that is being killed: a thousand processes that fork need seconds to die by their own share."""
+        directory = os.path.join(self._root, name)
+        _write_if_there(f"{directory}/pids.max", 0)
+        _write_if_there(f"{directory}/cpu.max", f"max {PERIOD_US}")
+        _write_if_there(f"{directory}/cgroup.kill", 1)  # since Linux 5.14
 
     def remove(self, name: str) -> bool:
         """False while something in it is still ending."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from . import layout, requests, roots, syscalls, wire, zygote
 from .cgroups import CgroupsV1, CgroupsV2, Group
 from .loop import Loop
+from .network import Network
 
 _START = "import sys; sys.path.insert(0, {!r}); from privileged.zygote import main; main()"
 
@@ -29,6 +30,7 @@ class Cell:
         self.intake = intake
         self.mounts: int | None = None  # its mount namespace
         self.listeners: list[int] = []
+        self.link = 0  # the index of its link on the host, where it has one
         self.pid = -1
         self.pidfd = -1
         self.environment_id: str | None = None
@@ -73,6 +75,7 @@ class Stock:
         endpoint_port: int,
         first_host_id: int,
         on_end: Callable[[Cell], None],
+        network: Network | None = None,
     ) -> None:
         self.cells: dict[str, Cell] = {}
         self._loop = loop
@@ -83,6 +86,7 @@ class Stock:
         self._next_host_id = 0
         self._host_ids: set[int] = set()
         self._on_end = on_end
+        self._network = network  # every cell is connected to it
         self._zygotes: dict[str, Zygote] = {}
 
     # asked by the launcher
@@ -121,7 +125,7 @@ class Stock:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself, and its pidfd is about to say so
             syscalls.pidfd_kill(cell.pidfd, signal.SIGKILL)
         if self._groups is not None:
-            self._groups.thaw(cell.name)
+            self._groups.let_die(cell.name)
 
     def release_host_id(self, cell: Cell) -> None:
         self._host_ids.discard(cell.host_id)
@@ -159,7 +163,8 @@ class Stock:
                 held = syscalls.open_exactly(os.path.dirname(os.path.realpath(__file__)))
                 package = roots.clone_readonly(held, rootless=self._rootless)
                 mounts = [*mounts, (package, f"{layout.PRIVATE_DIR}/privileged")]
-            roots.enter("root", mounts, rootless=self._rootless)
+            resolvers = [str(address) for address in self._network.resolvers] if self._network is not None else []
+            roots.enter("root", mounts, rootless=self._rootless, resolvers=resolvers)
             syscalls.close_from(channel_fd + 1)
             if not installation.forks:
                 zygote.serve(socket.socket(fileno=channel_fd), None)
@@ -263,9 +268,18 @@ class Stock:
             self._unmade(cell, f"the cage could not be made: {message.get('reason')}")
             self.kill(cell)
             return
+        cell.mounts, namespace, *cell.listeners = descriptors
+        try:
+            if self._network is not None:
+                cell.link = self._network.connect(namespace)
+        except OSError as error:
+            self._unmade(cell, f"the cage could not be connected: {error}")
+            self.kill(cell)
+            return
+        finally:
+            os.close(namespace)
         self._loop.unwatch(cell.intake.fileno())
         cell.owner.making -= 1
-        cell.mounts, *cell.listeners = descriptors
         if cell.owner.wanting:
             cell.owner.wanting.popleft()(cell, "")
         else:
