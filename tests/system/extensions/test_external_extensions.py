@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
+from cage_census import is_frozen, processes_with
 from extensions import end_environments, extension, layer, program
 from live_server import LiveServer, running, start, until
 
@@ -210,3 +212,29 @@ def test_extensions_finish_when_the_server_is_stopped(tmp_path: Path) -> None:
     with running(data) as again:
         for name in names:
             assert "extension: shutdown spindown True\n" in again.log_of(name)
+
+
+def test_a_subscriber_that_takes_nothing_holds_nobody_up(live: LiveServer) -> None:
+    watcher = """
+        import socket
+        deaf = socket.create_server(("sandbox.localdomain", 4243))
+        register("SHUTDOWN")
+        ask("PUT", "/2022-07-01/telemetry", {
+            "schemaVersion": "2022-12-13", "types": ["platform", "function"], "buffering": {"timeoutMs": 25},
+            "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:4243"},
+        })
+        next_event()
+    """
+    extension_name = f"deaf-{uuid.uuid4().hex}"
+    name = live.create(ECHO, Layers=[extension(live, watcher, extension_name)], Timeout=10)
+    for number in range(3):
+        answer = live.invoke(name, number)
+        assert answer.value == number
+        assert answer.seconds < SLACK_S
+    if live.level == "root":
+        [pid] = processes_with(f"/opt/extensions/{extension_name}")
+        until(lambda: is_frozen(pid))  # although something is still to be delivered
+    began = time.monotonic()
+    end_environments(live, name)
+    until(lambda: not processes_with(f"/opt/extensions/{extension_name}"))
+    assert time.monotonic() - began < SLACK_S
