@@ -6,10 +6,12 @@ takes minutes and needs the programs that `scripts/system-packages long` install
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -99,7 +101,27 @@ def function(live: LiveServer, code: Path) -> str:
 
 
 def _create(server: LiveServer, code: Path, handler: str = "index.handler") -> str:
-    return server.create(folder(code), handler, Runtime="provided.al2023", Timeout=20, MemorySize=MEMORY_MIB)
+    return server.create(
+        folder(code),
+        handler,
+        Runtime="provided.al2023",
+        Timeout=20,
+        MemorySize=MEMORY_MIB,
+        Layers=_interpreter(server),
+    )
+
+
+def _interpreter(server: LiveServer) -> list[str]:
+    """Layers with `bin/node`, unless cages show the machine's: they do not show /usr/local or homes."""
+    if shutil.which("node", path="/usr/bin:/bin") is not None:
+        return []
+    node = shutil.which("node")
+    assert node is not None
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        written.write(Path(node).resolve(), "bin/node")
+    layer = server.client().publish_layer_version(LayerName="node", Content={"ZipFile": archive.getvalue()})
+    return [layer["LayerVersionArn"]]
 
 
 def test_it_answers_logs_and_fails_on_a_server(live: LiveServer, function: str) -> None:
