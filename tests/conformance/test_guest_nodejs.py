@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from fake_runtime_api import ARN, Posted, Reply
+from fake_runtime_api import ARN, WAIT_S, Posted, Reply, Runtime
 from guests import MEMORY_MIB, Function, installed, running, write
 from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes import nodejs
@@ -19,6 +20,7 @@ from lambent.runtimes.family import copy_guest
 
 INSTALLED = installed(nodejs.find)
 FIRST_WITHOUT_CALLBACKS = 24
+MANY_BYTES = 1 << 16
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="no Node.js on this machine")
 
@@ -155,6 +157,33 @@ def test_code_outside_the_handler_runs_once(start: Start) -> None:
     with start("let count = 0; exports.handler = async () => ++count") as function:
         assert [function.api.call().json() for _ in range(3)] == [1, 2, 3]
         assert function.api.connections_made == 1
+
+
+def test_a_small_result_and_the_request_for_the_next_event_are_one_write(
+    installation: RuntimeInstallation, runtime_dir: Path, tmp_path: Path
+) -> None:
+    code = write(tmp_path / "task", {"index.js": "exports.handler = async (event) => event"})
+    argv = [str(installation.executable), str(runtime_dir / "bootstrap.cjs")]
+    request = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(WAIT_S)
+        variables = {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{listener.getsockname()[1]}",
+            "LAMBDA_TASK_ROOT": str(code),
+            "_HANDLER": "index.handler",
+        }
+        with Runtime(argv, variables), listener.accept()[0] as connection:
+            connection.settimeout(WAIT_S)
+            assert connection.recv(MANY_BYTES) == request
+            event = '"ü"'.encode()
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: r1\r\nContent-Length: %d\r\n\r\n" % len(event)
+                + event
+            )
+            assert connection.recv(MANY_BYTES) == (
+                b"POST /2018-06-01/runtime/invocation/r1/response HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(event) + event + request
+            )
 
 
 # Callbacks
