@@ -110,9 +110,16 @@ def prepare(config: Config) -> Prepared:
     if level is not IsolationLevel.PROCESS:
         allowed = {mount.source for found in installations.by_runtime.values() for mount in found.host_mounts}
         allowed.add(config.data_dir / "runtimes")
-        launcher = start_launcher(config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port)
+        launcher = start_launcher(
+            config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port,
+            internet=config.internet, internet_private=config.internet_private,
+        )  # fmt: skip
         for warning in launcher.warnings:
             log.warning("%s", warning)
+    elif config.internet:
+        log.warning(
+            "internet = true changes nothing at isolation level process: functions have this machine's whole network"
+        )
     builder = None
     if is_root:
         uid, gid = config.service_ids()

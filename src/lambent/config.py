@@ -149,8 +149,14 @@ class Config:
     region: str = _setting("us-east-1", _region, "Region of requests that name none.")
     internet: bool = _setting(
         False, _flag,
-        "Functions may open connections to the internet, besides Lambent's own endpoint. Cages cannot do that yet: a server "
-        "refuses to start with it at levels `root` and `rootless`; at `process` functions have the machine's network anyway.",
+        "Functions may open connections to the internet (IPv4), besides Lambent's own endpoint; never to this machine. Needs "
+        "level `root` and the program `nft`; a server refuses to start with it at `rootless`; at `process` functions have the "
+        "machine's network anyway.",
+    )  # fmt: skip
+    internet_private: bool = _setting(
+        False, _flag,
+        "With `internet`, functions may also open connections to private networks: 10.0.0.0/8, 172.16.0.0/12, "
+        "192.168.0.0/16, 100.64.0.0/10.",
     )  # fmt: skip
     idle_environment_s: int = _setting(
         300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
@@ -187,11 +193,13 @@ class Config:
 
     def refuse_level(self, level: str) -> None:
         """Raises ConfigError when a server with these settings must not run at isolation level `level`."""
-        if level != "process" and self.internet:
+        if level == "rootless" and self.internet:
             raise ConfigError(
-                f"internet = true cannot be kept at isolation level {level} yet; take the setting away, and let functions "
-                "reach what they need through Lambent's own endpoint"
+                "internet = true cannot be kept at isolation level rootless: start Lambent as root, or take the setting away "
+                "and let functions reach what they need through Lambent's own endpoint"
             )
+        if self.internet_private and not self.internet:
+            raise ConfigError("internet_private = true means nothing without internet = true")
         if level == "process" and self.production and not self.allow_process_level:
             raise ConfigError(
                 "refusing to serve at isolation level process, where functions could read and change this machine; "

@@ -42,18 +42,27 @@ class LauncherHandle:
 
 
 def start_launcher(
-    directory: Path, allowed: Sequence[Path], *, level: IsolationLevel = IsolationLevel.ROOT, endpoint_port: int = 4566
+    directory: Path,
+    allowed: Sequence[Path],
+    *,
+    level: IsolationLevel = IsolationLevel.ROOT,
+    endpoint_port: int = 4566,
+    internet: bool = False,
+    internet_private: bool = False,
 ) -> LauncherHandle:
     """Starts the launcher as the present user and waits until it is ready. To be called before threads and event loop.
 
     `directory` is the launcher's own (made when absent). `allowed` are the only host directories, with all below them,
     that cages may be shown besides the system's and the functions' code: the installations' `host_mounts` and the
-    directories that hold their `runtime_dir`. Raises SandboxError.
+    directories that hold their `runtime_dir`. With `internet` every cage has a way to the internet, and with
+    `internet_private` to private networks too (level `root` only). Raises SandboxError.
     """
     if level is IsolationLevel.PROCESS:
         raise SandboxError("level `process` needs no launcher; use ProcessSandbox")
     if level is IsolationLevel.ROOT and os.geteuid() != 0:
         raise SandboxError("level `root` needs root; start Lambent as root, or at level `rootless`")
+    if internet and level is not IsolationLevel.ROOT:
+        raise SandboxError("only level `root` can give cages internet access; start Lambent as root")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     rootless = level is IsolationLevel.ROOTLESS
     settings = {
@@ -61,6 +70,7 @@ def start_launcher(
         "directory": str(directory.resolve()),
         "allowed": [str(path) for path in allowed],
         "endpoint_port": endpoint_port,
+        "internet": {"private": internet_private} if internet else None,
     }
     ours, theirs = wire.pair()
     with theirs:

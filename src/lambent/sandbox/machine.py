@@ -68,7 +68,6 @@ def detect() -> MachineReport:
         _cgroups(),
         _loop_devices(),
         _program("mkfs.ext4", "e2fsprogs", "/tmp is held in memory and raises the memory's limit by its size"),
-        _program("ip", "iproute2", "functions cannot be given internet access"),
         _program("nft", "nftables", "functions cannot be given internet access"),
     )
     return MachineReport(level=_best(capabilities), capabilities=capabilities)

@@ -115,7 +115,9 @@ def plan_environment(
         devices=tuple(layout.DEVICES),
         listeners=(f"127.0.0.1:{layout.RUNTIME_API_PORT} Runtime API",
                    *((f"127.0.0.1:{endpoint_port} Lambent's endpoint",) if endpoint_port else ())),
-        network="loopback of its own" + (" and the internet" if spec.internet else ", nothing else"),
+        network="loopback of its own" + (
+            " and a link to the internet, by its own rules" if spec.internet else ", nothing else"
+        ),
     )  # fmt: skip
 
 

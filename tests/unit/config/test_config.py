@@ -100,10 +100,12 @@ def test_production_refuses_the_process_level_unless_told() -> None:
 
 
 def test_the_internet_is_refused_where_cages_cannot_give_it() -> None:
-    for level in ("root", "rootless"):
-        with pytest.raises(ConfigError, match="internet = true cannot be kept"):
-            Config(internet=True).refuse_level(level)
+    with pytest.raises(ConfigError, match="start Lambent as root"):
+        Config(internet=True).refuse_level("rootless")
+    Config(internet=True).refuse_level("root")
     Config(internet=True).refuse_level("process")
+    with pytest.raises(ConfigError, match="means nothing without internet = true"):
+        Config(internet_private=True).refuse_level("root")
 
 
 def test_the_service_user_is_found_by_name_or_number() -> None:
@@ -117,7 +119,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     samples: dict[str, Any] = {"port": "1", "host": "::1", "data_dir": "x", "auth": "enforce", "isolation": "root"}
     samples |= {"allow_process_level": "yes", "service_user": "5", "account_id": "1" * 12, "region": "eu-west-1"}
     samples |= {"internet": "on", "idle_environment_s": "9", "freeze_after_ms": "1", "log_format": "json"}
-    samples |= {"allowed_origins": "https://a.example"}
+    samples |= {"allowed_origins": "https://a.example", "internet_private": "on"}
     assert set(samples) == set(FIELDS)
     config = load(environ={f"LAMBENT_{name.upper()}": value for name, value in samples.items()}, working_dir=tmp_path)
     changed = {name for name, value in attrs.asdict(config).items() if value != getattr(Config(), name)}

@@ -54,8 +54,9 @@ def live(order: Order, client: init.Client | None) -> None:
     try:
         listeners = _enter(order)
         mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _settle(order)
-        wire.send(intake, {"event": "sealed"}, [mounts, *(listener.fileno() for listener in listeners)])
+        wire.send(intake, {"event": "sealed"}, [mounts, network, *(listener.fileno() for listener in listeners)])
     except (OSError, wire.MessageError) as error:
         wire.send(intake, {"event": "broken", "reason": str(error)})
         return

@@ -21,6 +21,7 @@ import time
 
 from . import cgroups, disks, layout, requests, syscalls, wire
 from .loop import Loop
+from .network import Network
 from .requests import Refused
 from .stock import Cell, Stock, Zygote
 
@@ -51,10 +52,12 @@ class Launcher:
         self._groups = self._usable_groups()
         self._disks = None if self._rootless else self._usable_disks()
         self._host_id_lock, first_host_id = (-1, 0) if self._rootless else _take_host_id_block()
+        self._network = self._usable_network(settings.get("internet"), first_host_id)
         self._own_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._stock = Stock(
             self._loop, self._groups, rootless=self._rootless,
             endpoint_port=int(settings["endpoint_port"]), first_host_id=first_host_id, on_end=self._ended,
+            network=self._network,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -112,6 +115,15 @@ class Launcher:
             return None
         return found
 
+    def _usable_network(self, internet: wire.Message | None, first_host_id: int) -> Network | None:
+        """Where functions are to have internet access, nothing else will do. Raises OSError."""
+        if internet is None:
+            return None
+        number = (first_host_id - layout.HOST_IDS_FROM) // layout.HOST_IDS_PER_BLOCK
+        network = Network(number, private=bool(internet["private"]))
+        self._warnings += network.warnings
+        return network
+
     def _shut_down(self) -> None:
         self._loop.unwatch(self._server.fileno())
         for cell in list(self._stock.cells.values()):
@@ -121,6 +133,8 @@ class Launcher:
             self._loop.turn(_RETRY_MS)
             self._remove_emptied()
         self._stock.close()
+        if self._network is not None:
+            self._network.close()
         if self._disks is not None:
             self._disks.close()
         if self._groups is not None:
@@ -131,6 +145,9 @@ class Launcher:
     def _hear(self) -> None:
         try:
             message, descriptors = wire.receive(self._server)
+        except wire.DescriptorsLost as error:
+            self._refuse(str(error.message.get("id")), f"{error} (in the launcher)")
+            return
         except (EOFError, OSError, wire.MessageError):
             self._ending = True
             return
@@ -190,6 +207,9 @@ class Launcher:
             finally:
                 launch.close()
 
+        if launch.internet and self._network is None:
+            launch.close()
+            raise Refused("functions have no internet access here; start Lambent with `internet = true`")
         if environment_id in self._environments or environment_id in self._waiting:
             launch.close()
             raise Refused("an environment with this id exists")
@@ -206,6 +226,8 @@ class Launcher:
         cell.environment_id = launch.environment_id
         self._environments[launch.environment_id] = cell
         try:
+            if self._network is not None and not launch.internet:
+                self._network.disconnect(cell.link)
             memory_bytes = launch.memory_bytes
             if self._disks is None and not self._rootless:
                 memory_bytes += launch.ephemeral_mib << 20  # what /tmp holds is charged to the function

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Sequence
 
 USER_ID, GROUP_ID = 993, 990  # as the function sees itself; AWS's numbers
 USER_NAME = "sbx_user1051"
@@ -56,6 +57,12 @@ MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kmsg", "/
 READ_ONLY_DIRS = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs")
 
 NAMESPACES = ("mount", "pid", "ipc", "uts", "network", "cgroup", "user")
+
+
+def files(resolvers: Sequence[str]) -> dict[str, str]:
+    """What is written for every cage, by path; `resolvers` are the name servers that it may ask."""
+    servers = "".join(f"nameserver {address}\n" for address in resolvers)
+    return {**FILES, "/etc/resolv.conf": servers + FILES["/etc/resolv.conf"]}
 
 
 def host_mounts() -> list[tuple[str, str]]:

@@ -28,8 +28,7 @@ class Launch:
         self.environment_id = str(message["id"])
         if not _ENVIRONMENT_ID.fullmatch(self.environment_id):
             raise Refused("the environment's id must be 32 hex digits")
-        if message["internet"]:
-            raise Refused("internet access for functions is not available in this version; set `internet = false`")
+        self.internet = bool(message["internet"])
         self.memory_bytes = _bounded(message["memory_mib"], _MEMORY_MIB, "memory") << 20
         self.ephemeral_mib = _bounded(message["ephemeral_mib"], EPHEMERAL_MIB, "/tmp")
         expected = 6 if message["layers"] else 5

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
 from . import layout, syscalls
 
 _READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID
 
 
-def enter(directory: str, mounts: list[tuple[int, str]], *, rootless: bool) -> None:
+def enter(directory: str, mounts: list[tuple[int, str]], *, rootless: bool, resolvers: Sequence[str] = ()) -> None:
     """Leaves the host's file system for a new root that is built on `directory`, in a new mount namespace.
 
     `mounts` are (detached mount, target) besides the system's own. Raises OSError naming what failed.
@@ -26,7 +27,7 @@ def enter(directory: str, mounts: list[tuple[int, str]], *, rootless: bool) -> N
         trees.append((syscalls.clone_mount("/proc", recursive=True), "/proc"))
     devices = {name: _device(name, rootless=rootless) for name in layout.DEVICES}
     syscalls.mount("lambent", directory, "tmpfs", syscalls.MS_NOSUID, "size=4m,mode=755")
-    _furnish(directory)
+    _furnish(directory, resolvers)
     for tree, target in trees:
         _place(tree, directory + target)
     for name, tree_fd in devices.items():
@@ -66,14 +67,14 @@ def _clone_path(path: str, *, rootless: bool) -> int:
         os.close(held)
 
 
-def _furnish(root: str) -> None:
+def _furnish(root: str, resolvers: Sequence[str]) -> None:
     for path in layout.DIRECTORIES:
         os.makedirs(root + path, mode=0o755, exist_ok=True)
     for path in ("/tmp", "/var/tmp", "/dev/shm"):
         os.chmod(root + path, 0o1777)
     for path, target in {**layout.LINKS, **layout.top_links()}.items():
         os.symlink(target, root + path)
-    for path, text in layout.FILES.items():
+    for path, text in layout.files(resolvers).items():
         with open(root + path, "w", encoding="utf-8") as file:
             file.write(text)
 

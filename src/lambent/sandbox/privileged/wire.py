@@ -23,6 +23,14 @@ class MessageError(Exception):
     """The peer sent what no honest peer sends."""
 
 
+class DescriptorsLost(MessageError):
+    """The message is whole, but its descriptors are not here: this process has as many files open as it may."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__("too many files are open in this process; raise its limit (ulimit -n)")
+        self.message = message
+
+
 def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -40,7 +48,8 @@ def send(channel: socket.socket, message: Message, descriptors: Iterable[int] = 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     """The next message and its descriptors (close-on-exec).
 
-    Raises EOFError when the peer is gone, BlockingIOError on a non-blocking socket without a message, MessageError.
+    Raises EOFError when the peer is gone, BlockingIOError on a non-blocking socket without a message, MessageError,
+    and of its kinds DescriptorsLost, after which the conversation can go on.
     """
     space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
     try:
@@ -51,11 +60,13 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     try:
         if not data:
             raise EOFError
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & socket.MSG_TRUNC:
             raise MessageError("a message was longer than any may be")
         message = json.loads(data)
         if not isinstance(message, dict):
             raise MessageError("a message was not an object")
+        if flags & socket.MSG_CTRUNC:
+            raise DescriptorsLost(message)
     except ValueError as error:
         close_all(descriptors)
         raise MessageError("a message was not JSON") from error
