@@ -1,18 +1,23 @@
-"""A server that was started with a low limit of open files serves many environments all the same."""
+"""A server that was started with a low limit of open files raises it, and survives where it cannot."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lambent.sandbox.descriptors import FEW
-from live_server import running
+from live_server import LiveServer, running
 
 LOW = 128
 ENVIRONMENTS = 40
+FUNCTIONS_OWN = 1_024  # a cage needs as many for the function
+CALLERS = 130  # twelve descriptors each
 CODE = "import time\ndef handler(event, context):\n    time.sleep(0.5)\n    return event\n"
 
 
@@ -31,3 +36,31 @@ def test_a_low_limit_is_raised_as_far_as_possible(tmp_path: Path) -> None:
             assert "open" not in server.output.read_text()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_exceeds_a_limit_that_cannot_be_raised_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may raise it again, unless it is root of a container; then this is the test above with more callers.
+    monkeypatch.setattr(sys, "executable", str(limited_python(tmp_path)))
+    with running(tmp_path / "data") as server:
+        name = server.create(CODE, Timeout=20)
+        with ThreadPoolExecutor(CALLERS) as pool:
+            answered = sum(pool.map(lambda n: is_answered(server, name, n), range(CALLERS)))
+        assert answered > CALLERS / 4
+        assert server.invoke(server.create(CODE, Timeout=20), "a cold start").value == "a cold start"
+
+
+def limited_python(directory: Path) -> Path:
+    program = directory / "python"
+    program.write_text(f'#!/bin/sh\nulimit -n {FUNCTIONS_OWN}\nexec "{sys.executable}" "$@"\n')
+    program.chmod(0o755)
+    subprocess.run([program, "-c", ""], check=True)
+    return program
+
+
+def is_answered(server: LiveServer, name: str, number: int) -> bool:
+    try:
+        return bool(server.invoke(name, number).value == number)
+    except (ClientError, BotoCoreError):
+        return False

@@ -282,7 +282,10 @@ class LauncherSandbox:
     def _readable(self) -> None:
         try:
             while True:
-                message, descriptors = wire.receive(self._handle.socket)
+                try:
+                    message, descriptors = wire.receive(self._handle.socket)
+                except wire.DescriptorsLost as error:
+                    message, descriptors = {**error.message, "event": "refused", "reason": str(error)}, []
                 self._hear(message, descriptors)
         except BlockingIOError:
             return
