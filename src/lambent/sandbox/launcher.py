@@ -104,5 +104,7 @@ def _hello(channel: socket.socket) -> wire.Message:
         raise SandboxError("the launcher ended before it was ready; its reason is on the error output") from error
     wire.close_all(descriptors)
     if message["event"] != "hello":
-        raise SandboxError(f"this machine cannot make cages: {message.get('reason')}; see `lambent doctor`")
+        raise SandboxError(
+            f"this machine cannot make the cages that were asked for: {message.get('reason')}; see `lambent doctor`"
+        )
     return message
