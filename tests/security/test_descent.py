@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 UID = 64_601
 
@@ -38,6 +42,15 @@ print(json.dumps({{
 """
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Where everybody may go; pytest's own directories are closed, and are not this test's to open."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
 def descend(needed: list[Path], closed: Path) -> dict[str, Any]:
     arguments = [json.dumps([str(path) for path in needed]), str(closed)]
     program = PROGRAM.format(uid=UID)
@@ -48,11 +61,8 @@ def descend(needed: list[Path], closed: Path) -> dict[str, Any]:
     return answer
 
 
-def test_root_is_gone_for_good_and_a_closed_directory_shows_only_what_is_needed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    closed = tmp_path / "home"
+def test_root_is_gone_for_good_and_a_closed_directory_shows_only_what_is_needed(open_directory: Path) -> None:
+    closed = open_directory / "home"
     needed = closed / "program" / "data"
     needed.mkdir(parents=True)
     os.chown(needed, UID, UID)
