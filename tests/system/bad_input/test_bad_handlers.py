@@ -68,11 +68,12 @@ def test_a_function_that_ends_its_process_says_how_and_is_started_anew(
     assert live.invoke(name).value == "well"
 
 
-def test_a_function_that_ends_well_says_nothing_of_its_reason(live: LiveServer) -> None:
-    answer = live.invoke(live.create(ENDS), "os._exit(0)")
+def test_a_function_that_ends_well_gives_no_reason_and_its_last_words_are_kept(live: LiveServer) -> None:
+    answer = live.invoke(live.create(ENDS), "print('last words'); os._exit(0)")
     assert answer.error["errorType"] == "Runtime.ExitError"
     assert answer.error["errorMessage"].endswith(" Error: Runtime exited without providing a reason")
-    assert "Error: Runtime exited without providing a reason\nRuntime.ExitError\n" in answer.log
+    last = r"last words\nRequestId: \S+ Error: Runtime exited without providing a reason\nRuntime.ExitError\nEND"
+    assert re.search(last, answer.log)
 
 
 def test_an_init_that_ends_its_process_is_told_to_the_first_caller_and_in_the_log(live: LiveServer) -> None:
