@@ -29,8 +29,9 @@ def processes_with(text: str) -> list[int]:
 def control_groups(data: Path) -> list[Path]:
     """Those of a server's cages, in every hierarchy; see `sandbox/privileged/cgroups.py` for the name."""
     instance = f"{(data / 'sandbox').stat().st_ino:x}"
-    return [group for parent in Path("/sys/fs/cgroup").glob(f"**/lambent/{instance}") for group in parent.iterdir()
-            if group.is_dir()]  # fmt: skip
+    # os.walk, because groups of other servers come and go meanwhile.
+    return [Path(parent, name) for parent, names, _ in os.walk("/sys/fs/cgroup")
+            if parent.endswith(f"/lambent/{instance}") for name in names]  # fmt: skip
 
 
 def processes_in(groups: list[Path]) -> dict[int, int]:
