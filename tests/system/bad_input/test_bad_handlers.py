@@ -172,12 +172,15 @@ def test_what_goes_on_after_the_answer_is_frozen_and_ends_with_the_environment(l
         def handler(event, context):
             if event == "begin":
                 threading.Thread(target=count, daemon=True).start()
+                executed, held = os.pipe2(os.O_CLOEXEC)  # closed by the exec, which must come before the freeze
                 if os.fork() == 0:
                     os.setsid()
                     if os.fork() == 0:
                         os.execv("/bin/sleep", ["sleep", "86400.75"])
                     os._exit(0)
+                os.close(held)
                 os.wait()
+                os.read(executed, 1)
             return ticks
         """
     )
