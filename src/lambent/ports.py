@@ -97,6 +97,12 @@ class CatalogView(Protocol):
     def layer_versions(self, layer: LayerAddress) -> list[LayerVersion]:
         """Lowest first."""
 
+    def document(self, kind: str, account_id: str, region: str, name: str) -> dict[str, Any] | None:
+        """What an operation family keeps beside functions and layers, as it put it: never change it in place."""
+
+    def documents(self, kind: str, account_id: str, region: str) -> dict[str, dict[str, Any]]:
+        """All of one kind, by name in order."""
+
 
 class CatalogTransaction(CatalogView, Protocol):
     """The catalog inside one transaction: reads see what was written before; all is kept, or nothing."""
@@ -126,6 +132,11 @@ class CatalogTransaction(CatalogView, Protocol):
 
     def delete_layer_version(self, layer: LayerAddress, number: int) -> None: ...
 
+    def put_document(self, kind: str, account_id: str, region: str, name: str, document: dict[str, Any]) -> None:
+        """`document` is JSON: dicts, lists, strings, numbers, booleans, None."""
+
+    def delete_document(self, kind: str, account_id: str, region: str, name: str) -> None: ...
+
     def next_version(self, address: FunctionAddress | LayerAddress) -> int:
         """A number that no version of this name ever had, not even before it was deleted."""
 
@@ -140,6 +151,12 @@ class Catalog(FunctionResolver, CatalogView, Protocol):
 
         Raises what `work` raises, and keeps nothing then.
         """
+
+    def document_places(self, kind: str) -> list[tuple[str, str]]:
+        """Accounts and regions that have documents of this kind."""
+
+    def subscribe_documents(self, kind: str, changed: Callable[[str, str, str], None]) -> None:
+        """`changed(account_id, region, name)` is called on the event loop after a document was put or deleted."""
 
     def function_names(self, account_id: str, region: str) -> list[str]:
         """Sorted."""
@@ -159,6 +176,19 @@ class Catalog(FunctionResolver, CatalogView, Protocol):
 
     async def secret(self, name: str) -> bytes:
         """32 random bytes, made when they are first asked for and the same ever after."""
+
+
+class Clients(Protocol):
+    """Lambent as a client of AWS services: of its own, of its neighbours', or of real endpoints, as configured."""
+
+    async def call(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """One operation by botocore's names, in the context's account and region: members in, members out.
+
+        Raises AwsError as the service answered it (its code, message and status), ServiceException when it cannot be
+        reached.
+        """
 
 
 class Blobs(Protocol):

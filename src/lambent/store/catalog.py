@@ -38,7 +38,9 @@ from lambent.store.database import Database, StoreError
 T = TypeVar("T")
 V = TypeVar("V")
 Key = tuple[str, str, str]  # account, region, name
+Document = dict[str, Any]
 Listener = Callable[[str, str, str], None]
+DocumentListener = Callable[[str, str, str], None]  # account, region, name
 
 SECRET_BYTES: Final = 32
 
@@ -79,8 +81,10 @@ class SqliteCatalog:
         self._lock_fd: int | None = lock_fd
         self._functions: dict[Key, _Function] = {}
         self._layers: dict[Key, dict[int, _Lazy[LayerVersion]]] = {}
+        self._documents: dict[Key, dict[str, _Lazy[Document]]] = {}  # by account, region, kind
         self._pending: dict[tuple[Key, str], None] = {}  # in the order in which they came
         self._listeners: list[Listener] = []
+        self._document_listeners: dict[str, list[DocumentListener]] = {}
 
     @classmethod
     def open(cls, path: Path) -> SqliteCatalog:
@@ -125,6 +129,10 @@ class SqliteCatalog:
     def subscribe(self, changed: Listener) -> None:
         self._listeners.append(changed)
 
+    def subscribe_documents(self, kind: str, changed: DocumentListener) -> None:
+        """See ports.Catalog."""
+        self._document_listeners.setdefault(kind, []).append(changed)
+
     # --- ports.CatalogView, from memory ----------------------------------------------------------------------------
 
     def latest(self, function: FunctionAddress) -> FunctionVersion | None:
@@ -166,6 +174,18 @@ class SqliteCatalog:
 
     def layer_names(self, account_id: str, region: str) -> list[str]:
         return sorted(n for (a, r, n), held in self._layers.items() if a == account_id and r == region and held)
+
+    def document(self, kind: str, account_id: str, region: str, name: str) -> Document | None:
+        held = self._documents.get((account_id, region, kind), {}).get(name)
+        return held.get() if held else None
+
+    def documents(self, kind: str, account_id: str, region: str) -> dict[str, Document]:
+        held = self._documents.get((account_id, region, kind), {})
+        return {name: held[name].get() for name in sorted(held)}
+
+    def document_places(self, kind: str) -> list[tuple[str, str]]:
+        """See ports.Catalog."""
+        return sorted((a, r) for (a, r, k), held in self._documents.items() if k == kind and held)
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -252,16 +272,29 @@ class SqliteCatalog:
             "SELECT account_id, region, name, version, doc FROM layer_versions"
         ):
             self._layers.setdefault((account_id, region, name), {})[version] = _Lazy(LayerVersion, doc)
+        for account_id, region, kind, name, doc in connection.execute(
+            "SELECT account_id, region, kind, name, doc FROM documents"
+        ):
+            self._documents.setdefault((account_id, region, kind), {})[name] = _Lazy(dict, doc)
 
     def _apply(self, changes: list[Change]) -> None:
         touched: dict[Key, None] = {}
         for change in changes:
             self._APPLIERS[change.kind](self, change)
-            if change.kind not in ("layer", "no_layer"):
+            if change.kind not in ("layer", "no_layer", "document", "no_document"):
                 touched[change.key] = None
         for key in touched:
             for listener in self._listeners:
                 listener(*key)
+        for change in changes:
+            if change.kind in ("document", "no_document"):
+                self._tell_of_document(change)
+
+    def _tell_of_document(self, change: Change) -> None:
+        account_id, region, kind = change.key
+        name = change.value[0] if change.kind == "document" else change.value
+        for listener in self._document_listeners.get(kind, ()):
+            listener(account_id, region, name)
 
     def _apply_latest(self, change: Change) -> None:
         latest, serving = change.value
@@ -308,6 +341,13 @@ class SqliteCatalog:
         if not held:
             self._layers.pop(change.key, None)
 
+    def _apply_document(self, change: Change) -> None:
+        name, document = change.value
+        self._documents.setdefault(change.key, {})[name] = _Lazy(dict, document)
+
+    def _apply_no_document(self, change: Change) -> None:
+        self._documents.get(change.key, {}).pop(change.value, None)
+
     _APPLIERS: Final[dict[str, Callable[[SqliteCatalog, Change], None]]] = {
         "latest": _apply_latest,
         "settings": _apply_settings,
@@ -318,6 +358,8 @@ class SqliteCatalog:
         "no_version": _apply_no_version,
         "no_alias": _apply_no_alias,
         "no_layer": _apply_no_layer,
+        "document": _apply_document,
+        "no_document": _apply_no_document,
     }
 
     def _note_pending(self, key: Key, version: FunctionVersion) -> None:

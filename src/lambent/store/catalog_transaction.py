@@ -12,6 +12,7 @@ from lambent.model.function import LATEST, AccountUsage, Alias, FunctionSettings
 from lambent.model.names import FunctionAddress, LayerAddress
 
 V = TypeVar("V")
+Document = dict[str, Any]
 
 
 @attrs.frozen
@@ -19,12 +20,12 @@ class Change:
     """One step that memory has to follow. `value` depends on `kind`; see the methods below."""
 
     kind: str
-    key: tuple[str, str, str]  # account, region, name
+    key: tuple[str, str, str]  # account, region, name; of a document: account, region, kind
     value: Any = None
 
 
 _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (FunctionVersion, FunctionSettings, Alias, LayerVersion)
+    kind: msgspec.json.Decoder(kind) for kind in (FunctionVersion, FunctionSettings, Alias, LayerVersion, dict)
 }
 
 
@@ -87,6 +88,15 @@ class SqlTransaction:
     def layer_versions(self, layer: LayerAddress) -> list[LayerVersion]:
         sql = "SELECT doc FROM layer_versions WHERE account_id = ? AND region = ? AND name = ? ORDER BY version"
         return self._many(LayerVersion, sql, layer.key)
+
+    def document(self, kind: str, account_id: str, region: str, name: str) -> Document | None:
+        sql = "SELECT doc FROM documents WHERE account_id = ? AND region = ? AND kind = ? AND name = ?"
+        return self._one(dict, sql, (account_id, region, kind, name))
+
+    def documents(self, kind: str, account_id: str, region: str) -> dict[str, Document]:
+        sql = "SELECT name, doc FROM documents WHERE account_id = ? AND region = ? AND kind = ? ORDER BY name"
+        rows = self._connection.execute(sql, (account_id, region, kind))
+        return {name: decoder_of(dict).decode(doc) for name, doc in rows}
 
     def usage(self, account_id: str, region: str) -> AccountUsage:
         return account_usage(self._connection, account_id, region)
@@ -168,6 +178,21 @@ class SqlTransaction:
             (*layer.key, number),
         )
         self.changes.append(Change("no_layer", layer.key, number))
+
+    def put_document(self, kind: str, account_id: str, region: str, name: str, document: Document) -> None:
+        self._connection.execute(
+            "INSERT INTO documents (account_id, region, kind, name, doc) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET doc = excluded.doc",
+            (account_id, region, kind, name, encode(document)),
+        )
+        self.changes.append(Change("document", (account_id, region, kind), (name, document)))
+
+    def delete_document(self, kind: str, account_id: str, region: str, name: str) -> None:
+        self._connection.execute(
+            "DELETE FROM documents WHERE account_id = ? AND region = ? AND kind = ? AND name = ?",
+            (account_id, region, kind, name),
+        )
+        self.changes.append(Change("no_document", (account_id, region, kind), name))
 
     def next_version(self, address: FunctionAddress | LayerAddress) -> int:
         kind = "layer" if isinstance(address, LayerAddress) else "function"

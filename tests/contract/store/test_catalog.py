@@ -301,3 +301,35 @@ async def test_acknowledged_functions_and_their_code_are_there_after_kill_9(tmp_
         assert (await blobs.unpacked(found.code_digest or "") / "app.py").read_text() == n
     await blobs.close()
     await catalog.close()
+
+
+async def test_a_document_is_kept_and_told_of(tmp_path: Path) -> None:
+    catalog = SqliteCatalog.open(tmp_path / "catalog.db")
+    told: list[tuple[str, str, str]] = []
+    catalog.subscribe_documents("mapping", lambda *key: told.append(key))
+    place = (ADDRESS.account_id, ADDRESS.region)
+
+    def work(tx: CatalogTransaction) -> None:
+        tx.put_document("mapping", *place, "b", {"BatchSize": 10})
+        tx.put_document("mapping", *place, "a", {"Filters": [{"Pattern": "{}"}], "Enabled": True})
+        tx.put_document("other", *place, "a", {})
+        assert list(tx.documents("mapping", *place)) == ["a", "b"]
+        tx.put_document("mapping", *place, "c", {})
+        tx.delete_document("mapping", *place, "c")
+        assert tx.document("mapping", *place, "c") is None
+
+    await catalog.transact(work)
+    assert told == [(*place, "b"), (*place, "a"), (*place, "c"), (*place, "c")]
+    await catalog.close()
+    catalog = SqliteCatalog.open(tmp_path / "catalog.db")
+    try:
+        assert catalog.documents("mapping", *place) == {
+            "a": {"Filters": [{"Pattern": "{}"}], "Enabled": True},
+            "b": {"BatchSize": 10},
+        }
+        assert catalog.document("mapping", *place, "b") == {"BatchSize": 10}
+        assert catalog.document("mapping", *place, "c") is None
+        assert catalog.document_places("mapping") == [place]
+        assert catalog.documents("mapping", "000000000000", "eu-west-1") == {}
+    finally:
+        await catalog.close()
