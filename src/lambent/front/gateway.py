@@ -25,13 +25,13 @@ from lambent.front.invoke_api import Enqueue, InvokeApi, is_invoke, new_request_
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
-from lambent.model.limits import MIB
+from lambent.model.limits import MIB, TIMEOUT_MAX_S
 from lambent.model.request import RequestContext
 from lambent.wire.messages import Headers, WireRequest, WireResponse
 from lambent.wire.models import Models
 from lambent.wire.protocols import PROTOCOLS
 from lambent.wire.shapes import Operation
-from lambent.wire.validate import validate
+from lambent.wire.validate import Rules, validate
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +42,22 @@ BODY_MAX_BYTES: Final = 128 * MIB
 # Lambda's own bound for requests with a zip in them: its error message names the number.
 LAMBDA_REQUEST_MAX_BYTES: Final = 70_167_211
 
-# Which error code carries the model's broken constraints; services that are not here check for themselves.
-VALIDATION_CODES: Final[Mapping[str, str]] = {
-    "lambda": "ValidationException",
-    "logs": "InvalidParameterException",
-    "kinesis": "ValidationException",
-    "events": "ValidationException",
-    "scheduler": "ValidationException",
-    "dynamodb": "ValidationException",
-}
-# Checked by the service itself, because its words differ from the model's.
-_EXEMPT: Final[Mapping[str, frozenset[str]]] = {
-    "lambda": frozenset({"Runtime", "MemorySize", "Timeout", "FunctionName", "NamespacedFunctionName"}),
+# Whose requests are held against their model's constraints, and how; services that are not here check for themselves.
+VALIDATED: Final[Mapping[str, Rules]] = {
+    # The service itself checks what AWS says in other words than the model's: the runtime's name and the most memory.
+    "lambda": Rules(
+        amended={
+            "Runtime": {"enum": ()},
+            "MemorySize": {"maximum": None},
+            "Timeout": {"maximum": TIMEOUT_MAX_S},
+        },
+        tells_not_null=True,
+    ),
+    "logs": Rules(code="InvalidParameterException"),
+    "kinesis": Rules(),
+    "events": Rules(),
+    "scheduler": Rules(),
+    "dynamodb": Rules(),
 }
 
 _LAMBDA_FAULT: Final = AwsError("ServiceException", "Internal Error", 500, {"Type": "Service"})
@@ -242,8 +246,8 @@ class Gateway:
         except RecursionError as error:
             raise AwsError("SerializationException", "The request is nested too deeply.") from error
         name = operation.service.name
-        if name in VALIDATION_CODES:
-            validate(operation.input, params, code=VALIDATION_CODES[name], exempt=_EXEMPT.get(name, ()))
+        if (rules := VALIDATED.get(name)) is not None:
+            validate(operation.input, params, rules)
         context = RequestContext(
             account_id=asked.caller.account_id,
             region=asked.region,

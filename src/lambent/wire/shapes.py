@@ -10,10 +10,22 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
+import attrs
+
 Raw = Mapping[str, Any]
 
 _EMPTY: Final[Raw] = {}
 _LOCATIONS: Final = frozenset({"uri", "querystring", "header", "headers", "statusCode"})
+
+
+@attrs.frozen(kw_only=True)
+class Constraints:
+    """What a shape demands of its values; bounds are inclusive, of lengths or of the values themselves."""
+
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    pattern: str | None = None  # as Java reads it, standing for the whole value
+    enum: tuple[str, ...] = ()
 
 
 class Shape:
@@ -82,21 +94,14 @@ class Shape:
 
     # constraints
 
-    @property
-    def enum(self) -> tuple[str, ...]:
-        return tuple(self._raw.get("enum", ()))
-
-    @property
-    def pattern(self) -> str | None:
-        return self._raw.get("pattern")
-
-    @property
-    def minimum(self) -> int | float | None:
-        return self._raw.get("min")
-
-    @property
-    def maximum(self) -> int | float | None:
-        return self._raw.get("max")
+    @cached_property
+    def constraints(self) -> Constraints:
+        return Constraints(
+            minimum=self._raw.get("min"),
+            maximum=self._raw.get("max"),
+            pattern=self._raw.get("pattern"),
+            enum=tuple(self._raw.get("enum", ())),
+        )
 
     @property
     def is_sensitive(self) -> bool:

@@ -10,134 +10,138 @@ Members are named as on the wire's Java side: the first letter in lower case, li
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+
+import attrs
 
 from lambent.model.errors import AwsError
 from lambent.wire import values
-from lambent.wire.shapes import Shape
+from lambent.wire.java_regex import matches
+from lambent.wire.shapes import Constraints, Shape
 
 VALUE_SHOWN_MAX_CHARACTERS: Final = 20_000
+NOT_NULL: Final = "Member must not be null"
 
 
-def validate(
-    shape: Shape | None, params: Mapping[str, Any], *, code: str = "ValidationException", exempt: Collection[str] = ()
-) -> None:
-    """Raises AwsError `code`, 400, with every broken constraint; `exempt` are names of shapes that are checked elsewhere."""
+@attrs.frozen(kw_only=True)
+class Rules:
+    """How one service's validation differs from the plain reading of its model."""
+
+    code: str = "ValidationException"
+    amended: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)  # members of Constraints, by shape
+    tells_not_null: bool = False  # whether the constraints of a list's items and a map's values end with NOT_NULL
+
+    def of(self, shape: Shape) -> Constraints:
+        changes = self.amended.get(shape.name)
+        return shape.constraints if changes is None else attrs.evolve(shape.constraints, **changes)
+
+
+PLAIN: Final = Rules()
+
+
+def validate(shape: Shape | None, params: Mapping[str, Any], rules: Rules = PLAIN) -> None:
+    """Raises AwsError `rules.code`, 400, with every broken constraint."""
     if shape is None:
         return
-    problems = list(_structure(shape, params, "", exempt))
+    problems = list(_structure(shape, params, "", rules))
     if problems:
         noun = "error" if len(problems) == 1 else "errors"
-        raise AwsError(code, f"{len(problems)} validation {noun} detected: {'; '.join(problems)}", 400)
+        raise AwsError(rules.code, f"{len(problems)} validation {noun} detected: {'; '.join(problems)}", 400)
 
 
-def _structure(shape: Shape, params: Mapping[str, Any], path: str, exempt: Collection[str]) -> Iterator[str]:
+def _structure(shape: Shape, params: Mapping[str, Any], path: str, rules: Rules) -> Iterator[str]:
     for name in shape.required:
         if params.get(name) is None:
-            yield f"Value null at '{path}{_lower_first(name)}' failed to satisfy constraint: Member must not be null"
-    for name, member in shape.members.items():
-        value = params.get(name)
-        if value is not None and member.name not in exempt:
-            yield from _value(member, value, path + _lower_first(name), exempt)
+            yield f"Value null at '{path}{_lower_first(name)}' failed to satisfy constraint: {NOT_NULL}"
+    members = shape.members
+    for name, value in params.items():
+        if value is not None:
+            yield from _value(members[name], value, path + _lower_first(name), rules)
 
 
-def _value(shape: Shape, value: Any, path: str, exempt: Collection[str]) -> Iterator[str]:
+def _value(shape: Shape, value: Any, path: str, rules: Rules) -> Iterator[str]:
     match shape.type:
         case "structure":
             if not shape.is_document:
-                yield from _structure(shape, value, f"{path}.", exempt)
+                yield from _structure(shape, value, f"{path}.", rules)
         case "list":
-            yield from _list(shape, value, path, exempt)
+            yield from _list(shape, value, path, rules)
         case "map":
-            yield from _map(shape, value, path, exempt)
+            yield from _map(shape, value, path, rules)
         case _:
-            for broken in _broken(shape, value):
+            for broken in _broken(shape, value, rules):
                 yield _sentence(shape, value, path, broken)
 
 
-def _list(shape: Shape, items: list[Any], path: str, exempt: Collection[str]) -> Iterator[str]:
-    for broken in _length(shape, len(items)):
+def _list(shape: Shape, items: list[Any], path: str, rules: Rules) -> Iterator[str]:
+    for broken in _length(shape.constraints, len(items)):
         yield _sentence(shape, items, path, broken)
     member = shape.member
     if member.type in ("structure", "list", "map"):
         for number, item in enumerate(items, 1):
-            yield from _value(member, item, f"{path}.{number}.member", exempt)
-    elif member.name not in exempt and any(next(_broken(member, item), None) for item in items):
-        yield _sentence(shape, items, path, f"Member must satisfy constraint: [{', '.join(_constraints(member))}]")
+            yield from _value(member, item, f"{path}.{number}.member", rules)
+    elif any(next(_broken(member, item, rules), None) for item in items):
+        yield _sentence(shape, items, path, f"Member must satisfy constraint: [{_told(member, rules)}]")
 
 
-def _map(shape: Shape, entries: Mapping[str, Any], path: str, exempt: Collection[str]) -> Iterator[str]:
-    for broken in _length(shape, len(entries)):
+def _map(shape: Shape, entries: Mapping[str, Any], path: str, rules: Rules) -> Iterator[str]:
+    for broken in _length(shape.constraints, len(entries)):
         yield _sentence(shape, entries, path, broken)
-    if any(next(_broken(shape.key, key), None) for key in entries):
-        yield _sentence(
-            shape, entries, path, f"Map keys must satisfy constraint: [{', '.join(_constraints(shape.key))}]"
-        )
+    if any(next(_broken(shape.key, key, rules), None) for key in entries):
+        yield _sentence(shape, entries, path, f"Map keys must satisfy constraint: [{_told(shape.key, rules)}]")
     if shape.value.type in ("structure", "list", "map"):
         for key, item in entries.items():
-            yield from _value(shape.value, item, f"{path}.{key}.member", exempt)
-    elif any(next(_broken(shape.value, item), None) for item in entries.values()):
-        constraints = ", ".join(_constraints(shape.value))
-        yield _sentence(shape, entries, path, f"Map value must satisfy constraint: [{constraints}]")
+            yield from _value(shape.value, item, f"{path}.{key}.member", rules)
+    elif any(next(_broken(shape.value, item, rules), None) for item in entries.values()):
+        yield _sentence(shape, entries, path, f"Map value must satisfy constraint: [{_told(shape.value, rules)}]")
 
 
-def _broken(shape: Shape, value: Any) -> Iterator[str]:
+def _broken(shape: Shape, value: Any, rules: Rules) -> Iterator[str]:
     """The constraints that a scalar breaks."""
+    constraints = rules.of(shape)
     match shape.type:
         case "string":
-            if shape.enum and value not in shape.enum:
-                yield _enum_constraint(shape)
-            if shape.pattern is not None and not _matches(shape.pattern, value):
-                yield f"Member must satisfy regular expression pattern: {shape.pattern}"
-            yield from _length(shape, len(value))
+            if constraints.enum and value not in constraints.enum:
+                yield _enum_constraint(constraints)
+            if constraints.pattern is not None and not matches(constraints.pattern, value):
+                yield f"Member must satisfy regular expression pattern: {constraints.pattern}"
+            yield from _length(constraints, len(value))
         case "blob":
-            yield from _length(shape, len(value))
+            yield from _length(constraints, len(value))
         case "integer" | "long" | "float" | "double":
-            if shape.maximum is not None and value > shape.maximum:
-                yield f"Member must have value less than or equal to {shape.maximum}"
-            if shape.minimum is not None and value < shape.minimum:
-                yield f"Member must have value greater than or equal to {shape.minimum}"
+            if constraints.maximum is not None and not value <= constraints.maximum:
+                yield f"Member must have value less than or equal to {constraints.maximum}"
+            if constraints.minimum is not None and not value >= constraints.minimum:
+                yield f"Member must have value greater than or equal to {constraints.minimum}"
 
 
-def _length(shape: Shape, length: int) -> Iterator[str]:
-    if shape.maximum is not None and length > shape.maximum:
-        yield f"Member must have length less than or equal to {shape.maximum}"
-    if shape.minimum is not None and length < shape.minimum:
-        yield f"Member must have length greater than or equal to {shape.minimum}"
+def _length(constraints: Constraints, length: int) -> Iterator[str]:
+    if constraints.maximum is not None and length > constraints.maximum:
+        yield f"Member must have length less than or equal to {constraints.maximum}"
+    if constraints.minimum is not None and length < constraints.minimum:
+        yield f"Member must have length greater than or equal to {constraints.minimum}"
 
 
-def _constraints(shape: Shape) -> Iterator[str]:
-    """All that a scalar has to satisfy, whether it does or not."""
+def _told(shape: Shape, rules: Rules) -> str:
+    """All that a scalar inside a list or map has to satisfy, whether it does or not."""
+    return ", ".join([*_constraints(shape, rules.of(shape)), *([NOT_NULL] if rules.tells_not_null else ())])
+
+
+def _constraints(shape: Shape, constraints: Constraints) -> Iterator[str]:
     noun = "length" if shape.type in ("string", "blob") else "value"
-    if shape.maximum is not None:
-        yield f"Member must have {noun} less than or equal to {shape.maximum}"
-    if shape.minimum is not None:
-        yield f"Member must have {noun} greater than or equal to {shape.minimum}"
-    if shape.pattern is not None:
-        yield f"Member must satisfy regular expression pattern: {shape.pattern}"
-    if shape.enum:
-        yield _enum_constraint(shape)
+    if constraints.maximum is not None:
+        yield f"Member must have {noun} less than or equal to {constraints.maximum}"
+    if constraints.minimum is not None:
+        yield f"Member must have {noun} greater than or equal to {constraints.minimum}"
+    if constraints.pattern is not None:
+        yield f"Member must satisfy regular expression pattern: {constraints.pattern}"
+    if constraints.enum:
+        yield _enum_constraint(constraints)
 
 
-def _enum_constraint(shape: Shape) -> str:
-    return f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
-
-
-def _matches(pattern: str, value: str) -> bool:
-    compiled = _compiled(pattern)
-    return compiled is None or compiled.fullmatch(value) is not None
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """None for the few that use what Python's `re` has not, such as `\\p{L}`: those are left to the service."""
-    try:
-        return re.compile(pattern)
-    except re.error:
-        return None
+def _enum_constraint(constraints: Constraints) -> str:
+    return f"Member must satisfy enum value set: [{', '.join(constraints.enum)}]"
 
 
 def _sentence(shape: Shape, value: Any, path: str, constraint: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from lambent.model.errors import AwsError
+from lambent.wire.java_regex import compiled_pattern, matches
 from lambent.wire.models import Models
 from lambent.wire.shapes import Shape
-from lambent.wire.validate import validate
+from lambent.wire.validate import Rules, validate
 
 SHAPES: dict[str, Any] = {
     "Input": {
@@ -94,15 +95,36 @@ def test_what_satisfies_the_model_passes() -> None:
 
 
 def test_shapes_that_are_checked_elsewhere_are_left_alone() -> None:
-    validate(SHAPE, {"FunctionName": "NO"}, exempt={"Name"})
+    validate(SHAPE, {"FunctionName": "NO"}, Rules(amended={"Name": {"pattern": None}}))
+
+
+def test_a_service_may_say_that_items_must_not_be_null() -> None:
+    with pytest.raises(AwsError) as caught:
+        validate(SHAPE, {"FunctionName": "a", "Weights": {"1": 2.0}}, Rules(tells_not_null=True))
+    assert caught.value.message == (
+        "1 validation error detected: Value '{1=2.0}' at 'weights' failed to satisfy constraint: Map value must satisfy "
+        "constraint: [Member must have value less than or equal to 1.0, Member must have value greater than or equal to "
+        "0.0, Member must not be null]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        (r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)", "Größe 名前\u3000Ⅳ-1", "a;b"),
+        (r"\p{Lu}+", "ÄÖ", "ä"),
+        (r"\d{2}", "12", "\u0661\u0662"),
+        (r"[\w-.]+", "a-b.c", "ä"),
+        (r"\p{Print}+", "a b", "a\n"),
+        (r"[\u0020-\uD7FF\uD800\uDC00-\uDBFF\uDFFF]+", "a\U0001f600", "\n"),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_java(pattern: str, good: str, bad: str) -> None:
+    assert (matches(pattern, good), matches(pattern, bad)) == (True, False)
 
 
 @pytest.mark.parametrize("service", ["lambda", "logs", "events", "scheduler", "kinesis", "dynamodb"])
 def test_every_pattern_of_the_validated_services_can_be_checked(service: str, models: Models) -> None:
-    from lambent.wire.validate import _compiled
-
     ours = models.service(service)
     patterns = {raw["pattern"] for raw in ours._shapes.values() if "pattern" in raw}
-    unknown = {pattern for pattern in patterns if _compiled(pattern) is None}
-    # Java's classes, its surrogate pairs, and `\\w-_`: left to the service.
-    assert all(any(odd in pattern for odd in ("\\p{", "\\uD7FF", "\\w-_")) for pattern in unknown), unknown
+    assert [pattern for pattern in patterns if compiled_pattern(pattern) is None] == []
