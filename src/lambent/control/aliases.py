@@ -10,6 +10,7 @@ import attrs
 from lambent.control import shapes
 from lambent.control.checks import check_revision
 from lambent.control.paging import page
+from lambent.control.revisions import forget_qualifier
 from lambent.control.tools import Tools, function_not_found, located_unqualified, need_latest, new_revision
 from lambent.model.errors import AwsError, conflict, invalid_parameter, not_found, validation
 from lambent.model.function import LATEST, Alias
@@ -101,6 +102,7 @@ class AliasOperations:
         def work(tx: CatalogTransaction) -> None:
             need_latest(tx, address)
             tx.delete_alias(address, name)  # one that is gone already is no error at AWS
+            forget_qualifier(tx, address, name)
 
         await self._tools.catalog.transact(work)
         return {}

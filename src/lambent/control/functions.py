@@ -18,6 +18,7 @@ from lambent.control.checks import (
 from lambent.control.configure import configured, sealed, with_code
 from lambent.control.layers import resolve_layers
 from lambent.control.paging import page
+from lambent.control.revisions import forget_function, forget_qualifier
 from lambent.control.tools import (
     Tools,
     located,
@@ -143,6 +144,7 @@ class FunctionOperations:
         def work(tx: CatalogTransaction) -> None:
             need_latest(tx, attrs.evolve(address, qualifier=None))
             if qualifier is None:
+                forget_function(tx, address)
                 tx.delete_function(address)
                 return
             number = int(qualifier)
@@ -156,6 +158,7 @@ class FunctionOperations:
                     f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]"
                 )
             tx.delete_version(address, number)  # one that is gone already is no error at AWS
+            forget_qualifier(tx, address, qualifier)
 
         await self._tools.catalog.transact(work)
         return {"StatusCode": 204}
