@@ -1,0 +1,53 @@
+"""How often a chain of invocations has come by a function: the `Lineage` in X-Amzn-Trace-Id.
+
+`Root=1-…;Sampled=0;Lineage=3:a87bd80c:1|68fd508a:0`: how many invocations the chain has, then for each function a hash
+of its ARN and how often it ran again. AWS's SDKs inside functions pass the header on.
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+INVOCATIONS_MAX: Final = 16  # of one function in one chain: the documents say "approximately 16 times"
+FUNCTIONS_MAX: Final = 32  # ours: of so many a header remembers; the oldest are forgotten
+
+_ENTRY: Final = re.compile(r"([0-9a-f]{8}):(\d{1,9})")
+_HOPS: Final = re.compile(r"(\d{1,9}):(?=[0-9a-f]{8}:)")
+
+
+def invocations(trace_header: str | None, function_arn: str) -> int:
+    """How often this function has run in the chain that the header belongs to."""
+    return _read(trace_header)[1].get(_hash(function_arn), -1) + 1
+
+
+def advanced(trace_header: str | None, function_arn: str, new_root: str) -> str:
+    """The header for one more invocation of the function; `new_root` is the `Root=…` part where there is none yet."""
+    parts = [part.strip() for part in (trace_header or "").split(";") if part.strip()]
+    kept = [part for part in parts if not part.startswith("Lineage=")]
+    if not any(part.startswith("Root=") for part in kept):
+        kept.insert(0, new_root)
+    hops, entries = _read(trace_header)
+    key = _hash(function_arn)
+    count = entries.pop(key, -1) + 1
+    remembered = [*list(entries.items())[-(FUNCTIONS_MAX - 1) :], (key, count)]
+    return ";".join([*kept, f"Lineage={hops + 1}:" + "|".join(f"{name}:{times}" for name, times in remembered)])
+
+
+def _read(trace_header: str | None) -> tuple[int, dict[str, int]]:
+    """The invocations of the chain (0 where the header does not count them), and each function's repetitions."""
+    for part in (trace_header or "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == "Lineage":
+            hops = _HOPS.match(value)
+            entries = re.split(r"[|,]", value if hops is None else value[hops.end() :])
+            found = (_ENTRY.fullmatch(entry) for entry in entries)
+            return int(hops[1]) if hops else 0, {entry[1]: int(entry[2]) for entry in found if entry is not None}
+    return 0, {}
+
+
+def _hash(function_arn: str) -> str:
+    return hashlib.sha256(function_arn.encode()).hexdigest()[:8]

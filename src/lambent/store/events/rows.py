@@ -1,0 +1,245 @@
+"""The event store's SQL that writes. Each function runs inside a transaction of `store.database`, on its thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from lambent.model.invocation import Invocation
+
+WAITS: Final = 0
+ATTEMPTED: Final = 1
+OVER: Final = 2
+FORGET_ROWS: Final = 500  # forgotten in one transaction, so that others are not kept waiting
+
+FunctionKey = tuple[str, str, str]  # account, region, function name
+
+# What of an invocation is kept beside its payload, by the names of its fields.
+_MEMBERS: Final = ("qualifier", "client_context", "cognito_identity", "trace_header", "tenant_id")
+
+
+@attrs.frozen(kw_only=True)
+class NewStep:
+    """Something that happened to an event: "accepted", "attempted", "failed", "throttled", "sent"…"""
+
+    what: str
+    at_ms: int
+    detail: Mapping[str, Any] = attrs.field(factory=dict)  # JSON
+
+
+@attrs.frozen(kw_only=True)
+class NewDelivery:
+    """A record or a dead letter that is to be sent."""
+
+    target: str  # ARN
+    message: Mapping[str, Any]  # JSON: what the sender needs besides the body
+    body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Claimed:
+    """An event whose attempt has begun; `attempts` counts it."""
+
+    id: int
+    invocation: Invocation
+    accepted_ms: int
+    attempts: int
+    function_errors: int
+    refusals: int
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A delivery that is due."""
+
+    id: int
+    event_id: int
+    function: FunctionKey
+    target: str
+    message: Mapping[str, Any]
+    body: bytes
+    created_ms: int
+    tries: int  # before this one
+
+
+def recover(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Frees what was being attempted when the server ended: it is due at once. Returns how many."""
+    connection.execute(
+        "INSERT INTO steps (event_id, at_ms, what, detail) "
+        "SELECT id, ?, 'interrupted', '{\"reason\":\"the server ended\"}' FROM events WHERE state = ?",
+        (now_ms, ATTEMPTED),
+    )
+    return connection.execute("UPDATE events SET state = ? WHERE state = ?", (WAITS, ATTEMPTED)).rowcount
+
+
+def accept(connection: sqlite3.Connection, invocation: Invocation, now_ms: int, detail: Mapping[str, Any]) -> int:
+    """Adds an event that is due at once; returns its id."""
+    members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
+    cursor = connection.execute(
+        "INSERT INTO events (account_id, region, name, request_id, invocation, payload_bytes, accepted_ms, state, due_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+        (
+            invocation.account_id,
+            invocation.region,
+            invocation.function_name,
+            invocation.request_id,
+            _json(members),
+            len(invocation.payload),
+            now_ms,
+            now_ms,
+        ),
+    )
+    event_id = cursor.lastrowid
+    assert event_id is not None
+    connection.execute("INSERT INTO payloads VALUES (?, ?)", (event_id, invocation.payload))
+    add_steps(connection, event_id, [NewStep(what="accepted", at_ms=now_ms, detail=detail)])
+    return event_id
+
+
+def claim(
+    connection: sqlite3.Connection, key: FunctionKey, now_ms: int, limit: int
+) -> tuple[list[Claimed], int | None]:
+    """Begins attempts of up to `limit` due events, oldest first; also when the next waiting one is due, if any."""
+    rows = connection.execute(
+        "SELECT id, request_id, invocation, accepted_ms, attempts, function_errors, refusals FROM events "
+        "WHERE state = 0 AND account_id = ? AND region = ? AND name = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
+        (*key, now_ms, limit),
+    ).fetchall()
+    claimed = []
+    for event_id, request_id, members, accepted_ms, attempts, function_errors, refusals in rows:
+        connection.execute("UPDATE events SET state = 1, attempts = attempts + 1 WHERE id = ?", (event_id,))
+        step = NewStep(what="attempted", at_ms=now_ms, detail={"attempt": attempts + 1})
+        add_steps(connection, event_id, [step])
+        claimed.append(
+            Claimed(
+                id=event_id,
+                invocation=stored_invocation(connection, event_id, key, request_id, members),
+                accepted_ms=accepted_ms,
+                attempts=attempts + 1,
+                function_errors=function_errors,
+                refusals=refusals,
+            )
+        )
+    next_row = connection.execute(
+        "SELECT min(due_ms) FROM events WHERE state = 0 AND account_id = ? AND region = ? AND name = ?", key
+    ).fetchone()
+    return claimed, next_row[0]
+
+
+def stored_invocation(
+    connection: sqlite3.Connection, event_id: int, key: FunctionKey, request_id: str, members: str
+) -> Invocation:
+    (payload,) = connection.execute("SELECT body FROM payloads WHERE event_id = ?", (event_id,)).fetchone()
+    return Invocation(
+        request_id=request_id,
+        account_id=key[0],
+        region=key[1],
+        function_name=key[2],
+        payload=payload,
+        **msgspec.json.decode(members),
+    )
+
+
+def postpone(
+    connection: sqlite3.Connection, event: Claimed, due_ms: int, *, failed: bool, steps: Sequence[NewStep]
+) -> None:
+    """The event waits again: after the function failed, or after it was refused, which is no attempt."""
+    if failed:
+        change = "function_errors = function_errors + 1, refusals = 0"
+    else:
+        change = "attempts = attempts - 1, refusals = refusals + 1"
+    connection.execute(f"UPDATE events SET state = 0, due_ms = ?, {change} WHERE id = ?", (due_ms, event.id))
+    add_steps(connection, event.id, steps)
+
+
+def finish(
+    connection: sqlite3.Connection,
+    event_id: int,
+    now_ms: int,
+    attempts: int,
+    steps: Sequence[NewStep],
+    deliveries: Sequence[NewDelivery],
+) -> None:
+    """No more attempts: `attempts` is how many there were at last."""
+    connection.execute(
+        "UPDATE events SET state = 2, due_ms = ?, attempts = ? WHERE id = ?", (now_ms, attempts, event_id)
+    )
+    add_steps(connection, event_id, steps)
+    for delivery in deliveries:
+        connection.execute(
+            "INSERT INTO deliveries (event_id, target, message, body, created_ms, due_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            (event_id, delivery.target, _json(delivery.message), delivery.body, now_ms, now_ms),
+        )
+
+
+def delivered(connection: sqlite3.Connection, delivery: Delivery, step: NewStep) -> None:
+    """It was taken, or is given up."""
+    connection.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
+    add_steps(connection, delivery.event_id, [step])
+
+
+def postpone_delivery(connection: sqlite3.Connection, delivery: Delivery, due_ms: int, step: NewStep) -> None:
+    connection.execute("UPDATE deliveries SET due_ms = ?, tries = tries + 1 WHERE id = ?", (due_ms, delivery.id))
+    add_steps(connection, delivery.event_id, [step])
+
+
+def add_steps(connection: sqlite3.Connection, event_id: int, steps: Sequence[NewStep]) -> None:
+    for step in steps:
+        connection.execute(
+            "INSERT INTO steps (event_id, at_ms, what, detail) VALUES (?, ?, ?, ?)",
+            (event_id, step.at_ms, step.what, _json(step.detail)),
+        )
+
+
+_NOT_OWED: Final = "NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id)"
+
+
+def forget_older(connection: sqlite3.Connection, before_ms: int) -> int:
+    """Forgets some events that were over before then; returns how many, 0 when none is left."""
+    return _forget(
+        connection,
+        f"SELECT id FROM events WHERE state = 2 AND due_ms < ? AND {_NOT_OWED} ORDER BY due_ms, id LIMIT {FORGET_ROWS}",
+        (before_ms,),
+    )
+
+
+def forget_beyond(connection: sqlite3.Connection, key: FunctionKey, keep: int) -> int:
+    """The same for a function that has more than `keep` of them."""
+    return _forget(
+        connection,
+        "SELECT id FROM (SELECT id FROM events WHERE account_id = ? AND region = ? AND name = ? AND state = 2 "
+        f"AND {_NOT_OWED} ORDER BY id DESC LIMIT {FORGET_ROWS} OFFSET ?)",
+        (*key, keep),
+    )
+
+
+def forget_heavier(connection: sqlite3.Connection, keep_bytes: int) -> int:
+    """The same while the payloads of all that are over take more than that: the oldest go first."""
+    (held,) = connection.execute("SELECT ifnull(sum(payload_bytes), 0) FROM events WHERE state = 2").fetchone()
+    if held <= keep_bytes:
+        return 0
+    rows = connection.execute(
+        f"SELECT id, payload_bytes FROM events WHERE state = 2 AND {_NOT_OWED} ORDER BY due_ms, id LIMIT {FORGET_ROWS}"
+    ).fetchall()
+    chosen = []
+    for event_id, payload_bytes in rows:
+        if held <= keep_bytes:
+            break
+        chosen.append((event_id,))
+        held -= payload_bytes
+    connection.executemany("DELETE FROM events WHERE id = ?", chosen)
+    return len(chosen)
+
+
+def _forget(connection: sqlite3.Connection, select: str, parameters: tuple[Any, ...]) -> int:
+    chosen = connection.execute(select, parameters).fetchall()
+    connection.executemany("DELETE FROM events WHERE id = ?", chosen)
+    return len(chosen)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(value).decode()
