@@ -25,7 +25,10 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
 def read(shape: Shape, text: str) -> Any:
     """Raises AwsError SerializationException, naming the shape, when the text is not of its type."""
     try:
-        return _READERS[shape.type](text)
+        value = _READERS[shape.type](text)
+        if shape.type in ("integer", "long") and not values.fits(value, shape.type):
+            raise ValueError(f"out of range: {text}")
+        return value
     except (ValueError, KeyError) as error:
         raise AwsError("SerializationException", f"Unable to parse a value of type {shape.type}: {error}") from error
 

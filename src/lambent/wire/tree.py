@@ -106,6 +106,8 @@ def read_string(shape: Shape, value: Any) -> str:
 def read_integer(shape: Shape, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
         raise mismatch(shape, value)
+    if not values.fits(int(value), shape.type):
+        raise serialization_error(f"{value} is out of the range of {_TYPE_NAMES[shape.type]}")
     return int(value)
 
 

@@ -65,36 +65,39 @@ class Router:
             self._by_method.setdefault(operation.method, []).append((template(operation.uri), operation))
 
     def find(self, request: WireRequest) -> Operation | None:
-        """The best match: most literal query parameters, then most required members present, then most literal path."""
+        """The best match: most literal query parameters, then most required members present, then most literal path.
+
+        One that lacks a required member is only found where nothing else of its address matches, so that it can be told what is missing.
+        """
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        best: tuple[tuple[int, int, int, bool], Operation] | None = None
+        best: tuple[tuple[int, bool, int, int, bool], Operation] | None = None
         for uri, operation in self._by_method.get(request.method, ()):
             if uri.labels_in(request.path) is None or any(query.get(key) != value for key, value in uri.query):
                 continue
-            required = _required_outside_body(operation, query, request.headers)
-            rank = (len(uri.query), required, uri.literal_length, not operation.is_deprecated)
-            if required >= 0 and (best is None or rank > best[0]):
+            present, is_whole = _required_outside_body(operation, query, request.headers)
+            rank = (len(uri.query), is_whole, present, uri.literal_length, not operation.is_deprecated)
+            if best is None or rank > best[0]:
                 best = (rank, operation)
         return best[1] if best is not None else None
 
 
-def _required_outside_body(operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]) -> int:
-    """How many members that must be in the query or the headers are there; −1 when one of several alternatives is not.
+def _required_outside_body(
+    operation: Operation, query: Mapping[str, str], headers: Mapping[str, str]
+) -> tuple[int, bool]:
+    """How many members that must be in the query or the headers are there, and whether that is all of them.
 
     S3's PUT of an object is CopyObject, UploadPart or PutObject by nothing else.
     """
-    count = 0
+    present = wanted = 0
     for name in operation.input.required if operation.input is not None else ():
         assert operation.input is not None
         member = operation.input.members[name]
         key = member.location_name or name
         if member.location == "querystring":
-            present = key in query
+            present += key in query
         elif member.location == "header":
-            present = key.lower() in headers
+            present += key.lower() in headers
         else:
             continue
-        if not present:
-            return -1
-        count += 1
-    return count
+        wanted += 1
+    return present, present == wanted

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 UTC: Final = datetime.UTC
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=UTC)
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_INTEGER: Final = re.compile(r"[+-]?\d{1,100}")
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?\d{1,100}", re.ASCII)
+_BITS: Final = {"integer": 32, "long": 64}  # https://smithy.io/2.0/spec/simple-types.html
 _SPECIAL_FLOATS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -87,6 +88,12 @@ def integer_from_text(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise ValueError(f"not an integer: {text}")
     return int(text)
+
+
+def fits(value: int, type_name: str) -> bool:
+    """Whether an `integer` or a `long` can hold the value."""
+    limit = 1 << (_BITS[type_name] - 1)
+    return -limit <= value < limit
 
 
 def boolean_from_text(text: str) -> bool:
