@@ -49,6 +49,12 @@ class Invoke(Protocol):
         """
 
 
+Enqueue = Callable[[Invocation], Awaitable[None]]
+"""Takes an asynchronous invocation; returns when it is durable, and sees to it from then on.
+
+Raises AwsError: RequestEntityTooLargeException, ServiceException when it cannot be stored."""
+
+
 class Clock(Protocol):
     """Everything that waits or stamps asks here, so that tests can turn the time."""
 
