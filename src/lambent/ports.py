@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
+from lambent.model.errors import AwsError
 from lambent.model.function import (
     AccountUsage,
     Alias,
@@ -19,6 +20,7 @@ from lambent.model.function import (
     FunctionVersion,
     LayerVersion,
 )
+from lambent.model.identity import IdentityPolicies, KnownKey, Role
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.model.request import RequestContext
@@ -46,6 +48,12 @@ class Invoke(Protocol):
 
         A function that fails is an `Outcome` with `function_error`. Raises AwsError: the caller's mistake
         (ResourceNotFoundException), a throttle (TooManyRequestsException), or our fault (ServiceException).
+        """
+
+    def start(self, invocation: Invocation, done: Callable[[Outcome | AwsError], None]) -> None:
+        """The same for callers who need no task to wait in: `done` is told what came of it.
+
+        Once, on the event loop, perhaps before this returns; it must not raise.
         """
 
 
@@ -164,8 +172,10 @@ class Catalog(FunctionResolver, CatalogView, Protocol):
     def subscribe_documents(self, kind: str, changed: Callable[[str, str, str], None]) -> None:
         """`changed(account_id, region, name)` is called on the event loop after a document was put or deleted."""
 
-    def function_names(self, account_id: str, region: str) -> list[str]:
-        """Sorted."""
+    def function_names(
+        self, account_id: str, region: str, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Sorted: all of them, or at most `limit` behind the name `after`."""
 
     def layer_names(self, account_id: str, region: str) -> list[str]:
         """Sorted."""
@@ -195,6 +205,22 @@ class Clients(Protocol):
         Raises AwsError as the service answered it (its code, message and status), ServiceException when it cannot be
         reached.
         """
+
+
+class Directory(Protocol):
+    """What IAM and STS know: whose an access key is, and what a user or a role may do. Empty where they were never used."""
+
+    @property
+    def revision(self) -> int:
+        """Another number after every change of keys, users, groups, roles or policies, whoever's it was."""
+
+    async def access_key(self, access_key_id: str) -> KnownKey | None:
+        """A user's key or a session's; None for one that does not exist or is inactive. Expired ones are given as they are."""
+
+    async def policies(self, principal_arn: str) -> IdentityPolicies:
+        """Of a user or a role by its ARN; nothing for whoever does not exist."""
+
+    async def role(self, role_arn: str) -> Role | None: ...
 
 
 class Blobs(Protocol):
