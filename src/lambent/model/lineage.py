@@ -24,12 +24,10 @@ def invocations(trace_header: str | None, function_arn: str) -> int:
     return _read(trace_header)[1].get(_hash(function_arn), -1) + 1
 
 
-def advanced(trace_header: str | None, function_arn: str, new_root: str) -> str:
-    """The header for one more invocation of the function; `new_root` is the `Root=…` part where there is none yet."""
+def advanced(trace_header: str | None, function_arn: str) -> str:
+    """The header for one more invocation of the function."""
     parts = [part.strip() for part in (trace_header or "").split(";") if part.strip()]
     kept = [part for part in parts if not part.startswith("Lineage=")]
-    if not any(part.startswith("Root=") for part in kept):
-        kept.insert(0, new_root)
     hops, entries = _read(trace_header)
     key = _hash(function_arn)
     count = entries.pop(key, -1) + 1

@@ -1,0 +1,142 @@
+"""Who goes next: each function with waiting events, and each target of deliveries, has a lane of its own.
+
+Lanes do not wait for each other, so neither a long backlog nor a target that is down delays anybody else. A lane takes
+few events at a time from the store and lets them go before it takes more; it ends when the store has none for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from lambent.ports import Clock
+from lambent.store.events import Claimed, FunctionKey
+
+WINDOW_FIRST: Final = 4  # attempts of one function at the same time, to begin with
+WINDOW_MOST: Final = 100
+WINDOWS_TOGETHER: Final = 256  # of all functions: bounds what payloads take of the memory (1 MB each)
+GROW_EVERY_S: Final = 0.25
+GROW_FROM_MS: Final = 10.0  # functions that are quicker than this need no more environments
+LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
+
+
+class Alarm:
+    """Waits for a call, or for a time to pass."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    @property
+    def has_rung(self) -> bool:
+        return self._rung.is_set()
+
+    def reset(self) -> None:
+        self._rung.clear()
+
+    async def wait(self, seconds: float | None) -> None:
+        """Returns at once when it was rung since `reset`; None: waits for the call alone."""
+        if self._rung.is_set():
+            return
+        if seconds is None:
+            await self._rung.wait()
+            return
+        waits = {
+            asyncio.ensure_future(self._rung.wait()),
+            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+class Window:
+    """How many attempts of one function run at the same time: grows while events wait for slow ones, halves when throttled."""
+
+    def __init__(self) -> None:
+        self.size = WINDOW_FIRST
+        self._full_since_s: float | None = None
+        self._mean_ms: float | None = None  # None: nothing has ended yet
+
+    def ended(self, duration_ms: float, throttled: bool) -> None:
+        if throttled:
+            self.size = max(1, self.size // 2)
+            self._full_since_s = None
+        else:
+            self._mean_ms = duration_ms if self._mean_ms is None else 0.8 * self._mean_ms + 0.2 * duration_ms
+
+    def look(self, is_full: bool, now_s: float) -> None:
+        """`is_full`: all of it is used, and more is due. `now_s` is monotonic."""
+        if not is_full:
+            self._full_since_s = None
+        elif self._full_since_s is None:
+            self._full_since_s = now_s
+        elif now_s - self._full_since_s >= GROW_EVERY_S and (self._mean_ms is None or self._mean_ms >= GROW_FROM_MS):
+            self.size = min(self.size * 2, WINDOW_MOST)
+            self._full_since_s = now_s
+
+
+Claim = Callable[[FunctionKey, int], Awaitable[tuple[list[Claimed], int | None]]]
+Attempt = Callable[[Claimed], Awaitable[bool]]
+"""Attempts an event and settles it in the store; True when it was throttled. Does not raise."""
+
+
+class FunctionLane:
+    """One function's waiting events."""
+
+    def __init__(
+        self, key: FunctionKey, claim: Claim, attempt: Attempt, bound: Callable[[], int], clock: Clock
+    ) -> None:
+        """`bound` is the most attempts at the same time that the function may have now."""
+        self._key = key
+        self._claim = claim
+        self._attempt = attempt
+        self._bound = bound
+        self._clock = clock
+        self._window = Window()
+        self._running: set[asyncio.Task[None]] = set()
+        self.alarm = Alarm(clock)
+
+    async def run(self) -> None:
+        """Returns when there is nothing more to do. Raises sqlite3.Error, StoreError."""
+        try:
+            while True:
+                self.alarm.reset()
+                free = min(self._window.size, self._bound()) - len(self._running)
+                claimed, due_ms = await self._claim(self._key, free) if free > 0 else ([], None)
+                for event in claimed:
+                    self._begin(event)
+                is_full = free <= 0 or len(claimed) == free
+                self._window.look(is_full and free <= 0, self._clock.monotonic())
+                if is_full:
+                    await self.alarm.wait(GROW_EVERY_S)
+                elif due_ms is not None:
+                    await self.alarm.wait(due_ms / 1000 - self._clock.now())
+                elif self._running:
+                    await self.alarm.wait(None)
+                elif not self.alarm.has_rung:
+                    return
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _begin(self, event: Claimed) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_one(event))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _run_one(self, event: Claimed) -> None:
+        began_s = self._clock.monotonic()
+        throttled = await self._attempt(event)
+        self._window.ended((self._clock.monotonic() - began_s) * 1000, throttled)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self.alarm.ring()

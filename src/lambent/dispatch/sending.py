@@ -1,0 +1,80 @@
+"""What is owed to one target is sent until it is taken, for as long as an event may live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from lambent.dispatch.lanes import Alarm
+from lambent.dispatch.targets import Targets
+from lambent.model.errors import AwsError, service_fault
+from lambent.model.retry import after_failed_delivery
+from lambent.ports import Clock
+from lambent.store.events import Delivery, EventStore, NewStep
+from lambent.telemetry.counters import Counters
+
+log = logging.getLogger(__name__)
+
+TOGETHER: Final = 10  # deliveries to one target at the same time
+
+
+class TargetLane:
+    """One target's deliveries, oldest first; the same shape as `lanes.FunctionLane`."""
+
+    def __init__(self, target: str, store: EventStore, targets: Targets, clock: Clock, counters: Counters) -> None:
+        self._target = target
+        self._store = store
+        self._targets = targets
+        self._clock = clock
+        self._counters = counters
+        self.alarm = Alarm(clock)
+
+    async def run(self) -> None:
+        """Returns when there is nothing more to send. Raises sqlite3.Error, StoreError."""
+        while True:
+            self.alarm.reset()
+            due, following_ms = await self._store.due_deliveries(self._target, TOGETHER)
+            if due:
+                async with asyncio.TaskGroup() as group:
+                    for delivery in due:
+                        group.create_task(self._send(delivery))
+            elif following_ms is not None:
+                await self.alarm.wait(following_ms / 1000 - self._clock.now())
+            elif not self.alarm.has_rung:
+                return
+
+    async def _send(self, delivery: Delivery) -> None:
+        try:
+            await self._targets.send(delivery)
+        except AwsError as error:
+            await self._failed(delivery, error)
+        except Exception as error:  # the outermost edge of a delivery: it must not take the others along
+            log.exception("sending to %s broke: report it with this traceback", delivery.target)
+            await self._failed(delivery, service_fault(str(error)))
+        else:
+            await self._store.end_delivery(delivery, self._step("sent", delivery))
+
+    async def _failed(self, delivery: Delivery, error: AwsError) -> None:
+        is_dead_letter = delivery.message["kind"] == "dead-letter"
+        account_id, region, name = delivery.function
+        counter = "DeadLetterErrors" if is_dead_letter else "DestinationDeliveryFailures"
+        self._counters.add(counter, account=account_id, region=region, function=name)
+        reason = f"{error.code}: {error.message}"
+        again = after_failed_delivery(delivery.tries + 1, delivery.created_ms / 1000, self._clock.now())
+        if again is None:
+            log.error("%s of %s to %s is given up: %s", delivery.message["kind"], name, delivery.target, reason)
+            await self._store.end_delivery(delivery, self._step("not sent", delivery, error=reason))
+            return
+        log.log(
+            logging.INFO if delivery.tries else logging.WARNING,
+            "%s of %s was not taken by %s (%s); sending it again",
+            delivery.message["kind"], name, delivery.target, reason,
+        )  # fmt: skip
+        at_ms = int(again.at_s * 1000)
+        step = self._step("refused by target", delivery, error=reason, next_at_ms=at_ms)
+        await self._store.postpone_delivery(delivery, at_ms, step)
+
+    def _step(self, what: str, delivery: Delivery, **detail: object) -> NewStep:
+        about = {"target": delivery.target, "kind": delivery.message["kind"]}
+        return NewStep(what=what, at_ms=int(self._clock.now() * 1000), detail={**about, **detail})
