@@ -26,6 +26,7 @@ import lambent
 from lambent.config import Config, ConfigError
 from lambent.control.credentials import IssuedCredentials
 from lambent.control.lambda_service import LambdaService
+from lambent.control.mapping_states import MappingStates
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Gateway
 from lambent.front.identify import Home
@@ -188,6 +189,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         tasks = [
             asyncio.create_task(road.pools.run(), name="pools"),
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
+            asyncio.create_task(MappingStates(catalog, clock).run(), name="event source mappings' states"),
             asyncio.create_task(
                 collect_now_and_then(catalog, blobs, road.pools.directories, clock), name="package collector"
             ),

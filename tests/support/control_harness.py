@@ -7,6 +7,7 @@ import io
 import time
 import zipfile
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/worker"
 MODEL = botocore.session.get_session().get_service_model("lambda")
 PYTHON_TYPES: Mapping[str, Any] = {
     "string": str, "integer": int, "long": int, "boolean": bool, "double": (int, float), "float": (int, float),
-    "blob": bytes, "list": list, "map": dict, "structure": dict,
+    "blob": bytes, "list": list, "map": dict, "structure": dict, "timestamp": datetime,
 }  # fmt: skip
 
 # What AWS itself answers although its model does not list it.

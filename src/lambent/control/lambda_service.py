@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
+from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
 from lambent.control.layers import LayerOperations
 from lambent.control.packages import FetchObject, Packages
@@ -30,6 +31,7 @@ class LambdaService:
             LayerOperations(tools),
             TagOperations(tools),
             AccountOperations(tools),
+            EventSourceMappingOperations(catalog, clock),
         )
         self.operations: Mapping[str, Operation] = {
             name: operation for family in families for name, operation in family.operations.items()

@@ -1,0 +1,105 @@
+"""Asks an event source whether it is there, as AWS does before it takes a mapping."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lambent.model.errors import AwsError, invalid_parameter
+from lambent.model.event_source import QUEUES, SourceArn, SourceKind, parse_source_arn
+from lambent.model.function import FunctionVersion
+from lambent.model.request import RequestContext
+from lambent.ports import Clients
+
+log = logging.getLogger(__name__)
+
+_NO_QUEUE = frozenset({"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"})
+
+
+class SourceChecks:
+    """Sources of services that cannot be asked are taken to exist."""
+
+    def __init__(self, clients: Clients | None) -> None:
+        self._clients = clients
+
+    async def check(
+        self, context: RequestContext, kind: SourceKind, mapping: Mapping[str, Any], function: FunctionVersion
+    ) -> None:
+        """Raises AwsError InvalidParameterValueException for a source that is not there, is elsewhere, or cannot fit."""
+        arn = parse_source_arn(mapping.get("EventSourceArn") or "")
+        if arn is None:
+            return
+        if arn.region != context.region:
+            raise invalid_parameter(
+                f"The event source must be in the same region as the function: it is in {arn.region}, not {context.region}."
+            )
+        there = attrs.evolve(context, account_id=arn.account_id)
+        if kind in QUEUES:
+            await self._check_queue(there, arn, function)
+        elif kind is SourceKind.KINESIS:
+            await self._check_stream(
+                there, "kinesis", "DescribeStreamSummary", {"StreamARN": mapping["EventSourceArn"]}
+            )
+        elif kind is SourceKind.KINESIS_CONSUMER:
+            await self._check_stream(
+                there, "kinesis", "DescribeStreamConsumer", {"ConsumerARN": mapping["EventSourceArn"]}
+            )
+        elif kind is SourceKind.DYNAMODB:
+            await self._check_stream(
+                there, "dynamodbstreams", "DescribeStream", {"StreamArn": mapping["EventSourceArn"]}
+            )
+
+    async def _check_queue(self, context: RequestContext, arn: SourceArn, function: FunctionVersion) -> None:
+        try:
+            url = (await self._ask(context, "sqs", "GetQueueUrl", {"QueueName": arn.resource})).get("QueueUrl")
+            wanted = {"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]}
+            attributes = (await self._ask(context, "sqs", "GetQueueAttributes", wanted)).get("Attributes") or {}
+        except _CannotAsk:
+            return
+        except AwsError as error:
+            if error.code not in _NO_QUEUE:
+                raise
+            raise invalid_parameter(
+                "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
+                f"SQS Error Message: {error.message}"
+            ) from error
+        visibility_s = attributes.get("VisibilityTimeout")
+        if visibility_s is not None and int(visibility_s) < function.timeout_s:
+            raise invalid_parameter(
+                f"Queue visibility timeout: {visibility_s} seconds is less than "
+                f"Function timeout: {function.timeout_s} seconds"
+            )
+
+    async def _check_stream(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, str]
+    ) -> None:
+        try:
+            await self._ask(context, service, operation, request)
+        except _CannotAsk:
+            return
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            (arn,) = request.values()
+            raise invalid_parameter(f"Stream not found: {arn}") from error
+
+    async def _ask(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Raises AwsError as the service answered it, _CannotAsk when there is none that could."""
+        if self._clients is None:
+            raise _CannotAsk
+        try:
+            return await self._clients.call(context, service, operation, request)
+        except AwsError as error:
+            if not error.is_server_fault:
+                raise
+            log.info("%s cannot be asked by %s: %s", service, operation, error.message)
+            raise _CannotAsk from error
+
+
+class _CannotAsk(Exception):
+    pass
