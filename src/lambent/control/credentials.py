@@ -1,7 +1,8 @@
 """Access keys that this server issues: the account's root keys, and temporary ones for each function's environments.
 
 An access key id names its account, as AWS's do; its secret is derived from the server's own master secret, so nothing
-needs to be stored, and every key stays valid across restarts.
+needs to be stored, and every key stays valid across restarts. What a temporary key stands for, a session of its
+function's execution role until a certain moment, is written in its session token, which only this server can make.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ import base64
 import hashlib
 import hmac
 import os
+import time
+from collections.abc import Callable
 from typing import Final
 
 import attrs
+import msgspec
 
+from lambent.model import policy
 from lambent.model.function import FunctionVersion
+from lambent.model.identity import KnownKey
 
 ROOT_PREFIX: Final = "AKIA"
 TEMPORARY_PREFIX: Final = "ASIA"
+# AWS does not say how long a function's credentials are good; twelve hours is IAM's longest session of a role.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use.html, maximum session duration
+SESSION_LIFETIME_S: Final = 43_200
 _ACCOUNT_BYTES: Final = 5  # twelve digits fit into forty bits
 _TAG_BYTES: Final = 5
 _NONCE_BYTES: Final = 3  # of a temporary key's tag; the rest of it is a check that another issuer's keys fail
+_MAC_BYTES: Final = 32
 ACCESS_KEY_ID_LENGTH: Final = 20
 
 
@@ -30,11 +40,21 @@ class AccessKey:
     secret_access_key: str
 
 
-class IssuedCredentials:
-    """`master` is a secret of the data directory, at least 32 bytes."""
+class _Session(msgspec.Struct, array_like=True):
+    """What a session token says."""
 
-    def __init__(self, master: bytes) -> None:
+    role_arn: str
+    function_name: str
+    function_arn: str
+    expires_s: int
+
+
+class IssuedCredentials:
+    """`master` is a secret of the data directory, at least 32 bytes; `now_s` gives seconds since the epoch."""
+
+    def __init__(self, master: bytes, now_s: Callable[[], float] = time.time) -> None:
         self._master = master
+        self._now_s = now_s
 
     def root(self, account_id: str) -> AccessKey:
         """The account's own key: the same on every start."""
@@ -43,15 +63,47 @@ class IssuedCredentials:
     def for_function(self, version: FunctionVersion) -> dict[str, str]:
         """The variables of one environment's credentials; every environment has its own."""
         key = self._temporary(version.account_id, os.urandom(_NONCE_BYTES))
+        session = _Session(version.role, version.name, version.arn, int(self._now_s()) + SESSION_LIFETIME_S)
         return {
             "AWS_ACCESS_KEY_ID": key.access_key_id,
             "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
-            "AWS_SESSION_TOKEN": base64.b64encode(self._mac(f"token:{key.access_key_id}") * 4).decode(),
+            "AWS_SESSION_TOKEN": self._token(key.access_key_id, msgspec.json.encode(session)),
         }
 
     def secret_for(self, access_key_id: str) -> str | None:
         """The secret of a key that was issued here; None for any other."""
         return self._secret(access_key_id) if self.account_of(access_key_id) is not None else None
+
+    def known(self, access_key_id: str, session_token: str | None) -> KnownKey | None:
+        """Whose a key is that was issued here; None for any other, and for a token that does not belong to the key.
+
+        An expired session is given as it is.
+        """
+        account_id = self.account_of(access_key_id)
+        if account_id is None:
+            return None
+        secret = self._secret(access_key_id)
+        if access_key_id.startswith(ROOT_PREFIX):
+            arn = policy.root(account_id).arn
+            return KnownKey(
+                access_key_id=access_key_id, secret_access_key=secret, account_id=account_id, principal_arn=arn
+            )
+        session = self._session(access_key_id, session_token or "")
+        if session is None:
+            return None
+        principal = policy.role_session(session.role_arn, session.function_name)
+        if principal.account_id != account_id:  # a role of another account is no key to that account
+            return None
+        return KnownKey(
+            access_key_id=access_key_id,
+            secret_access_key=secret,
+            account_id=principal.account_id,
+            principal_arn=principal.arn,
+            role_arn=session.role_arn,
+            session_token=session_token,
+            expires_s=session.expires_s,
+            source_function_arn=session.function_arn,
+        )
 
     def account_of(self, access_key_id: str) -> str | None:
         """The account of a key that was issued here; None for any other, AWS's own keys among them."""
@@ -78,6 +130,19 @@ class IssuedCredentials:
 
     def _secret(self, access_key_id: str) -> str:
         return base64.b64encode(self._mac(f"secret:{access_key_id}")).decode()[:40]
+
+    def _token(self, access_key_id: str, session: bytes) -> str:
+        check = hmac.digest(self._master, b"token:" + access_key_id.encode() + b":" + session, hashlib.sha256)
+        return base64.b64encode(check + session).decode()
+
+    def _session(self, access_key_id: str, token: str) -> _Session | None:
+        try:
+            session = base64.b64decode(token, validate=True)[_MAC_BYTES:]
+            if not hmac.compare_digest(self._token(access_key_id, session).encode(), token.encode()):
+                return None
+            return msgspec.json.decode(session, type=_Session)
+        except (ValueError, msgspec.DecodeError):
+            return None
 
     def _mac(self, text: str) -> bytes:
         return hmac.digest(self._master, text.encode(), hashlib.sha256)
