@@ -22,6 +22,7 @@ from lambent.front import cors, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
 from lambent.front.invoke_api import Enqueue, InvokeApi, is_invoke, new_request_id, too_large
+from lambent.front.large_bodies import BoundedBody
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
@@ -41,6 +42,7 @@ Door = Callable[[Request], None]
 BODY_MAX_BYTES: Final = 128 * MIB
 # Lambda's own bound for requests with a zip in them: its error message names the number.
 LAMBDA_REQUEST_MAX_BYTES: Final = 70_167_211
+INVOKE_REQUEST_MAX_BYTES: Final = 8 * MIB  # ours: the largest payload, and what signing it in chunks may add
 
 # Whose requests are held against their model's constraints, and how; services that are not here check for themselves.
 VALIDATED: Final[Mapping[str, Rules]] = {
@@ -105,7 +107,22 @@ class Gateway:
     # http1.server.Application
 
     def body_receiver(self, request: Request) -> BodyReceiver | None:
-        return None
+        """Small bodies of a known length are gathered by the server itself."""
+        length = request.content_length
+        if length is None and request.header(b"transfer-encoding") is None:
+            return None
+        if length is not None and length <= INVOKE_REQUEST_MAX_BYTES:
+            return None
+        return BoundedBody(request, self._body_limit_bytes(request), self.request, self.too_large)
+
+    def _body_limit_bytes(self, request: Request) -> int:
+        if self._host_doors and self._host_door(request) is not None:
+            return BODY_MAX_BYTES
+        if is_invoke(request.method, request.target):
+            return INVOKE_REQUEST_MAX_BYTES
+        asked = self._identifier.identify(_wire_request(request))
+        is_lambda = asked.service is not None and asked.service.name == "lambda"
+        return LAMBDA_REQUEST_MAX_BYTES if is_lambda else BODY_MAX_BYTES
 
     def request(self, request: Request) -> None:
         target = request.target
@@ -123,7 +140,7 @@ class Gateway:
                 request.respond(204, cors.preflight(origin, request.header(b"access-control-request-headers")))
                 return
         if is_invoke(request.method, target):
-            self._spawn(self._serve_invoke(request, extra))
+            self._serve_invoke(request, extra)
         elif target.startswith((b"/_lambent/", b"/_localstack/")):
             self._own(request, extra)
         elif target == b"/" and request.method == b"GET" and welcome.is_browser(request):
@@ -139,10 +156,7 @@ class Gateway:
             self._send_error(request, too_large(), "rest-json", wire, new_request_id(), [])
             return
         asked = self._identifier.identify(wire)
-        limit = (
-            LAMBDA_REQUEST_MAX_BYTES if asked.service is not None and asked.service.name == "lambda" else BODY_MAX_BYTES
-        )
-        error = _request_too_large(asked.operation_name, limit)
+        error = _request_too_large(asked.operation_name, self._body_limit_bytes(request))
         self._answer_error(request, asked, error, wire, new_request_id(), [])
 
     async def close(self) -> None:
@@ -194,16 +208,34 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve_invoke(self, request: Request, extra: HeaderList) -> None:
+    def _serve_invoke(self, request: Request, extra: HeaderList) -> None:
+        """Without a task, unless there is something to wait for besides the function."""
         request_id = new_request_id()
+
+        def refuse(error: AwsError) -> None:
+            self._send_error(request, error, "rest-json", _wire_request(request), request_id, extra)
+
         try:
             account_id, region = self._caller_of_invoke(request)
-            await self._invoke_api.handle(request, account_id, region, request_id, extra)
+            rest = self._invoke_api.serve(request, account_id, region, request_id, extra, refuse)
+            if rest is not None:
+                self._spawn(self._finish_invoke(rest, request_id, refuse))
         except AwsError as error:
-            self._send_error(request, error, "rest-json", _wire_request(request), request_id, extra)
+            refuse(error)
         except Exception:  # the outermost edge: whatever it was, the caller gets AWS's answer
             logger.exception("invoke failed: request %s; report it with this traceback", request_id)
-            self._send_error(request, _LAMBDA_FAULT, "rest-json", _wire_request(request), request_id, extra)
+            refuse(_LAMBDA_FAULT)
+
+    async def _finish_invoke(
+        self, rest: Coroutine[None, None, None], request_id: str, refuse: Callable[[AwsError], None]
+    ) -> None:
+        try:
+            await rest
+        except AwsError as error:
+            refuse(error)
+        except Exception:  # as in `_serve_invoke`
+            logger.exception("invoke failed: request %s; report it with this traceback", request_id)
+            refuse(_LAMBDA_FAULT)
 
     def _caller_of_invoke(self, request: Request) -> tuple[str, str]:
         """Account and region. Raises AwsError when signatures are checked and this one is wrong."""
