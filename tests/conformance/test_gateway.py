@@ -22,7 +22,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
+from invoking import Invoking
 from lambent.control.credentials import IssuedCredentials
 from lambent.front.gateway import Gateway
 from lambent.front.identify import Home
@@ -54,11 +56,16 @@ class Recorder:
         return call
 
 
-class Road:
+class Road(Invoking):
     """A `ports.Invoke` that echoes, or does what the function's name says."""
 
     def __init__(self) -> None:
         self.invocations: list[Invocation] = []
+
+    def start(self, invocation: Invocation, done: Callable[[Outcome | AwsError], None]) -> None:
+        if invocation.function_name == "broken":
+            raise RuntimeError("a bug of ours")
+        super().start(invocation, done)
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         self.invocations.append(invocation)
@@ -67,8 +74,6 @@ class Road:
         if name == "missing":
             arn = f"arn:aws:lambda:{invocation.region}:{invocation.account_id}:function:missing"
             raise not_found(f"Function not found: {arn}")
-        if name == "broken":
-            raise RuntimeError("a bug of ours")
         if name == "throttled":
             fields = {
                 "Type": "User",
@@ -77,18 +82,16 @@ class Road:
             }
             raise AwsError("TooManyRequestsException", "Rate Exceeded.", 429, fields)
         if name == "failing":
-            return attrs.evolve(
-                outcome, payload=b'{"errorMessage":"no"}', function_error="Unhandled", log_tail=b"the log"
-            )
+            return replace(outcome, payload=b'{"errorMessage":"no"}', function_error="Unhandled", log_tail=b"the log")
         if name == "streaming" and invocation.sink is not None:
             invocation.sink.begin("text/plain", "7", invocation.request_id)
             for chunk in (b"one ", b"two ", b"three"):
                 await invocation.sink.write(chunk)
-            return attrs.evolve(outcome, payload=b"", executed_version="7", log_tail=b"tail")
+            return replace(outcome, payload=b"", executed_version="7", log_tail=b"tail")
         if name == "half" and invocation.sink is not None:
             invocation.sink.begin("text/plain", "7", invocation.request_id)
             await invocation.sink.write(b"half")
-            return attrs.evolve(outcome, payload=b"", stream_error=("Runtime.Oops", b'{"why":1}'))
+            return replace(outcome, payload=b"", stream_error=("Runtime.Oops", b'{"why":1}'))
         return outcome
 
 

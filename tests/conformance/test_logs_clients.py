@@ -19,6 +19,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from invoking import Invoking
 from lambent.front.gateway import Gateway
 from lambent.http1.server import Server
 from lambent.model.errors import service_fault
@@ -36,7 +37,7 @@ class Clock:
     sleep = staticmethod(asyncio.sleep)
 
 
-class NoRoad:
+class NoRoad(Invoking):
     async def invoke(self, invocation: Invocation) -> Outcome:
         raise service_fault("there are no functions here")
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import attrs
 import botocore.session
 
+from invoking import Invoking
 from lambent.front.gateway import Gateway
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.request import RequestContext
@@ -113,7 +114,7 @@ class Anything:
         return call
 
 
-class NoRoad:
+class NoRoad(Invoking):
     """A `ports.Invoke` behind which nothing runs."""
 
     async def invoke(self, invocation: Invocation) -> Outcome:

@@ -10,16 +10,16 @@ import base64
 import binascii
 import functools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
-import attrs
 import msgspec
+from msgspec.structs import replace
 
 from lambent import ports
 from lambent.front import payload as payloads
-from lambent.http1.server import HeaderList, Request
+from lambent.http1.server import HeaderList, Request, header_lines
 from lambent.model.errors import AwsError, invalid_request_content, request_too_large, validation
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
@@ -45,34 +45,18 @@ def is_invoke(method: bytes, target: bytes) -> bool:
     return path.endswith(_INVOKE_SUFFIX if target.startswith(_INVOKE_PREFIX) else _STREAM_SUFFIX)
 
 
-@attrs.define
 class _Parameters:
     """What of an invocation's headers matters."""
 
-    invocation_type: bytes = b"RequestResponse"
-    log_type: bytes = b"None"
-    client_context: bytes | None = None
-    cognito_identity: bytes | None = None
-    trace_header: bytes | None = None
-    tenant_id: bytes | None = None
+    __slots__ = ("client_context", "invocation_type", "log_type", "tenant_id", "trace_header")
 
-    def take(self, headers: HeaderList) -> _Parameters:
-        for name, value in headers:
-            if name[:6] != b"x-amz-" and name != b"x-amzn-trace-id":
-                continue
-            field = _FIELDS.get(name)
-            if field is not None:
-                setattr(self, field, value)
-        return self
-
-
-_FIELDS: Final = {
-    b"x-amz-invocation-type": "invocation_type",
-    b"x-amz-log-type": "log_type",
-    b"x-amz-client-context": "client_context",
-    b"x-amzn-trace-id": "trace_header",
-    b"x-amz-tenant-id": "tenant_id",
-}
+    def __init__(self, headers: HeaderList) -> None:
+        get = dict(headers).get
+        self.invocation_type = get(b"x-amz-invocation-type", b"RequestResponse")
+        self.log_type = get(b"x-amz-log-type", b"None")
+        self.client_context = get(b"x-amz-client-context")
+        self.trace_header = get(b"x-amzn-trace-id")
+        self.tenant_id = get(b"x-amz-tenant-id")
 
 
 class InvokeApi:
@@ -85,20 +69,27 @@ class InvokeApi:
         self._resolver = resolver
         self._enqueue = enqueue
 
-    async def handle(
-        self, request: Request, account_id: str, region: str, request_id: str, extra_headers: HeaderList
-    ) -> None:
-        """Answers the request, unless it raises AwsError; then nothing has been sent."""
+    def serve(
+        self,
+        request: Request,
+        account_id: str,
+        region: str,
+        request_id: str,
+        extra_headers: HeaderList,
+        refuse: Callable[[AwsError], None],
+    ) -> Coroutine[None, None, None] | None:
+        """Begins to answer the request. What has to be awaited for that is returned, for the caller to run.
+
+        `refuse` is called with what went wrong later. Raises AwsError, as the coroutine does; nothing has been sent then.
+        """
         path, _, query = request.target.partition(b"?")
-        is_stream = path.startswith(_STREAM_PREFIX)
         invocation, parameters = _read(request, path, query, account_id, region, request_id)
-        if is_stream:
-            await _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
-        elif parameters.invocation_type == b"RequestResponse":
-            outcome = await self._invoke.invoke(invocation)
-            request.respond(200, _answer_headers(outcome, parameters) + extra_headers, outcome.payload)
-        else:
-            await self._without_waiting(request, invocation, parameters, extra_headers)
+        if path.startswith(_STREAM_PREFIX):
+            return _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
+        if parameters.invocation_type == b"RequestResponse":
+            self._invoke.start(invocation, _Answer(request, parameters, extra_headers, refuse))
+            return None
+        return self._without_waiting(request, invocation, parameters, extra_headers)
 
     async def _without_waiting(
         self, request: Request, invocation: Invocation, parameters: _Parameters, extra_headers: HeaderList
@@ -131,7 +122,7 @@ def _read(
     request: Request, path: bytes, query: bytes, account_id: str, region: str, request_id: str
 ) -> tuple[Invocation, _Parameters]:
     """Raises AwsError for whatever the caller got wrong, in the order in which AWS looks."""
-    parameters = _Parameters().take(request.headers)
+    parameters = _Parameters(request.headers)
     _check_choices(parameters)
     locate = _locate if len(path) + len(query) > _REMEMBERED_MAX_BYTES else _remembered
     address = locate(path, query, account_id, region)
@@ -216,20 +207,41 @@ def _client_context(encoded: bytes | None) -> str | None:
     return text
 
 
-def _answer_headers(outcome: Outcome, parameters: _Parameters) -> HeaderList:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-amzn-RequestId", outcome.request_id.encode()),
-        (b"x-amzn-Remapped-Content-Length", b"0"),
-        (b"X-Amz-Executed-Version", outcome.executed_version.encode()),
-    ]
-    if parameters.trace_header is not None:
-        headers.append((b"X-Amzn-Trace-Id", parameters.trace_header))
-    if outcome.function_error is not None:
-        headers.append((b"X-Amz-Function-Error", outcome.function_error.encode()))
-    if outcome.log_tail is not None and parameters.log_type == b"Tail":
-        headers.append((b"X-Amz-Log-Result", base64.b64encode(outcome.log_tail)))
-    return headers
+class _Answer:
+    """Tells the client what came of its invocation."""
+
+    __slots__ = ("_extra_headers", "_parameters", "_refuse", "_request")
+
+    def __init__(
+        self,
+        request: Request,
+        parameters: _Parameters,
+        extra_headers: HeaderList,
+        refuse: Callable[[AwsError], None],
+    ) -> None:
+        self._request = request
+        self._parameters = parameters
+        self._extra_headers = extra_headers
+        self._refuse = refuse
+
+    def __call__(self, outcome: Outcome | AwsError) -> None:
+        if isinstance(outcome, AwsError):
+            self._refuse(outcome)
+            return
+        lines = (
+            f"content-type: application/json\r\nx-amzn-RequestId: {outcome.request_id}\r\n"
+            f"x-amzn-Remapped-Content-Length: 0\r\nX-Amz-Executed-Version: {outcome.executed_version}\r\n"
+        )
+        if outcome.function_error is not None:
+            lines += f"X-Amz-Function-Error: {outcome.function_error}\r\n"
+        head = lines.encode()
+        if self._parameters.trace_header is not None:
+            head += b"X-Amzn-Trace-Id: %b\r\n" % self._parameters.trace_header
+        if outcome.log_tail is not None and self._parameters.log_type == b"Tail":
+            head += b"X-Amz-Log-Result: %b\r\n" % base64.b64encode(outcome.log_tail)
+        if self._extra_headers:
+            head += header_lines(self._extra_headers)
+        self._request.respond(200, head, outcome.payload)
 
 
 class _Stream:
@@ -247,7 +259,7 @@ class _Stream:
                 "1 validation error detected: " + _choice("invocationType", b"Event", "[RequestResponse, DryRun]")
             )
         try:
-            outcome = await invoke.invoke(attrs.evolve(invocation, sink=self))
+            outcome = await invoke.invoke(replace(invocation, sink=self))
         except AwsError as error:
             if not self._has_begun:
                 raise

@@ -123,17 +123,29 @@ class Request:
         if self.answered or self._began:
             raise RuntimeError("a request is answered once")
         self.answered = True
+        if isinstance(headers, bytes) and self.keep_alive and status != 204 and self.method != b"HEAD":
+            lines = b"%b%b%bcontent-length: %d\r\n\r\n" % (_STATUS_LINES[status], date_header(), headers, len(body))
+            self._connection.answer(self, [lines, body] if body else [lines], hold)
+            return
         head = self._head(status, headers)
         if status != 204 and not (self.method == b"HEAD" and not isinstance(headers, bytes) and _has_length(headers)):
             head.append(b"content-length: %d\r\n" % len(body))
         head.append(b"\r\n")
         if body and self.method != b"HEAD":
             head.append(body)
-        if hold and self.keep_alive:
-            self._connection.hold(head)
-        else:
-            self._connection.send(head)
-        self._connection.finished(self)
+        self._connection.answer(self, head, hold and self.keep_alive)
+
+    def set_shortcut(self, shortcut: Callable[[bytes], bool]) -> None:
+        """`shortcut` sees bytes that begin a message on this connection first, and says whether it took them all."""
+        self._connection.shortcut = shortcut
+
+    def ask_again(self, answers: bytes) -> None:
+        """For a shortcut that took the same request anew: it is to be answered once more, after `answers`.
+
+        `answers` are sent together with that.
+        """
+        self.answered = False
+        self._connection.ask_again(self, answers)
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Starts a chunked answer."""
@@ -180,15 +192,17 @@ class Connection(asyncio.Protocol):
         self.application = server.application
         self.transport: asyncio.Transport | None = None
         self.last_progress = time.monotonic()
+        # Takes bytes that begin a message, if it knows them: says whether it did. What it leaves goes to the parser.
+        self.shortcut: Callable[[bytes], bool] | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._between = True  # no message has begun
         self._target = b""
         self._headers: HeaderList = []
+        self._lines: HeaderList = self._headers  # where the next line goes: the headers, or the trailers
         self._trailers: HeaderList | None = None
-        self._header_bytes = 0
         self._big_input = False  # what is being fed may hold too large a head
         self._mid_head = False  # the last input ended inside a head
         self._content_length: int | None = None
-        self._expects_continue = False
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._request: Request | None = None  # whose head is in
@@ -213,6 +227,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.last_progress = time.monotonic()
         if self._refused:
+            return
+        if self.shortcut is not None and self._between and self._current is None and self.shortcut(data):
             return
         # The bytes of a head that came whole in one small piece need no counting.
         self._big_input = self._mid_head or len(data) > HEADERS_MAX_BYTES
@@ -278,12 +294,11 @@ class Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._target = b""
-        self._headers = []
+        self._headers = self._lines = []
         self._trailers = None
-        self._header_bytes = 0
         self._content_length = None
-        self._expects_continue = False
         self._body = []
         self._body_bytes = 0
 
@@ -293,15 +308,7 @@ class Connection(asyncio.Protocol):
             raise ValueError("the request target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if self._trailers is not None:
-            self._trailers.append((name, value))
-            return
-        self._headers.append((name, value))
-        if name == b"content-length":
-            self._content_length = int(value)  # the parser has seen that it is a number
-        elif name == b"expect":
-            self._expects_continue = value == b"100-continue"
+        self._lines.append((name.lower(), value))
 
     def _check_headers(self) -> None:
         """Once a head is whole, and after each piece of one that is not. Raises ValueError."""
@@ -314,7 +321,10 @@ class Connection(asyncio.Protocol):
             return  # the parser stops here; see _ignore_upgrade
         if self._big_input or len(self._headers) > HEADERS_MAX_COUNT:
             self._check_headers()
-        self._trailers = []
+        self._lines = self._trailers = []
+        fields = dict(self._headers)
+        if (length := fields.get(b"content-length")) is not None:
+            self._content_length = int(length)  # the parser has seen that it is a number
         request = Request(self, self._parser.get_method(), self._target, self._headers, self._content_length)
         request.keep_alive = self._parser.should_keep_alive()
         self._request = request
@@ -322,7 +332,7 @@ class Connection(asyncio.Protocol):
             self._refuse(request)
             return
         self._receiver = self.application.body_receiver(request)
-        if self._expects_continue and self.transport is not None:
+        if fields.get(b"expect") == b"100-continue" and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
@@ -339,6 +349,7 @@ class Connection(asyncio.Protocol):
         self._body.append(chunk)
 
     def on_message_complete(self) -> None:
+        self._between = True
         request, self._request = self._request, None
         if request is None or self._refused:
             return
@@ -359,6 +370,18 @@ class Connection(asyncio.Protocol):
                 self.transport.pause_reading()
 
     # answers
+
+    def answer(self, request: Request, pieces: list[bytes], hold: bool) -> None:
+        """A whole answer to the request whose turn it is."""
+        if hold:
+            self.hold(pieces)
+        else:
+            self.send(pieces)
+        self.finished(request)
+
+    def ask_again(self, request: Request, answers: bytes) -> None:
+        self._held.append(answers)
+        self._current = request
 
     def send(self, pieces: list[bytes]) -> None:
         if self.transport is None:

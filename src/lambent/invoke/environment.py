@@ -7,12 +7,13 @@ is told. A timeout, a runtime or an extension that ends takes the environment wi
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ import attrs
 from lambent.invoke import failures
 from lambent.invoke.envlog import EnvironmentLog
 from lambent.invoke.failures import Failure
+from lambent.invoke.run import Done, Release, Run
 from lambent.invoke.session import EndpointServer, RuntimeExited, Session
 from lambent.invoke.variables import environment_variables
 from lambent.model import loglines
@@ -31,7 +33,6 @@ from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.ports import Blobs, Clock, LogSink, Sandbox
-from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
 """What runs this version. Raises AwsError when the machine has no such interpreter."""
 
-Release = Callable[["Environment"], None]
 Phase = Literal["init", "invoke"]
 TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
@@ -55,6 +55,9 @@ class Surroundings:
     clock: Clock
     installation_for: InstallationFor
     credentials_for: Callable[[FunctionVersion], Mapping[str, str]]  # AWS_ACCESS_KEY_ID and so on
+    variables_for: Callable[[FunctionVersion], Awaitable[Mapping[str, str]]] | None = (
+        None  # the function's own, decrypted
+    )
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
     init_phase_s: float = INIT_PHASE_S
@@ -84,6 +87,9 @@ class Environment:
         self._freezing: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._ends_at: float | None = None  # loop time at which the invocation under way has had its time
+        self._timer: asyncio.TimerHandle | None = None
 
     # what the pool asks
 
@@ -119,23 +125,21 @@ class Environment:
             await self.stop("failure")
             raise
 
-    async def run(self, invocation: Invocation, release: Release) -> Outcome:
-        """Runs the function once. `release` is called when the environment can be reused, or has ended.
+    def run(self, invocation: Invocation, release: Release, done: Done) -> None:
+        """Runs the function once, without a task of its own while nothing has to be waited for but the function.
 
-        Raises AwsError ServiceException when the machine, not the function, failed.
+        `done` is told what came of it, an AwsError ServiceException when the machine and not the function failed.
+        `release` is called when the environment can be reused, or has ended. Both once, perhaps before this returns.
         """
-        run = _Run(invocation, self._clock, release)
+        run = Run(invocation, self._clock.monotonic(), release, done)
         try:
             self._begin(invocation)
-            return await self._run(run)
-        except asyncio.CancelledError:
-            if not run.handed_over:
-                self._end_failed(run, failures.INTERRUPTED)
-            raise
+            if self._session is None:
+                self._spawn(self._initialise_and_offer(run))
+            else:
+                self._offer(run, self._session)
         except Exception as error:  # whatever it was, environment and lease must not be lost with it
-            log.error("an environment of %s broke", self.version.qualified_arn, exc_info=error)
-            self._end_failed(run, failures.INTERRUPTED)
-            raise service_fault(f"Lambent could not run the function: {error}") from error
+            self._broke(run, error)
 
     def freeze(self) -> None:
         """Stops its processes where they are, once subscribers have been told what it did."""
@@ -169,6 +173,8 @@ class Environment:
     async def _end(self, reason: str) -> None:
         if self._freezing is not None:
             self._freezing.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._init_scope is not None:
             self._init_scope.reschedule(asyncio.get_running_loop().time())
         async with self._initialising:
@@ -207,6 +213,8 @@ class Environment:
             raise service_fault(f"{version.qualified_arn} has no code that can be run here.")
         code_dir = await around.blobs.unpacked(version.code_digest)
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
+        if around.variables_for is not None:
+            version = attrs.evolve(version, environment=await around.variables_for(version))
         variables = environment_variables(version, installation, self._log.stream, around.credentials_for(version))
         return EnvironmentSpec(
             environment_id=self.id,
@@ -288,44 +296,63 @@ class Environment:
         if self._freezing is not None:
             self._freezing.cancel()
             self._freezing = None
-        if self.state is EnvironmentState.FROZEN and self._session is not None:
-            self._session.cage.thaw()
+        session = self._session
+        if self.state is EnvironmentState.FROZEN and session is not None:
+            session.cage.thaw()
         self._move(EnvironmentEvent.INVOKED)
         self._request_id = invocation.request_id
         if invocation.want_log_tail:
             self._log.begin_tail()
-        self._publish([loglines.started(invocation.request_id, self.version.version)])
+        self._log.started(invocation.request_id, session.api if session is not None else None)
 
-    async def _run(self, run: _Run) -> Outcome:
-        invocation, timeout_s = run.invocation, self.version.timeout_s
-        if self._session is None:
-            try:
-                await self._initialise(timeout_s, "invoke")
-            except _InitFailure as failed:
-                return self._end_failed(run, self._named(failed.failure))
-        session = self._session
-        if session is None or self._fatal is not None:
-            raise SandboxError("the environment was ended while it started")
-        left_s = max(0.0, timeout_s - run.elapsed_ms() / 1000)
-        pending = session.api.invoke(self._call(invocation, left_s))
-        timer = asyncio.get_running_loop().call_later(left_s, self._time_out)
+    async def _initialise_and_offer(self, run: Run) -> None:
+        """For an environment whose init had failed: it runs again, inside this invocation."""
         try:
-            response = await pending
-        except asyncio.CancelledError:
-            self._hand_over(run, session, pending, timer)
-            raise
-        if response.by_platform:
-            timer.cancel()
-            return self._failed(run)
-        if pending.finished and self._fatal is None:
-            timer.cancel()
-            self._finished(run, session, response)
-        else:
-            self.finishing = self._fatal is None
-            finish = self._hand_over(run, session, pending, timer)
-            if invocation.want_log_tail:  # the tail ends with REPORT, which needs the runtime to be done
-                await asyncio.shield(finish)
-        return self._outcome(run, response)
+            try:
+                await self._initialise(self.version.timeout_s, "invoke")
+            except _InitFailure as failed:
+                self._end_failed(run, self._named(failed.failure))
+                return
+            session = self._session
+            if session is None or self._fatal is not None:
+                raise SandboxError("the environment was ended while it started")
+            self._offer(run, session)
+        except Exception as error:  # as in `run`
+            self._broke(run, error)
+
+    def _offer(self, run: Run, session: Session) -> None:
+        """Hands the event to the runtime; `_progress` hears what comes of it."""
+        left_s = max(0.0, run.begun + self.version.timeout_s - self._clock.monotonic())
+        run.pending = session.api.invoke(self._call(run.invocation, left_s))
+        run.pending.notify = functools.partial(self._progress, run)
+        self._limit_time(left_s)
+
+    def _progress(self, run: Run) -> None:
+        """The runtime has answered, or asks for its next event, or both; or neither will happen any more."""
+        pending = run.pending
+        assert pending is not None
+        response = pending.response
+        assert response is not None
+        try:
+            if response.by_platform:
+                self._end_failed(run, self._fatal or failures.INTERRUPTED)
+                return
+            # The tail ends with REPORT, which needs the runtime to be done; everybody else has the answer at once.
+            if not run.answered and not run.invocation.want_log_tail:
+                run.answer(self._outcome(run, response))
+            if not pending.finished:
+                self.finishing = self._fatal is None
+            elif self._fatal is not None:
+                self._end_failed(run, self._fatal, response)
+            else:
+                self._finished(run, response)
+        except Exception as error:  # as in `run`
+            self._broke(run, error)
+
+    def _broke(self, run: Run, error: Exception) -> None:
+        log.error("an environment of %s broke", self.version.qualified_arn, exc_info=error)
+        run.answer(service_fault(f"Lambent could not run the function: {error}"))
+        self._end_failed(run, failures.INTERRUPTED)
 
     def _call(self, invocation: Invocation, left_s: float) -> RuntimeCall:
         arn = self.version.arn
@@ -341,7 +368,7 @@ class Environment:
             sink=invocation.sink,
         )
 
-    def _outcome(self, run: _Run, response: RuntimeResponse) -> Outcome:
+    def _outcome(self, run: Run, response: RuntimeResponse) -> Outcome:
         fault = response.error
         return Outcome(
             payload=fault.payload if fault else response.payload,
@@ -353,8 +380,32 @@ class Environment:
             stream_error=response.stream_error,
         )
 
-    def _time_out(self) -> None:
-        self._fail(self._named(failures.timed_out(self.version.timeout_s)))
+    def _failed_outcome(self, run: Run, failure: Failure) -> Outcome:
+        return Outcome(
+            payload=failure.payload,
+            executed_version=self.version.version,
+            request_id=run.invocation.request_id,
+            function_error="Unhandled",
+            log_tail=run.log_tail,
+        )
+
+    def _limit_time(self, left_s: float) -> None:
+        """One timer serves many short invocations: when it fires early, it is set again."""
+        self._ends_at = self._loop.time() + left_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
+        elif self._timer.when() > self._ends_at:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self._ends_at is None:
+            return
+        if self._loop.time() < self._ends_at:
+            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
+        else:
+            self._fail(self._named(failures.timed_out(self.version.timeout_s)))
 
     def _runtime_exited(self, process_exit: ProcessExit) -> None:
         self._lost(failures.runtime_exited(process_exit))
@@ -379,45 +430,24 @@ class Environment:
     def _named(self, failure: Failure) -> Failure:
         return failure.of_request(self._request_id, self.version.timeout_s, self._log.format, self._log.now_ms())
 
-    def _hand_over(
-        self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle
-    ) -> asyncio.Task[None]:
-        """From now on a task of its own sees to the invocation's end: its caller has the answer, or has gone away."""
-        run.handed_over = True
-        return self._spawn(self._finish(run, session, pending, timer))
-
-    async def _finish(self, run: _Run, session: Session, pending: PendingResponse, timer: asyncio.TimerHandle) -> None:
-        """Waits until runtime and extensions ask for their next event; then the environment is free again."""
-        await pending.runtime_done()
-        timer.cancel()
-        try:
-            if self._fatal is None:
-                self._finished(run, session, await pending)
-                return
-            failure = self._fatal
-        except Exception as error:  # nobody awaits this: environment and lease must not be lost
-            log.error("an environment of %s broke", self.version.qualified_arn, exc_info=error)
-            failure = failures.INTERRUPTED
-        self._end_failed(run, failure)
-
-    def _finished(self, run: _Run, session: Session, response: RuntimeResponse) -> None:
+    def _finished(self, run: Run, response: RuntimeResponse) -> None:
+        """Runtime and extensions ask for their next event: the environment is free again."""
         self.finishing = False
+        self._ends_at = None
         fault = response.error
-        self._report(run, session, Failure("error", fault.error_type, b"") if fault else None)
+        self._report(run, self._session, Failure("error", fault.error_type, b"") if fault else None)
+        if not run.answered:
+            run.answer(self._outcome(run, response))
         self._move(EnvironmentEvent.FINISHED)
         run.release(self)
 
-    def _failed(self, run: _Run) -> Outcome:
-        """For a caller who waits. Raises AwsError ServiceException when it was not the function's failure."""
-        failure = self._fatal or failures.INTERRUPTED
-        outcome = self._end_failed(run, failure)
-        if failure.status == "failure":
-            raise service_fault("The execution environment was ended while it ran the function.")
-        return outcome
+    def _end_failed(self, run: Run, failure: Failure, response: RuntimeResponse | None = None) -> None:
+        """Reports a failed invocation, answers it and ends the environment.
 
-    def _end_failed(self, run: _Run, failure: Failure) -> Outcome:
-        """Reports a failed invocation, ends the environment and builds the answer."""
+        `response` is the function's own, when it had answered before it failed.
+        """
         self.finishing = False
+        self._ends_at = None
         session = self._session
         self._spawn(self._end_and_release(run, "timeout" if failure.status == "timeout" else "failure"))
         if session is not None:
@@ -425,15 +455,14 @@ class Environment:
         if failure.log_text is not None:
             self._log.say(failure.log_text)
         self._report(run, session, failure)
-        return Outcome(
-            payload=failure.payload,
-            executed_version=self.version.version,
-            request_id=run.invocation.request_id,
-            function_error="Unhandled",
-            log_tail=run.log_tail,
-        )
+        if response is not None:
+            run.answer(self._outcome(run, response))
+        elif failure.status == "failure":
+            run.answer(service_fault("The execution environment was ended while it ran the function."))
+        else:
+            run.answer(self._failed_outcome(run, failure))
 
-    async def _end_and_release(self, run: _Run, reason: str) -> None:
+    async def _end_and_release(self, run: Run, reason: str) -> None:
         try:
             await self.stop(reason)
         finally:
@@ -441,8 +470,8 @@ class Environment:
 
     # its log
 
-    def _report(self, run: _Run, session: Session | None, failure: Failure | None) -> None:
-        duration_ms = run.elapsed_ms()
+    def _report(self, run: Run, session: Session | None, failure: Failure | None) -> None:
+        duration_ms = (self._clock.monotonic() - run.begun) * 1000
         if failure is not None and failure.status == "timeout":
             duration_ms = min(duration_ms, self.version.timeout_s * 1000.0)
         init_ms, self._init_duration_ms = self._init_duration_ms, None
@@ -457,11 +486,9 @@ class Environment:
         )
         if session is not None:
             session.pump.drain()
-        self._publish([loglines.runtime_done(report), loglines.reported(report)])
-        run.log_tail = self._log.take_tail()
-
-    def _publish(self, events: Sequence[loglines.PlatformEvent]) -> None:
-        self._log.publish(events, self._session.api if self._session is not None else None)
+        self._log.reported(report, session.api if session is not None else None)
+        if run.invocation.want_log_tail:
+            run.log_tail = self._log.take_tail()
 
     # small parts
 
@@ -479,29 +506,6 @@ class _InitFailure(LambentError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_type)
         self.failure = failure
-
-
-class _Run:
-    """One invocation's way through an environment."""
-
-    __slots__ = ("_begun", "_clock", "_release", "_released", "handed_over", "invocation", "log_tail")
-
-    def __init__(self, invocation: Invocation, clock: Clock, release: Release) -> None:
-        self.invocation = invocation
-        self.log_tail: bytes | None = None
-        self.handed_over = False  # a background task will end it
-        self._clock = clock
-        self._begun = clock.monotonic()
-        self._release = release
-        self._released = False
-
-    def elapsed_ms(self) -> float:
-        return (self._clock.monotonic() - self._begun) * 1000
-
-    def release(self, environment: Environment) -> None:
-        if not self._released:
-            self._released = True
-            self._release(environment)
 
 
 def _trace_header(incoming: str | None) -> str:

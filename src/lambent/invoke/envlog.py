@@ -49,6 +49,21 @@ class EnvironmentLog:
             for event in events:
                 api.publish_platform(event.type, dict(event.record))
 
+    def started(self, request_id: str, api: EnvironmentApi | None) -> None:
+        """START."""
+        if self.format.is_json or (api is not None and api.wants_telemetry):
+            self.publish([loglines.started(request_id, self._version.version)], api)
+        else:  # the text alone, which is what nearly every invocation needs
+            self._append([(self.now_ms(), loglines.start_text(request_id, self._version.version))])
+
+    def reported(self, report: loglines.InvocationReport, api: EnvironmentApi | None) -> None:
+        """END and REPORT."""
+        if self.format.is_json or (api is not None and api.wants_telemetry):
+            self.publish([loglines.runtime_done(report), loglines.reported(report)], api)
+        else:
+            now_ms = self.now_ms()
+            self._append([(now_ms, loglines.end_text(report)), (now_ms, loglines.report_text(report))])
+
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
         """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
         now_ms = self.now_ms()

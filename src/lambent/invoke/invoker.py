@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections.abc import Coroutine
 from typing import Final
 
-from lambent.invoke.admission import Admission
+from lambent.invoke.admission import Admission, Lease
 from lambent.invoke.environment import Environment
-from lambent.invoke.pool import Pools
-from lambent.model.errors import AwsError, conflict, invalid_parameter
+from lambent.invoke.pool import Pool, Pools
+from lambent.invoke.run import Done, Release
+from lambent.model.errors import AwsError, conflict, invalid_parameter, service_fault
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import Invocation, Outcome
 from lambent.ports import FunctionResolver
+
+log = logging.getLogger(__name__)
 
 PENDING_WAIT_S: Final = 10.0  # an invocation may arrive while CreateFunction's unpacking still runs
 
@@ -25,17 +30,36 @@ class Invoker:
         self._admission = admission
         self._pools = pools
         self._changes: dict[tuple[str, str, str], asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         resolver.subscribe(self._function_changed)
 
     async def invoke(self, invocation: Invocation) -> Outcome:
-        version = self._resolve(invocation)
-        if version.state is not State.ACTIVE:
-            version = await self._once_active(invocation)
+        """See `ports.Invoke`."""
+        result: asyncio.Future[Outcome | AwsError] = asyncio.get_running_loop().create_future()
+        self.start(invocation, lambda outcome: None if result.done() else result.set_result(outcome))
+        outcome = await result
+        if isinstance(outcome, AwsError):
+            raise outcome
+        return outcome
+
+    def start(self, invocation: Invocation, done: Done) -> None:
+        """See `ports.Invoke`. What must wait, for a function to be ready or an environment, waits in a task."""
+        try:
+            version = self._resolve(invocation)
+            if version.state is State.ACTIVE:
+                self._run(version, invocation, done)
+            else:
+                self._spawn(self._run_once_active(invocation, done), done)
+        except AwsError as error:
+            done(error)
+
+    def _run(self, version: FunctionVersion, invocation: Invocation, done: Done) -> None:
+        """Raises AwsError."""
         _check_tenant(version, invocation.tenant_id)
         lease = self._admission.admit(version)
         try:
             pool = self._pools.pool_for(version, invocation.tenant_id)
-            environment = await pool.acquire()
+            environment = pool.take()
         except BaseException:
             lease.release()
             raise
@@ -44,7 +68,38 @@ class Invoker:
             lease.release()
             pool.release(used)
 
-        return await environment.run(invocation, free)
+        if environment is not None:
+            environment.run(invocation, free, done)
+        else:
+            self._spawn(self._run_when_free(pool, lease, invocation, free, done), done)
+
+    async def _run_when_free(self, pool: Pool, lease: Lease, invocation: Invocation, free: Release, done: Done) -> None:
+        try:
+            environment = await pool.acquire()
+        except BaseException:
+            lease.release()
+            raise
+        environment.run(invocation, free, done)
+
+    async def _run_once_active(self, invocation: Invocation, done: Done) -> None:
+        self._run(await self._once_active(invocation), invocation, done)
+
+    def _spawn(self, work: Coroutine[None, None, None], done: Done) -> None:
+        """`work` starts the invocation, or raises."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                done(service_fault("Lambent is shutting down."))
+            elif (error := task.exception()) is not None:
+                if not isinstance(error, AwsError):
+                    log.error("an invocation could not be started", exc_info=error)
+                    error = service_fault(f"Lambent could not run the function: {error}")
+                done(error)
+
+        task.add_done_callback(ended)
 
     def _resolve(self, invocation: Invocation) -> FunctionVersion:
         return self._resolver.resolve(

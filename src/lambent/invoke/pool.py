@@ -42,13 +42,19 @@ class Pool:
         self._retired = False
         self._closed = False
 
+    def take(self) -> Environment | None:
+        """A warm environment for this caller alone, if there is one; hand it back with `release`."""
+        while self.idle:
+            environment = self.idle.pop()
+            if environment.usable:
+                return environment
+        return None
+
     async def acquire(self) -> Environment:
-        """An environment for this caller alone; hand it back with `release`. Raises AwsError ServiceException."""
+        """The same, or one that is started for it. Raises AwsError ServiceException."""
         while True:
-            while self.idle:
-                environment = self.idle.pop()
-                if environment.usable:
-                    return environment
+            if (idle := self.take()) is not None:
+                return idle
             if self._closed:
                 raise _shutting_down()
             environment = await self._next_free()

@@ -1,10 +1,13 @@
-"""One invocation, as it travels the road, and what came of it."""
+"""One invocation, as it travels the road, and what came of it.
+
+These values are made for every request, so they are msgspec structs: made in a tenth of the time that attrs takes.
+"""
 
 from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import attrs
+import msgspec
 
 FunctionError = Literal["Handled", "Unhandled"]
 
@@ -19,8 +22,7 @@ class ResponseSink(Protocol):
         """Takes some bytes; waits while the reader is slow. Raises ConnectionError once the reader is gone."""
 
 
-@attrs.frozen(kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """A request to run one function once."""
 
     request_id: str  # UUID; the same for every attempt of one event
@@ -37,8 +39,7 @@ class Invocation:
     sink: ResponseSink | None = None  # set: stream the response there
 
 
-@attrs.frozen(kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an invocation that ran. `function_error` set means that the function failed; that is a 200 at AWS."""
 
     payload: bytes  # empty when it was streamed to the sink

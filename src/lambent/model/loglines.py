@@ -85,8 +85,7 @@ class Span:
         return {"name": self.name, "start": timestamp(self.start_ms), "durationMs": _milliseconds(self.duration_ms)}
 
 
-@attrs.frozen(kw_only=True)
-class InvocationReport:
+class InvocationReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one invocation took."""
 
     request_id: str
@@ -113,8 +112,7 @@ class InvocationReport:
         return None if self.restore_duration_ms is None else math.ceil(self.restore_duration_ms)
 
 
-@attrs.frozen
-class PlatformEvent:
+class PlatformEvent(msgspec.Struct, frozen=True):
     """Something that Lambda tells about a function."""
 
     type: str  # platform.start, platform.report …: the Telemetry API's name
@@ -263,7 +261,11 @@ def started(
             tracing=trace.record() if trace else None,
         )
 
-    return PlatformEvent("platform.start", record, "INFO", f"START RequestId: {request_id} Version: {version}")
+    return PlatformEvent("platform.start", record, "INFO", start_text(request_id, version))
+
+
+def start_text(request_id: str, version: str) -> str:
+    return f"START RequestId: {request_id} Version: {version}"
 
 
 def runtime_done(report: InvocationReport) -> PlatformEvent:
@@ -279,9 +281,11 @@ def runtime_done(report: InvocationReport) -> PlatformEvent:
             metrics=_some(durationMs=_milliseconds(report.duration_ms), producedBytes=report.produced_bytes),
         )
 
-    return PlatformEvent(
-        "platform.runtimeDone", record, _level(report.status, "DEBUG"), f"END RequestId: {report.request_id}"
-    )
+    return PlatformEvent("platform.runtimeDone", record, _level(report.status, "DEBUG"), end_text(report))
+
+
+def end_text(report: InvocationReport) -> str:
+    return f"END RequestId: {report.request_id}"
 
 
 def reported(report: InvocationReport) -> PlatformEvent:
@@ -305,24 +309,23 @@ def reported(report: InvocationReport) -> PlatformEvent:
             errorType=report.error_type,
         )
 
-    return PlatformEvent("platform.report", record, _level(report.status, "INFO"), _report_text(report))
+    return PlatformEvent("platform.report", record, _level(report.status, "INFO"), report_text(report))
 
 
-def _report_text(report: InvocationReport) -> str:
-    fields = [
-        f"REPORT RequestId: {report.request_id}",
-        f"Duration: {report.duration_ms:.2f} ms",
-        f"Billed Duration: {report.billed_duration_ms} ms",
-        f"Memory Size: {report.memory_mib} MB",
-        f"Max Memory Used: {report.max_memory_used_mib} MB",
-    ]
+def report_text(report: InvocationReport) -> str:
+    # Written out whole: it is made once for each invocation.
+    text = (
+        f"REPORT RequestId: {report.request_id}\tDuration: {report.duration_ms:.2f} ms\t"
+        f"Billed Duration: {report.billed_duration_ms} ms\tMemory Size: {report.memory_mib} MB\t"
+        f"Max Memory Used: {report.max_memory_used_mib} MB"
+    )
     if report.init_duration_ms is not None:
-        fields.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+        text += f"\tInit Duration: {report.init_duration_ms:.2f} ms"
     if report.restore_duration_ms is not None:
-        fields.append(f"Restore Duration: {report.restore_duration_ms:.2f} ms")
-        fields.append(f"Billed Restore Duration: {report.billed_restore_duration_ms} ms")
+        text += f"\tRestore Duration: {report.restore_duration_ms:.2f} ms"
+        text += f"\tBilled Restore Duration: {report.billed_restore_duration_ms} ms"
     # A successful report ends with a tab, one with a status does not; both as AWS has them.
-    text = "\t".join(fields) + (_outcome(report.status, report.error_type) or "\t")
+    text += _outcome(report.status, report.error_type) or "\t"
     if report.trace is not None:
         text += f"\nXRAY TraceId: {report.trace.trace_id}\tSegmentId: {report.trace.segment_id}\t"
         text += "Sampled: true\t" if report.trace.sampled else ""
@@ -348,39 +351,9 @@ def observed(event_type: str, record: Mapping[str, Any]) -> PlatformEvent:
     return PlatformEvent(event_type, lambda: record, "INFO", text)
 
 
-# ── one call for one line ──────────────────────────────────────────────────────────────────────────
-
-
-def start_line(request_id: str, version: str, fmt: LineFormat, at_ms: float) -> str | None:
-    return line(started(request_id, version), at_ms, fmt)
-
-
-def end_line(report: InvocationReport, fmt: LineFormat, at_ms: float) -> str | None:
-    return line(runtime_done(report), at_ms, fmt)
-
-
-def report_line(report: InvocationReport, fmt: LineFormat, at_ms: float) -> str | None:
-    return line(reported(report), at_ms, fmt)
-
-
-def timeout_message(request_id: str, timeout_s: float) -> str:
-    """What the caller sees as errorMessage, with errorType `Sandbox.Timedout`."""
-    return f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
-
-
 def timeout_line(request_id: str, timeout_s: float, fmt: LineFormat, at_ms: float) -> str | None:
     """The log line before END. None in JSON format: there the status of runtimeDone and report says it."""
     return None if fmt.is_json else f"{timestamp(at_ms)} {request_id} Task timed out after {timeout_s:.2f} seconds\n"
-
-
-def exit_error_message(request_id: str, reason: str) -> str:
-    """What the caller sees as errorMessage. `reason` is `ProcessExit.of_runtime`."""
-    return f"RequestId: {request_id} Error: {reason}"
-
-
-def exit_error_line(request_id: str, reason: str, fmt: LineFormat, error_type: str = "Runtime.ExitError") -> str | None:
-    """The log line of a runtime that ended by itself. None in JSON format: there runtimeDone and report say it."""
-    return None if fmt.is_json else f"{exit_error_message(request_id, reason)}\n{error_type}"
 
 
 # ── small parts ───────────────────────────────────────────────────────────────────────────────────────────────────────

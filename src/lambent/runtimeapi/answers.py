@@ -13,6 +13,7 @@ JSON: Final = ((b"content-type", b"application/json"),)
 _TEXT: Final = ((b"content-type", b"text/plain; charset=utf-8"),)
 _JSON_LINE: Final = header_lines(JSON)
 _OK: Final = b'{"status":"OK"}\n'
+_ACCEPTED: Final = b"HTTP/1.1 202 Accepted\r\n%bcontent-length: %d\r\n\r\n%b" % (_JSON_LINE, len(_OK), _OK)
 
 DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then the connection is broken
 
@@ -20,6 +21,14 @@ DISCARDED_BODY_MAX_BYTES: Final = 64 * 1024 * 1024  # of a refused body; then th
 def accept(request: Request) -> None:
     """Our clients ask for the next event in the same breath; then this travels with it."""
     request.respond(202, _JSON_LINE, _OK, hold=True)
+
+
+def accept_with_next(request: Request) -> None:
+    """Accepts an answer that came in one piece with `request`, the next /next, which is not answered yet.
+
+    The client reads nothing between the two, so this goes out with the event.
+    """
+    request.ask_again(_ACCEPTED)
 
 
 def refuse(request: Request, refusal: Refusal) -> None:

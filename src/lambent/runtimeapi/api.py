@@ -18,7 +18,7 @@ from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
 from lambent.runtimeapi.protocol import ExtensionState
 from lambent.runtimeapi.runtime import SMALL_BODY_MAX_BYTES, TOO_LARGE, PendingResponse, RuntimeEndpoints
 from lambent.runtimeapi.telemetry import Connect, TelemetryEndpoints
-from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCall, RuntimeFault
+from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
 
 NEXT_TARGET: Final = b"/2018-06-01/runtime/invocation/next"
 INVOCATION_PREFIX: Final = b"/2018-06-01/runtime/invocation/"
@@ -237,16 +237,19 @@ class EnvironmentApi:
             return b"POST", self._runtime.response
         return (b"POST", self._runtime.error) if verb == b"error" else None
 
-    def _progress(self) -> None:
-        """Something came to its /next, or went: looks whether all are there."""
+    def _progress(self, response: RuntimeResponse | None = None) -> None:
+        """Something came to its /next, or went: looks whether all are there. `response`: see `Ready`."""
         if self._runtime.is_ready:
             # AWS lets nobody register once the runtime's own init is over.
-            self._extensions.registry.open = False
-            if self._extensions.registry.all_ready:
-                self._initialised.set()
-                self._telemetry.close_subscriptions()
-                if self._runtime.pending is not None and self._runtime.pending.answered:
-                    self._runtime.pending.finish()
+            registry = self._extensions.registry
+            registry.open = False
+            if not registry.by_name or registry.all_ready:
+                if not self._initialised.is_set():
+                    self._initialised.set()
+                    self._telemetry.close_subscriptions()
+                pending = self._runtime.pending
+                if pending is not None and (pending.answered or response is not None):
+                    pending.finish(response)
         self._changed.set()
 
     def _runtime_init_failed(self, error_type: str, payload: bytes) -> None:

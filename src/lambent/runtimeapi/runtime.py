@@ -6,14 +6,15 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import attrs
+from msgspec.structs import replace
 
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.limits import SYNC_RESPONSE_MAX_BYTES
-from lambent.runtimeapi.answers import Collected, Discarded, accept, refuse
+from lambent.runtimeapi.answers import Collected, Discarded, accept, accept_with_next, refuse
 from lambent.runtimeapi.headers import (
     ERROR_TYPE_HEADER,
     RESPONSE_MODE_HEADER,
@@ -36,27 +37,32 @@ from lambent.runtimeapi.streaming import StreamedBody
 from lambent.runtimeapi.values import RuntimeCall, RuntimeFault, RuntimeResponse
 
 SMALL_BODY_MAX_BYTES: Final = 64 * 1024  # the connection may gather as much by itself
+_LENGTH_DIGITS: Final = 5  # of a small body's length
 TOO_LARGE: Final = Refusal(
     413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({SYNC_RESPONSE_MAX_BYTES} bytes)."
 )
 
 
 class PendingResponse:
-    """An invocation under way. Awaiting it gives the `RuntimeResponse` when the runtime's answer is complete."""
+    """An invocation under way. Awaiting it gives the `RuntimeResponse` when the runtime's answer is complete.
 
-    __slots__ = ("_done", "_response", "_waiters", "call")
+    `notify` is called when that is so, and again when `finished` is true; once only if both come together.
+    """
+
+    __slots__ = ("_done", "_waiters", "call", "notify", "response")
 
     def __init__(self, call: RuntimeCall) -> None:
         self.call = call
-        self._response: RuntimeResponse | None = None
+        self.response: RuntimeResponse | None = None
+        self.notify: Callable[[], None] | None = None
         self._done = False
         # One for each waiter, so that a waiter who is cancelled takes nothing from the others.
         self._waiters: list[asyncio.Future[None]] = []
 
     def __await__(self) -> Generator[Any, None, RuntimeResponse]:
-        while self._response is None:
+        while self.response is None:
             yield from self._waiter()
-        return self._response
+        return self.response
 
     async def runtime_done(self) -> None:
         """Returns when the runtime, and each extension that got the event, is back in its /next.
@@ -69,7 +75,7 @@ class PendingResponse:
 
     @property
     def answered(self) -> bool:
-        return self._response is not None
+        return self.response is not None
 
     @property
     def finished(self) -> bool:
@@ -77,13 +83,16 @@ class PendingResponse:
 
     def resolve(self, response: RuntimeResponse) -> None:
         """The first answer counts."""
-        if self._response is None:
-            self._response = response
+        if self.response is None:
+            self.response = response
             self._wake()
 
-    def finish(self) -> None:
+    def finish(self, response: RuntimeResponse | None = None) -> None:
+        """Nothing more comes; `response` is the answer, if there has been none yet."""
         if not self._done:
             self._done = True
+            if self.response is None:
+                self.response = response
             self._wake()
 
     def _waiter(self) -> asyncio.Future[None]:
@@ -92,22 +101,31 @@ class PendingResponse:
         return waiter
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self.notify is not None:
+            self.notify()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+class Ready(Protocol):
+    def __call__(self, response: RuntimeResponse | None = None) -> None:
+        """The runtime waits in /next; `response` came with that, and nobody has been told of it."""
 
 
 class RuntimeEndpoints:
     """What the runtime process may ask, and the invocation that it works on."""
 
-    def __init__(
-        self, function_version: str, ready: Callable[[], None], init_failed: Callable[[str, bytes], None]
-    ) -> None:
+    def __init__(self, function_version: str, ready: Ready, init_failed: Callable[[str, bytes], None]) -> None:
         self._function_version = function_version
         self._ready = ready
         self._init_failed = init_failed
         self._waiting: Request | None = None  # parked in /next
+        self._lean: Request | None = None  # the /next of a client that speaks as Lambent's own do: see `_exchange`
+        self._lean_next = b""  # the bytes of that request
+        self._lean_head = b""  # what its answers begin with, up to the invocation's path and after it
         self._event: tuple[bytes, bytes] | None = None  # headers and payload, until answered
         self._stream: StreamedBody | None = None  # a response that is being passed on
         self.protocol = RuntimeProtocol()
@@ -121,9 +139,9 @@ class RuntimeEndpoints:
         """Hands an event to the runtime, now if it waits, else when it asks next."""
         self.pending = PendingResponse(call)
         self._event = (event_headers(call), call.payload)
-        path = b"/2018-06-01/runtime/invocation/" + call.request_id.encode()
-        self.response_target = path + b"/response"
-        self._error_target = path + b"/error"
+        request_id = call.request_id.encode()
+        self.response_target = b"/2018-06-01/runtime/invocation/%b/response" % request_id
+        self._error_target = b"/2018-06-01/runtime/invocation/%b/error" % request_id
         if self._waiting is not None:
             self._deliver()
         return self.pending
@@ -136,12 +154,11 @@ class RuntimeEndpoints:
         if stream is not None:
             stream.cancel()
         if self.pending is not None:
-            response = attrs.evolve(_failed(fault), by_platform=True)
+            response = replace(_failed(fault), by_platform=True)
             if stream is not None:
                 broken = (fault.error_type, fault.payload)
-                response = attrs.evolve(response, payload=b"", streamed=True, stream_error=broken)
-            self.pending.resolve(response)
-            self.pending.finish()
+                response = replace(response, payload=b"", streamed=True, stream_error=broken)
+            self.pending.finish(response)
 
     @property
     def is_ready(self) -> bool:
@@ -163,13 +180,58 @@ class RuntimeEndpoints:
             return
         if self.pending is not None and self.pending.answered:
             self.response_target = self._error_target = None
-        self._waiting = request
-        request.on_disconnect = self._wait_lost
-        request.eof_is_disconnect = True
+        if len(request.headers) == 1 and request is not self._lean:
+            self._learn(request)
+        self._park(request)
         if self._event is not None:
             self._deliver()
         else:
             self._ready()
+
+    def _park(self, request: Request) -> None:
+        self._waiting = request
+        request.on_disconnect = self._wait_lost
+        request.eof_is_disconnect = True
+
+    def _learn(self, request: Request) -> None:
+        """From a client whose /next has one header, Host, comes the rest in few forms; `_exchange` knows one of them."""
+        name, host = request.headers[0]
+        if name != b"host":
+            return
+        self._lean = request
+        self._lean_next = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (request.target, host)
+        self._lean_head = b" HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: " % host
+        request.set_shortcut(functools.partial(self._exchange, request))
+
+    def _exchange(self, lean: Request, data: bytes) -> bool:
+        """Takes a small response and the next /next, which Lambent's own clients send in one piece, without a parser.
+
+        Whatever is not exactly that, byte for byte, is left to the parser.
+        """
+        pending, answer_to = self.pending, self.response_target
+        if pending is None or answer_to is None or lean is not self._lean:
+            return False
+        if self.protocol.state is not RuntimeState.RUNNING:
+            return False
+        end = len(data) - len(self._lean_next)
+        head = b"POST %b%b" % (answer_to, self._lean_head)
+        if not (data.startswith(head) and data.endswith(self._lean_next)):
+            return False
+        at = data.find(b"\r\n\r\n", len(head), len(head) + _LENGTH_DIGITS + 4)
+        digits = data[len(head) : at]
+        if at < 0 or not digits.isdigit() or at + 4 + int(digits) != end:
+            return False
+        for move in (RuntimeMove.RESPONSE, RuntimeMove.SENT, RuntimeMove.NEXT):
+            self.protocol.move(move)
+        self._event = self.response_target = self._error_target = None
+        response = RuntimeResponse(
+            payload=data[at + 4 : end], content_type="application/json", response_bytes=end - at - 4
+        )
+        accept_with_next(lean)
+        self._park(lean)
+        self._ready(response)
+        pending.resolve(response)
+        return True
 
     def response(self, request: Request) -> None:
         """A whole small response."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import attrs
+import msgspec
 
 from lambent.model.errors import LambentError
 from lambent.model.invocation import ResponseSink
 
 
-@attrs.frozen(kw_only=True)
-class RuntimeCall:
+class RuntimeCall(msgspec.Struct, frozen=True, kw_only=True):
     """One event on its way to the runtime."""
 
     request_id: str
@@ -25,16 +24,14 @@ class RuntimeCall:
     sink: ResponseSink | None = None  # where a streamed response goes while the function runs
 
 
-@attrs.frozen
-class RuntimeFault:
+class RuntimeFault(msgspec.Struct, frozen=True):
     """An invocation that failed, as it was reported."""
 
     error_type: str  # the Lambda-Runtime-Function-Error-Type header, or the platform's own ("Runtime.ExitError")
     payload: bytes  # the body as posted; what the caller is given
 
 
-@attrs.frozen(kw_only=True)
-class RuntimeResponse:
+class RuntimeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What the runtime answered."""
 
     payload: bytes  # empty when it went to the sink

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest_asyncio
+from msgspec.structs import replace
 
 from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
@@ -168,7 +169,7 @@ class Road:
             function_name=name,
             payload=payload,
         )
-        return await self.invoker.invoke(attrs.evolve(invocation, **fields))
+        return await self.invoker.invoke(replace(invocation, **fields))
 
     def environments(self, name: str) -> list[Environment]:
         return [e for e in self.pools.environments if e.version.name == name]

@@ -58,12 +58,12 @@ def report(**changes: object) -> InvocationReport:
     ],
 )
 def test_the_report_line_reads_as_at_aws(changes: dict[str, object], expected: str) -> None:
-    assert loglines.report_line(report(**changes), TEXT, AT_MS) == f"REPORT RequestId: {REQUEST_ID}\t{expected}"
+    assert line(loglines.reported(report(**changes)), AT_MS, TEXT) == f"REPORT RequestId: {REQUEST_ID}\t{expected}"
 
 
 def test_the_text_format_has_start_end_and_no_more() -> None:
-    assert loglines.start_line(REQUEST_ID, "$LATEST", TEXT, AT_MS) == f"START RequestId: {REQUEST_ID} Version: $LATEST"
-    assert loglines.end_line(report(), TEXT, AT_MS) == f"END RequestId: {REQUEST_ID}"
+    assert line(loglines.started(REQUEST_ID, "$LATEST"), AT_MS, TEXT) == f"START RequestId: {REQUEST_ID} Version: $LATEST"
+    assert line(loglines.runtime_done(report()), AT_MS, TEXT) == f"END RequestId: {REQUEST_ID}"
     assert line(loglines.init_runtime_done(), AT_MS, TEXT) is None
     assert line(loglines.init_reported(12.3), AT_MS, TEXT) is None
 
@@ -95,12 +95,12 @@ def test_init_start_names_the_runtime_version_and_is_silent_for_images() -> None
 
 
 def test_json_lines_have_the_members_and_the_order_of_aws() -> None:
-    assert loglines.start_line(REQUEST_ID, "$LATEST", JSON, AT_MS) == (
+    assert line(loglines.started(REQUEST_ID, "$LATEST"), AT_MS, JSON) == (
         '{"time":"2026-11-21T07:28:43.456Z","type":"platform.start",'
         f'"record":{{"requestId":"{REQUEST_ID}","version":"$LATEST"}}}}'
     )
     values = report(duration_ms=1233.96, init_duration_ms=463.512, memory_mib=256, max_memory_used_mib=123)
-    assert loglines.report_line(values, JSON, AT_MS) == (
+    assert line(loglines.reported(values), AT_MS, JSON) == (
         '{"time":"2026-11-21T07:28:43.456Z","type":"platform.report",'
         f'"record":{{"requestId":"{REQUEST_ID}",'
         '"metrics":{"durationMs":1233.96,"billedDurationMs":1698,"memorySizeMB":256,"maxMemoryUsedMB":123,'
@@ -137,23 +137,14 @@ def test_json_lines_below_the_system_log_level_are_left_out(event: PlatformEvent
 
 def test_the_system_log_level_means_nothing_in_text() -> None:
     fmt = LineFormat.of(LoggingConfig(log_format="Text", system_log_level="WARN"))
-    assert loglines.start_line(REQUEST_ID, "1", fmt, AT_MS) is not None
+    assert line(loglines.started(REQUEST_ID, "1"), AT_MS, fmt) is not None
 
 
-def test_a_timeout_is_said_to_the_log_and_to_the_caller_in_different_words() -> None:
+def test_a_timeout_has_a_line_of_its_own_in_text_only() -> None:
     assert loglines.timeout_line(REQUEST_ID, 3, TEXT, AT_MS) == (
         f"2026-11-21T07:28:43.456Z {REQUEST_ID} Task timed out after 3.00 seconds\n"
     )
     assert loglines.timeout_line(REQUEST_ID, 3, JSON, AT_MS) is None
-    assert loglines.timeout_message(REQUEST_ID, 3) == (
-        f"RequestId: {REQUEST_ID} Error: Task timed out after 3.00 seconds"
-    )
-
-
-def test_a_runtime_that_exits_is_named_with_its_status() -> None:
-    assert loglines.exit_error_line(REQUEST_ID, "Runtime exited with error: exit status 106", TEXT) == (
-        f"RequestId: {REQUEST_ID} Error: Runtime exited with error: exit status 106\nRuntime.ExitError"
-    )
 
 
 def test_tracing_and_spans_travel_in_the_record() -> None:
