@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
+from lambent.control.capacity import CapacityOperations
+from lambent.control.code_signing import CodeSigningOperations
 from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
+from lambent.control.layer_permissions import LayerPermissionOperations
 from lambent.control.layers import LayerOperations
 from lambent.control.packages import FetchObject, Packages
+from lambent.control.permissions import PermissionOperations
+from lambent.control.recursion import RecursionOperations
+from lambent.control.runtime_management import RuntimeManagementOperations
 from lambent.control.tags import TagOperations
 from lambent.control.tools import Tools
+from lambent.control.urls import UrlOperations
 from lambent.control.versions import VersionOperations
 from lambent.ports import Blobs, Catalog, Clock, Operation
 
@@ -30,6 +37,13 @@ class LambdaService:
             AliasOperations(tools),
             LayerOperations(tools),
             TagOperations(tools),
+            PermissionOperations(tools),
+            LayerPermissionOperations(tools),
+            UrlOperations(tools),
+            CodeSigningOperations(tools),
+            RecursionOperations(tools),
+            RuntimeManagementOperations(tools),
+            CapacityOperations(tools),
             AccountOperations(tools),
             EventSourceMappingOperations(catalog, clock),
         )
