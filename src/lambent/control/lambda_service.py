@@ -8,6 +8,7 @@ from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
 from lambent.control.capacity import CapacityOperations
 from lambent.control.code_signing import CodeSigningOperations
+from lambent.control.event_invoke_configs import EventInvokeConfigOperations
 from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
 from lambent.control.layer_permissions import LayerPermissionOperations
@@ -46,6 +47,7 @@ class LambdaService:
             CapacityOperations(tools),
             AccountOperations(tools),
             EventSourceMappingOperations(catalog, clock),
+            EventInvokeConfigOperations(catalog, clock),
         )
         self.operations: Mapping[str, Operation] = {
             name: operation for family in families for name, operation in family.operations.items()
