@@ -27,6 +27,7 @@ from lambent.config import Config, ConfigError
 from lambent.control.credentials import IssuedCredentials
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
+from lambent.control.vault import Vault
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Gateway
 from lambent.front.identify import Home
@@ -40,7 +41,7 @@ from lambent.invoke.session import Closable
 from lambent.model.cage import IsolationLevel, RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
-from lambent.model.limits import ACCOUNT_CONCURRENCY
+from lambent.model.limits import ACCOUNT_CONCURRENCY, MIB
 from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox
 from lambent.runtimes.build import missing
@@ -171,7 +172,12 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(sandbox.close)
         road = _Road(config, prepared, clock, catalog, blobs, logs, credentials, sandbox)
         stack.push_async_callback(road.pools.close)
-        lambda_service = LambdaService(catalog, blobs, clock)
+        lambda_service = LambdaService(
+            catalog, blobs, clock,
+            role_check=config.role_check, roles_must_exist=config.auth == "enforce",
+            code_storage_max_bytes=config.code_storage_mib * MIB,
+        )  # fmt: skip
+        road.vault = lambda_service.vault
         gateway = Gateway(
             services=(lambda_service, LogsService(logs, clock)),
             invoke=road.invoker,
@@ -220,6 +226,7 @@ class _Road:
         sandbox: Sandbox,
     ) -> None:
         self.gateway: Gateway | None = None
+        self.vault: Vault | None = None
         self._installations = prepared.installations
         self._builder = prepared.builder
         self._ready: dict[str, RuntimeInstallation] = {}  # by runtime id, complete
@@ -235,6 +242,7 @@ class _Road:
             clock=clock,
             installation_for=self._installation_for,
             credentials_for=credentials.for_function,
+            variables_for=self._variables_for,
             serve_endpoint=self._serve_endpoint,
             internet=config.internet,
         )
@@ -278,6 +286,10 @@ class _Road:
             return known
         except (RuntimeMissing, RuntimeNotUsable) as error:
             raise AwsError("InvalidRuntimeException", str(error), 502, {"Type": "User"}) from error
+
+    async def _variables_for(self, version: FunctionVersion) -> dict[str, str]:
+        assert self.vault is not None
+        return await self.vault.for_environment(version)
 
     async def _until_built(self, runtime: str) -> None:
         """While root's builder runs, waits for its turn; nobody else may build then."""

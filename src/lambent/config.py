@@ -167,6 +167,15 @@ class Config:
         "An idle environment's processes are stopped after this time; until then its background threads run on.",
         unit="milliseconds", source="freezing and thawing costs about 0.15 ms an invocation",
     )  # fmt: skip
+    role_check: str = _setting(
+        "auto", _choice("auto", "always", "never"),
+        "Whether a function's role must be one that Lambda may assume. `auto`: a role that IAM knows must be, and with "
+        "`auth = \"enforce\"` IAM must know it; `always`: IAM must know it; `never`: any well-formed ARN is taken.",
+    )  # fmt: skip
+    code_storage_mib: int = _setting(
+        76_800, _integer(1, 1 << 30), "Packages of functions, their versions and layers, for each account in each region.",
+        unit="MiB", source="AWS's quota for function and layer storage: 75 GB",
+    )  # fmt: skip
     log_format: str = _setting("text", _choice("text", "json"), "Form of the server's own log on standard error.")
     allowed_origins: tuple[str, ...] = _setting(
         (), _origins,

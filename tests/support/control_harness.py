@@ -13,6 +13,7 @@ from typing import Any
 
 import botocore.session
 
+from fake_neighbours import FakeNeighbours
 from lambent.control.lambda_service import LambdaService
 from lambent.invoke.reconcile import Reconciler
 from lambent.model.request import RequestContext
@@ -78,12 +79,14 @@ class RealClock:
 class Control:
     """Calls operations as the gateway does, and waits as an SDK's waiters do."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **options: Any) -> None:
+        """`options` are those of LambdaService."""
         self.data = data
         self.clock = RealClock()
         self.catalog = SqliteCatalog.open(data / "catalog.db")
         self.blobs = FileBlobs(data)
-        self.service = LambdaService(self.catalog, self.blobs, self.clock)
+        self.neighbours = FakeNeighbours()
+        self.service = LambdaService(self.catalog, self.blobs, self.clock, self.neighbours, **options)
         self._reconciler: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.catalog.subscribe(lambda account_id, region, name: self._changed.set())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -17,8 +17,6 @@ from lambent.model.limits import (
 )
 from lambent.model.request import RequestContext
 from lambent.ports import CatalogTransaction, Operation
-
-CODE_STORAGE_MAX_BYTES: Final = 75 * 1024**3  # QUOTAS, function and layer storage
 
 
 class AccountOperations:
@@ -35,7 +33,7 @@ class AccountOperations:
         usage = await self._tools.catalog.usage(context.account_id, context.region)
         return {
             "AccountLimit": {
-                "TotalCodeSize": CODE_STORAGE_MAX_BYTES,
+                "TotalCodeSize": self._tools.code_storage_max_bytes,
                 "CodeSizeUnzipped": UNZIPPED_MAX_BYTES,
                 "CodeSizeZipped": ZIP_UPLOAD_MAX_BYTES,
                 "ConcurrentExecutions": ACCOUNT_CONCURRENCY,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lambent.model.errors import conflict, invalid_parameter, precondition_failed, validation
+from lambent.model.errors import AwsError, conflict, invalid_parameter, precondition_failed, validation
 from lambent.model.function import FunctionVersion, State, UpdateStatus
 from lambent.model.limits import (
     ENVIRONMENT_MAX_BYTES,
@@ -18,7 +18,8 @@ from lambent.model.limits import (
     TIMEOUT_MAX_S,
 )
 from lambent.model.names import ROLE_PATTERN, constraint_failed, pattern_constraint
-from lambent.model.runtime_ids import DEPRECATED, SUPPORTED
+from lambent.model.runtime_ids import DEPRECATED, NOT_CREATED, SUPPORTED, supports_snap_start
+from lambent.ports import CatalogTransaction
 
 TAGS_MAX: Final = 50  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-tags.html
 VARIABLE_NAME_PATTERN: Final = r"[a-zA-Z]([a-zA-Z0-9_])+"  # MODEL, EnvironmentVariableName
@@ -31,16 +32,32 @@ RESERVED_VARIABLES: Final = frozenset((
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
 ))  # fmt: skip
 
+# Members of CreateFunction and its kin → what stands behind them.
+_NOT_OFFERED: Final = {
+    "PublishTo": "functions of capacity providers",
+    "CapacityProviderConfig": "functions of capacity providers",
+    "AcceleratorConfig": "accelerators",
+    "RuntimeConfig": "runtimes of your own",
+}
+
 _ROLE: Final = re.compile(ROLE_PATTERN)
 _VARIABLE_NAME: Final = re.compile(VARIABLE_NAME_PATTERN)
 
 
-def check_configuration(request: Mapping[str, Any]) -> None:
+def refuse_what_is_not_offered(request: Mapping[str, Any]) -> None:
+    """Members whose promise cannot be kept are refused, not stored. Raises AwsError InvalidParameterValueException."""
+    for member, what in _NOT_OFFERED.items():
+        if request.get(member):
+            raise invalid_parameter(f"{member}: {what} are not available in this version of Lambent.")
+
+
+def check_configuration(request: Mapping[str, Any], is_new: bool) -> None:
     """Looks at the members that are there. Raises AwsError."""
+    refuse_what_is_not_offered(request)
     if (role := request.get("Role")) is not None and _ROLE.fullmatch(role) is None:
         raise validation(constraint_failed(role, "role", pattern_constraint(ROLE_PATTERN)))
     if (runtime := request.get("Runtime")) is not None:
-        check_runtime(runtime)
+        check_runtime(runtime, is_new)
     if (timeout_s := request.get("Timeout")) is not None:
         _check_range(timeout_s, "timeout", 1, TIMEOUT_MAX_S)
     if (memory_mib := request.get("MemorySize")) is not None:
@@ -49,9 +66,69 @@ def check_configuration(request: Mapping[str, Any]) -> None:
         _check_range(storage["Size"], "ephemeralStorage.size", EPHEMERAL_MIN_MIB, EPHEMERAL_MAX_MIB)
     if (environment := request.get("Environment")) is not None:
         check_variables(environment.get("Variables") or {})
-    if request.get("FileSystemConfigs") and not (request.get("VpcConfig") or {}).get("SubnetIds"):
-        raise invalid_parameter("Function must be configured to execute in a VPC to reference access point "
-                                + request["FileSystemConfigs"][0]["Arn"])  # fmt: skip
+    if (vpc := request.get("VpcConfig")) is not None and bool(vpc.get("SubnetIds")) != bool(
+        vpc.get("SecurityGroupIds")
+    ):
+        raise invalid_parameter("SubnetIds and SecurityIds must coexist or be both empty list.")
+    if target := (request.get("DeadLetterConfig") or {}).get("TargetArn"):
+        _check_dead_letter(target)
+
+
+def check_whole(version: FunctionVersion) -> None:
+    """What members demand of each other. Raises AwsError InvalidParameterValueException."""
+    if version.package_type == "Image":
+        if version.runtime or version.handler or version.layers:
+            raise invalid_parameter(
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
+            )
+    elif version.extra.get("ImageConfig"):
+        raise invalid_parameter("Please don't provide ImageConfig when the intended function PackageType is Zip.")
+    file_systems = version.extra.get("FileSystemConfigs")
+    if file_systems and not (version.extra.get("VpcConfig") or {}).get("SubnetIds"):
+        raise invalid_parameter(
+            f"Function must be configured to execute in a VPC to reference access point {file_systems[0]['Arn']}"
+        )
+    if version.extra.get("SnapStart") == "PublishedVersions":
+        _check_snap_start(version)
+
+
+def _check_snap_start(version: FunctionVersion) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html, "Supported features and limitations"."""
+    unsupported = None
+    if version.package_type == "Image":
+        unsupported = "ContainerImage"
+    elif version.runtime is None or not supports_snap_start(version.runtime):
+        unsupported = version.runtime
+    elif version.extra.get("FileSystemConfigs"):
+        unsupported = "FileSystemConfigs"
+    elif version.ephemeral_mib > EPHEMERAL_MIN_MIB:
+        unsupported = f"EphemeralStorage greater than {EPHEMERAL_MIN_MIB} MB"
+    if unsupported is not None:
+        raise invalid_parameter(f"{unsupported} is not supported for SnapStart enabled functions.")
+
+
+def check_logging(given: Mapping[str, Any] | None, log_format: str) -> None:
+    """Raises AwsError for levels beside a text format."""
+    if given and log_format == "Text" and (given.get("ApplicationLogLevel") or given.get("SystemLogLevel")):
+        raise invalid_parameter(
+            'LogLevel is not supported when LogFormat is set to "Text". '
+            'Remove LogLevel from your request or change the LogFormat to "Json" and try again.'
+        )
+
+
+def _check_dead_letter(target: str) -> None:
+    """A queue or a topic, and a standard one: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
+    service = target.split(":")[2] if target.count(":") >= 5 else ""
+    if service not in ("sqs", "sns"):
+        raise invalid_parameter(f"Invalid dead letter ARN: {target}. Provide the ARN of an SQS queue or an SNS topic.")
+    if target.endswith(".fifo"):
+        raise invalid_parameter(f"Invalid dead letter ARN: {target}. FIFO queues and topics are not supported.")
+
+
+def check_code_storage(view: CatalogTransaction, account_id: str, region: str, added_bytes: int, limit: int) -> None:
+    """Raises AwsError when an account would keep more code than it may."""
+    if added_bytes > 0 and view.usage(account_id, region).code_bytes + added_bytes > limit:
+        raise AwsError("CodeStorageExceededException", "Code storage limit exceeded.", 400, {"Type": "User"})
 
 
 def _check_range(value: int, member: str, least: int, most: int) -> None:
@@ -72,13 +149,14 @@ def _check_memory(memory_mib: int) -> None:
     _check_range(memory_mib, "memorySize", MEMORY_MIN_MIB, MEMORY_MAX_MIB)
 
 
-def check_runtime(runtime: str) -> None:
-    if runtime in DEPRECATED:
+def check_runtime(runtime: str, is_new: bool) -> None:
+    """Raises AwsError for what AWS does not let a new function have, or an existing one."""
+    if runtime in DEPRECATED or (is_new and runtime in NOT_CREATED):
         raise invalid_parameter(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
             "We recommend you use a supported runtime while creating or updating functions."
         )
-    if runtime not in SUPPORTED:
+    if runtime not in SUPPORTED and runtime not in NOT_CREATED:
         raise invalid_parameter(
             f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
             f"[{', '.join(SUPPORTED)}] or be a valid ARN"
@@ -110,11 +188,28 @@ def check_variables(variables: Mapping[str, str]) -> None:
         )
 
 
-def check_zip_function(runtime: str | None, handler: str | None) -> None:
-    if not runtime or not handler:
+def check_kind(request: Mapping[str, Any]) -> None:
+    """What CreateFunction needs for a zip package, or for an image."""
+    has_image = bool(request["Code"].get("ImageUri"))
+    if request.get("PackageType", "Zip") == "Image":
+        if not has_image:
+            raise invalid_parameter("Please provide ImageUri when creating a function with packageType Image.")
+        if any(request["Code"].get(member) for member in ("ZipFile", "S3Bucket", "S3Key")):
+            raise invalid_parameter("Please do not provide other FunctionCode parameters when providing an ImageUri.")
+    elif not request.get("Runtime") or not request.get("Handler"):
         raise invalid_parameter(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
+    elif has_image:
+        raise invalid_parameter("Please don't provide ImageUri when creating a function with packageType Zip.")
+
+
+def check_code_kind(version: FunctionVersion, request: Mapping[str, Any]) -> None:
+    """Code of UpdateFunctionCode is of the kind that the function has."""
+    if version.package_type == "Image" and not request.get("ImageUri"):
+        raise invalid_parameter("Please provide ImageUri when updating a function with packageType Image.")
+    if version.package_type == "Zip" and request.get("ImageUri"):
+        raise invalid_parameter("Please don't provide ImageUri when updating a function with packageType Zip.")
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -139,6 +234,10 @@ def check_can_change(latest: FunctionVersion) -> None:
             f"The function is currently in the following state: {latest.state.value}"
         )
     if latest.last_update_status is UpdateStatus.IN_PROGRESS:
-        raise conflict(
-            f"The operation cannot be performed at this time. An update is in progress for resource: {latest.arn}"
-        )
+        raise update_in_progress(latest)
+
+
+def update_in_progress(latest: FunctionVersion) -> AwsError:
+    return conflict(
+        f"The operation cannot be performed at this time. An update is in progress for resource: {latest.arn}"
+    )

@@ -10,9 +10,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from lambent.control.outside import ResolvedImage
 from lambent.control.packages import Package
 from lambent.control.shapes import STORED_AS_GIVEN
 from lambent.model.function import FunctionVersion, LoggingConfig, State, UpdateStatus
+
+DURABLE_RETENTION_DAYS: Final = 14  # CreateFunction, DurableConfig: the default
 
 # Member of the request → (our field, its value there).
 _SIMPLE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
@@ -24,14 +27,12 @@ _SIMPLE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "Timeout": ("timeout_s", int),
     "MemorySize": ("memory_mib", int),
     "EphemeralStorage": ("ephemeral_mib", lambda value: value["Size"]),
-    "Environment": ("environment", lambda value: dict(value.get("Variables") or {})),
     "Architectures": ("architectures", tuple),
     "TracingConfig": ("tracing_mode", lambda value: value.get("Mode", "PassThrough")),
 }
 
 # Members that are removed by giving them empty; this says whether they are.
 _EMPTY: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "VpcConfig": lambda value: not value.get("SubnetIds") and not value.get("SecurityGroupIds"),
     "DeadLetterConfig": lambda value: not value.get("TargetArn"),
     "KMSKeyArn": lambda value: not value,
     "FileSystemConfigs": lambda value: not value,
@@ -40,7 +41,7 @@ _EMPTY: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def configured(base: FunctionVersion, request: Mapping[str, Any]) -> FunctionVersion:
-    """`base` with the members of CreateFunction or UpdateFunctionConfiguration, less layers and code."""
+    """`base` with the members of CreateFunction or UpdateFunctionConfiguration, less layers, variables and code."""
     changes: dict[str, Any] = {}
     for member, (field, convert) in _SIMPLE.items():
         if request.get(member) is not None:
@@ -73,18 +74,46 @@ def _extra(base: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any
             extra[member] = request[member]
     if request.get("SnapStart") is not None:
         extra["SnapStart"] = request["SnapStart"].get("ApplyOn", "None")
+    if "DurableConfig" in extra:
+        extra["DurableConfig"] = {"RetentionPeriodInDays": DURABLE_RETENTION_DAYS, **extra["DurableConfig"]}
     return extra
 
 
 def with_code(base: FunctionVersion, package: Package, request: Mapping[str, Any]) -> FunctionVersion:
     """`base` with another package; UpdateFunctionCode may change the architecture along with it."""
-    return attrs.evolve(
-        base,
-        code_digest=package.digest,
-        code_sha256=package.code_sha256,
-        code_size_bytes=package.size_bytes,
-        architectures=tuple(request.get("Architectures") or base.architectures),
+    return _with_source(
+        attrs.evolve(
+            base,
+            code_digest=package.digest,
+            code_sha256=package.code_sha256,
+            code_size_bytes=package.size_bytes,
+            architectures=tuple(request.get("Architectures") or base.architectures),
+        ),
+        request,
     )
+
+
+def with_image(base: FunctionVersion, image: ResolvedImage, request: Mapping[str, Any], uri: str) -> FunctionVersion:
+    """`base` with another container image."""
+    return _with_source(
+        attrs.evolve(
+            base,
+            image_uri=uri,
+            resolved_image_uri=image.uri,
+            code_sha256=image.sha256,
+            architectures=tuple(request.get("Architectures") or base.architectures),
+        ),
+        request,
+    )
+
+
+def _with_source(version: FunctionVersion, request: Mapping[str, Any]) -> FunctionVersion:
+    """With the key that the caller named for this code; without one, with none."""
+    code = request.get("Code", request)
+    extra = {name: value for name, value in version.extra.items() if name != "SourceKMSKeyArn"}
+    if code.get("SourceKMSKeyArn"):
+        extra["SourceKMSKeyArn"] = code["SourceKMSKeyArn"]
+    return attrs.evolve(version, extra=extra)
 
 
 def sealed(version: FunctionVersion) -> FunctionVersion:
@@ -101,6 +130,8 @@ def sealed(version: FunctionVersion) -> FunctionVersion:
         last_modified="",
         revision_id="",
         config_sha256="",
+        # The same variables are encrypted differently each time: they count by their digest.
+        sealed=attrs.evolve(version.sealed, ciphertext="", wrapped_key=None) if version.sealed else None,
     )
     digest = hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).digest()
     return attrs.evolve(version, config_sha256=base64.b64encode(digest).decode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -10,14 +10,20 @@ import attrs
 from lambent.control import shapes
 from lambent.control.checks import (
     check_can_change,
+    check_code_kind,
+    check_code_storage,
     check_configuration,
+    check_kind,
+    check_logging,
     check_revision,
     check_tags,
-    check_zip_function,
+    check_whole,
+    refuse_what_is_not_offered,
+    update_in_progress,
 )
-from lambent.control.configure import configured, sealed, with_code
+from lambent.control.configure import configured, sealed, with_code, with_image
 from lambent.control.layers import resolve_layers
-from lambent.control.paging import page
+from lambent.control.paging import PAGE_MAX, after_of, page_of
 from lambent.control.revisions import forget_function, forget_qualifier
 from lambent.control.tools import (
     Tools,
@@ -30,9 +36,10 @@ from lambent.control.tools import (
 )
 from lambent.control.versions import publish
 from lambent.model.errors import AwsError, conflict, invalid_parameter
-from lambent.model.function import LATEST, FunctionSettings, FunctionVersion, State, UpdateStatus
+from lambent.model.function import LATEST, FunctionSettings, FunctionVersion, LayerReference, State, UpdateStatus
 from lambent.model.names import FunctionAddress, is_version
 from lambent.model.request import RequestContext
+from lambent.model.sealing import SealedEnvironment
 from lambent.ports import CatalogTransaction, Operation
 
 BEING_CREATED: Final = "The function is being created."
@@ -55,17 +62,13 @@ class FunctionOperations:
 
     async def create_function(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located_unqualified(context, request, "CreateFunction")
-        check_configuration(request)
-        if request.get("PackageType", "Zip") == "Zip" and not request["Code"].get("ImageUri"):
-            check_zip_function(request.get("Runtime"), request.get("Handler"))
+        check_configuration(request, is_new=True)
+        check_kind(request)
         tags = request.get("Tags") or {}
         check_tags(tags)
-        _refuse_latest_published(request)
         if self._tools.catalog.latest(address) is not None:
             raise _exists(address)
         layers = resolve_layers(self._tools.catalog, context, request.get("Layers") or [])
-        package = await self._tools.packages.take(context, request["Code"])
-        await self._tools.packages.check_total(package.unpacked_bytes, [layer.digest for layer in layers])
         base = FunctionVersion(
             account_id=address.account_id,
             region=address.region,
@@ -78,60 +81,114 @@ class FunctionOperations:
             state_reason=BEING_CREATED,
             state_reason_code="Creating",
         )
-        new = with_code(attrs.evolve(configured(base, request), layers=layers), package, request)
-        latest = self._stamped(new)
+        _changed(base, request, layers)  # what is wrong in itself is said before others are asked
+        request = await self._asked_around(context, request)
+        new = _changed(base, request, layers)
+        with_its_code = await self._code(context, request["Code"], new)
+        sealed = await self._sealed(context, base, new, request)
+        latest = self._stamped(with_its_code(attrs.evolve(new, sealed=sealed)))
+        limit = self._tools.code_storage_max_bytes
 
         def work(tx: CatalogTransaction) -> FunctionVersion:
             if tx.latest(address) is not None:
                 raise _exists(address)
+            check_code_storage(tx, address.account_id, address.region, latest.code_size_bytes, limit)
             tx.create_function(latest, FunctionSettings(tags=tags))
-            return publish(tx, latest, None) if request.get("Publish") else latest
+            return publish(tx, latest, None, limit) if request.get("Publish") else latest
 
-        return shapes.configuration(await self._tools.catalog.transact(work))
+        return await self._tools.configuration(context, await self._tools.catalog.transact(work))
 
     async def update_function_code(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located_unqualified(context, request, "UpdateFunctionCode")
-        _refuse_latest_published(request)
+        refuse_what_is_not_offered(request)
         before = need_latest(self._tools.catalog, address)
         check_revision(request.get("RevisionId"), before.revision_id)
         check_can_change(before)
-        package = await self._tools.packages.take(context, request)
-        await self._tools.packages.check_total(package.unpacked_bytes, [layer.digest for layer in before.layers])
+        check_code_kind(before, request)
+        with_its_code = await self._code(context, request, before)
+        limit = self._tools.code_storage_max_bytes
 
         def work(tx: CatalogTransaction) -> FunctionVersion:
             current = need_latest(tx, address)
             check_revision(request.get("RevisionId"), current.revision_id)
             check_can_change(current)
-            latest = self._stamped(_in_progress(with_code(current, package, request)))
+            check_code_kind(current, request)  # somebody may have made it anew meanwhile
+            latest = self._stamped(_in_progress(with_its_code(current)))
+            added_bytes = latest.code_size_bytes - current.code_size_bytes
+            check_code_storage(tx, address.account_id, address.region, added_bytes, limit)
             if request.get("DryRun"):
                 return attrs.evolve(latest, **_status_of(current), revision_id=current.revision_id)
             tx.put_latest(latest, serving=_serving(tx, current))
-            return publish(tx, latest, None) if request.get("Publish") else latest
+            return publish(tx, latest, None, limit) if request.get("Publish") else latest
 
-        return shapes.configuration(await self._tools.catalog.transact(work))
+        return await self._tools.configuration(context, await self._tools.catalog.transact(work))
 
     async def update_function_configuration(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located_unqualified(context, request, "UpdateFunctionConfiguration")
         before = need_latest(self._tools.catalog, address)
         check_revision(request.get("RevisionId"), before.revision_id)
-        check_configuration(request)
+        check_configuration(request, is_new=False)
+        check_can_change(before)
         layers = None
         if request.get("Layers") is not None:
             layers = resolve_layers(self._tools.catalog, context, request["Layers"])
             await self._check_layers_fit(before, [layer.digest for layer in layers])
+        _changed(before, request, layers)
+        request = await self._asked_around(context, request)
+        sealed = await self._sealed(context, before, _changed(before, request, layers), request)
 
         def work(tx: CatalogTransaction) -> FunctionVersion:
             current = need_latest(tx, address)
             check_revision(request.get("RevisionId"), current.revision_id)
             check_can_change(current)
-            changed = configured(current, request)
-            if layers is not None:
-                changed = attrs.evolve(changed, layers=layers)
+            if current.sealed != before.sealed or current.extra.get("KMSKeyArn") != before.extra.get("KMSKeyArn"):
+                raise update_in_progress(current)  # the variables were sealed anew for what was there before
+            changed = attrs.evolve(_changed(current, request, layers), sealed=sealed)
             latest = self._stamped(_in_progress(changed))
             tx.put_latest(latest, serving=_serving(tx, current))
             return latest
 
-        return shapes.configuration(await self._tools.catalog.transact(work))
+        return await self._tools.configuration(context, await self._tools.catalog.transact(work))
+
+    async def _asked_around(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
+        """The request, held against what other services know: its role, network and file system.
+
+        `VpcConfig` has its `VpcId` then. Raises AwsError InvalidParameterValueException.
+        """
+        outside = self._tools.outside
+        if request.get("Role") is not None:
+            await outside.check_role(context, request["Role"])
+        await outside.check_file_systems(context, request.get("FileSystemConfigs"))
+        vpc = request.get("VpcConfig")
+        return (
+            request if vpc is None else {**request, "VpcConfig": {**vpc, "VpcId": await outside.vpc_id(context, vpc)}}
+        )
+
+    async def _sealed(
+        self, context: RequestContext, before: FunctionVersion, after: FunctionVersion, request: dict[str, Any]
+    ) -> SealedEnvironment | None:
+        """The variables as they are to be stored; as before when neither they nor their key are in the request."""
+        key_arn = after.extra.get("KMSKeyArn")
+        if request.get("Environment") is not None:
+            variables = request["Environment"].get("Variables") or {}
+        elif key_arn != before.extra.get("KMSKeyArn"):
+            variables = await self._tools.vault.opened(context, before)
+        else:
+            return before.sealed
+        return await self._tools.vault.seal(context, after.arn, variables, key_arn)
+
+    async def _code(
+        self, context: RequestContext, code: dict[str, Any], version: FunctionVersion
+    ) -> Callable[[FunctionVersion], FunctionVersion]:
+        """Fetches and stores what `code` names, and gives the function that puts it onto `version` or its successor."""
+        if version.package_type == "Image":
+            uri: str = code["ImageUri"]
+            image = await self._tools.outside.image(context, uri)
+            return lambda onto: with_image(onto, image, code, uri)
+        package = await self._tools.packages.take(context, code)
+        layer_digests = [layer.digest for layer in version.layers]
+        await self._tools.packages.check_total(package.unpacked_bytes, layer_digests)
+        return lambda onto: with_code(onto, package, code)
 
     async def delete_function(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "DeleteFunction")
@@ -169,25 +226,41 @@ class FunctionOperations:
         address = located(context, request, "GetFunction")
         version, _ = need_qualified(self._tools.catalog, address)
         settings = need_settings(self._tools.catalog, address)
+        configuration = await self._tools.configuration(context, version, address.qualified_arn)
         location = await self._tools.packages.location(context, version.code_digest)
-        return shapes.function(version, settings, address.qualified_arn, location)
+        return shapes.function(version, settings, configuration, location)
 
     async def get_function_configuration(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "GetFunctionConfiguration")
         version, _ = need_qualified(self._tools.catalog, address)
-        return shapes.configuration(version, address.qualified_arn)
+        return await self._tools.configuration(context, version, address.qualified_arn)
 
     async def list_functions(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("MasterRegion"):
+            # Replicas of Lambda@Edge functions, which no region here has.
+            if request.get("FunctionVersion") != "ALL":
+                raise invalid_parameter("FunctionVersion must be ALL if MasterRegion is given.")
+            return {"Functions": []}
         catalog = self._tools.catalog
-        names = catalog.function_names(context.account_id, context.region)
-        if request.get("FunctionVersion") != "ALL":
-            shown, more = page(names, lambda name: name, request)
-            found = (catalog.latest(FunctionAddress(context.account_id, context.region, name)) for name in shown)
-            return {"Functions": [shapes.listed(version) for version in found if version is not None], **more}
-        entries = [entry for name in names for entry in self._versions_of(context, name)]
-        entries.sort(key=lambda entry: entry[0])
-        shown_entries, more = page(entries, lambda entry: entry[0], request)
-        return {"Functions": [shapes.listed(v, v.qualified_arn) for _, v in shown_entries], **more}
+        if request.get("FunctionVersion") == "ALL":
+            shown, more = page_of(self._all_versions(context, after_of(request)), lambda entry: entry[0], request)
+            return {"Functions": [await self._tools.listed(context, v, v.qualified_arn) for _, v in shown], **more}
+        names = catalog.function_names(context.account_id, context.region, after_of(request), PAGE_MAX + 1)
+        shown_names, more = page_of(names, lambda name: name, request)
+        found = (catalog.latest(FunctionAddress(context.account_id, context.region, name)) for name in shown_names)
+        return {"Functions": [await self._tools.listed(context, v) for v in found if v is not None], **more}
+
+    def _all_versions(self, context: RequestContext, after: str | None) -> Iterator[tuple[str, FunctionVersion]]:
+        """Those behind the key `after`, each with its key: by function, `$LATEST` first, then by number."""
+        name, _, number = (after or "").partition("/")
+        if name:
+            yield from (entry for entry in self._versions_of(context, name) if entry[0] > f"{name}/{number}")
+        while True:
+            names = self._tools.catalog.function_names(context.account_id, context.region, name, PAGE_MAX)
+            for name in names:
+                yield from self._versions_of(context, name)
+            if not names:
+                return
 
     def _versions_of(self, context: RequestContext, name: str) -> list[tuple[str, FunctionVersion]]:
         """Each with the key by which it is listed: `$LATEST` first, then by number."""
@@ -213,10 +286,16 @@ def _exists(address: FunctionAddress) -> AwsError:
     return conflict(f"Function already exist: {address.name}")
 
 
-def _refuse_latest_published(request: dict[str, Any]) -> None:
-    if request.get("PublishTo"):
-        raise invalid_parameter("PublishTo is only supported for functions with a capacity provider, "
-                                "which are not available in this version of Lambent.")  # fmt: skip
+def _changed(
+    base: FunctionVersion, request: dict[str, Any], layers: tuple[LayerReference, ...] | None
+) -> FunctionVersion:
+    """`base` with the request's members, but for code and variables. Raises AwsError for what does not go together."""
+    changed = configured(base, request)
+    if layers is not None:
+        changed = attrs.evolve(changed, layers=layers)
+    check_logging(request.get("LoggingConfig"), changed.logging.log_format)
+    check_whole(changed)
+    return changed
 
 
 def _in_progress(version: FunctionVersion) -> FunctionVersion:

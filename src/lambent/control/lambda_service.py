@@ -13,25 +13,45 @@ from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
 from lambent.control.layer_permissions import LayerPermissionOperations
 from lambent.control.layers import LayerOperations
-from lambent.control.packages import FetchObject, Packages
+from lambent.control.outside import Outside
+from lambent.control.packages import Packages
 from lambent.control.permissions import PermissionOperations
 from lambent.control.recursion import RecursionOperations
 from lambent.control.runtime_management import RuntimeManagementOperations
 from lambent.control.tags import TagOperations
 from lambent.control.tools import Tools
 from lambent.control.urls import UrlOperations
+from lambent.control.vault import Vault
 from lambent.control.versions import VersionOperations
-from lambent.ports import Blobs, Catalog, Clock, Operation
+from lambent.model.limits import CODE_STORAGE_MAX_BYTES
+from lambent.ports import Blobs, Catalog, Clients, Clock, Operation
 
 
 class LambdaService:
-    """Implements ports.Service. `fetch_object` reads code from S3; without it only inline packages are taken."""
+    """Implements ports.Service.
+
+    `clients` reaches the other services: code in S3, roles, keys, networks, images. Without it code comes inline only, and
+    names of other services' resources are taken as they are. `role_check` is the setting of that name, with
+    `roles_must_exist` for what `auto` means; `code_storage_max_bytes` is the quota of an account in a region.
+    """
 
     name = "lambda"
 
-    def __init__(self, catalog: Catalog, blobs: Blobs, clock: Clock, fetch_object: FetchObject | None = None) -> None:
-        self._packages = Packages(catalog, blobs, clock, fetch_object)
-        tools = Tools(catalog, self._packages, clock)
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: Blobs,
+        clock: Clock,
+        clients: Clients | None = None,
+        *,
+        role_check: str = "auto",
+        roles_must_exist: bool = False,
+        code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES,
+    ) -> None:
+        outside = Outside(clients, role_check, roles_must_exist)
+        self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
+        self.vault = Vault(catalog, clock, clients)
+        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes)
         families = (
             FunctionOperations(tools),
             VersionOperations(tools),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lambent.control import shapes
+from lambent.control.checks import check_code_storage
 from lambent.control.paging import page
 from lambent.control.tools import Tools
 from lambent.model.errors import AwsError, invalid_parameter, not_found
@@ -40,6 +41,8 @@ class LayerOperations:
         created = self._tools.timestamp()
 
         def work(tx: CatalogTransaction) -> LayerVersion:
+            limit = self._tools.code_storage_max_bytes
+            check_code_storage(tx, address.account_id, address.region, package.size_bytes, limit)
             version = LayerVersion(
                 account_id=address.account_id,
                 region=address.region,

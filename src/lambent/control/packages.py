@@ -54,8 +54,10 @@ class Packages:
         return Package(digest, sha256, len(data), unpacked_bytes)
 
     async def _data(self, context: RequestContext, code: dict[str, Any]) -> bytes:
-        if code.get("ImageUri"):
-            raise invalid_parameter("Container images are not available in this version of Lambent; use a zip package.")
+        if code.get("S3ObjectStorageMode", "COPY") != "COPY":
+            raise invalid_parameter(
+                "S3ObjectStorageMode REFERENCE is not available in this version of Lambent; code is copied."
+            )
         zip_file: bytes | None = code.get("ZipFile")
         bucket, key = code.get("S3Bucket"), code.get("S3Key")
         if zip_file is not None:
@@ -69,7 +71,7 @@ class Packages:
         if not (bucket and key):
             raise invalid_parameter("Please provide a source for function code.")
         if self._fetch_object is None:
-            raise invalid_parameter("Code from Amazon S3 is not available in this version of Lambent; use ZipFile.")
+            raise invalid_parameter("Code from Amazon S3 is not available on this server; use ZipFile.")
         return await self._fetch_object(context, bucket, key, code.get("S3ObjectVersion"))
 
     async def check_total(self, code_bytes: int, layer_digests: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from lambent.model.errors import invalid_parameter
@@ -22,13 +23,26 @@ def page(
     `items` are in the order of `key`, whose values are all strings or all integers. Raises AwsError
     InvalidParameterValueException for a marker that was not given out.
     """
-    if marker := request.get("Marker"):
-        after = _decode(marker)
+    if (after := after_of(request)) is not None:
         items = [item for item in items if _comparable(key(item)) > after]
+    return page_of(items, key, request, largest)
+
+
+def after_of(request: dict[str, Any]) -> str | None:
+    """The key behind which the page begins. Raises as `page` does."""
+    marker = request.get("Marker")
+    return _decode(marker) if marker else None
+
+
+def page_of(
+    items: Iterable[T], key: Callable[[T], Any], request: dict[str, Any], largest: int = PAGE_MAX
+) -> tuple[list[T], dict[str, str]]:
+    """The same for items that begin behind the marker already; of which no more are taken than a page needs."""
     size = min(request.get("MaxItems") or largest, largest)
-    shown = list(items[:size])
-    if len(items) <= size:
+    shown = list(itertools.islice(items, size + 1))
+    if len(shown) <= size:
         return shown, {}
+    shown.pop()
     return shown, {"NextMarker": _encode(_comparable(key(shown[-1])))}
 
 

@@ -10,8 +10,7 @@ from lambent.model.names import is_version
 
 # Members that are stored and given back as they came, by the name that they have in requests.
 STORED_AS_GIVEN: Final = (
-    "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "TenancyConfig", "CapacityProviderConfig", "DurableConfig",
-    "RuntimeConfig", "AcceleratorConfig",
+    "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "TenancyConfig", "DurableConfig",
 )  # fmt: skip
 STATE_MEMBERS: Final = frozenset((
     "State", "StateReason", "StateReasonCode", "LastUpdateStatus", "LastUpdateStatusReason",
@@ -19,8 +18,13 @@ STATE_MEMBERS: Final = frozenset((
 ))  # fmt: skip
 
 
-def configuration(version: FunctionVersion, arn: str | None = None) -> dict[str, Any]:
-    """FunctionConfiguration. `arn` is how the caller asked for it, where that differs: unqualified, or an alias's."""
+def configuration(
+    version: FunctionVersion, arn: str | None = None, environment: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """FunctionConfiguration. `arn` is how the caller asked for it, where that differs: unqualified, or an alias's.
+
+    `environment` is the member of that name, see `Vault.described`.
+    """
     out: dict[str, Any] = {
         "FunctionName": version.name,
         "FunctionArn": arn or (version.qualified_arn if is_version(version.version) else version.arn),
@@ -47,8 +51,8 @@ def configuration(version: FunctionVersion, arn: str | None = None) -> dict[str,
         out["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(version.region, version.runtime)}
     if version.handler is not None:
         out["Handler"] = version.handler
-    if version.environment:
-        out["Environment"] = {"Variables": dict(version.environment)}
+    if environment is not None:
+        out["Environment"] = environment
     if version.layers:
         out["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code_size_bytes} for layer in version.layers]
     out.update(_reasons(version))
@@ -56,9 +60,12 @@ def configuration(version: FunctionVersion, arn: str | None = None) -> dict[str,
     return out
 
 
-def listed(version: FunctionVersion, arn: str | None = None) -> dict[str, Any]:
+def listed(
+    version: FunctionVersion, arn: str | None = None, environment: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The same without what lists leave out: states and the runtime's version (ListFunctions' documentation)."""
-    return {name: value for name, value in configuration(version, arn).items() if name not in STATE_MEMBERS}
+    full = configuration(version, arn, environment)
+    return {name: value for name, value in full.items() if name not in STATE_MEMBERS}
 
 
 def _reasons(version: FunctionVersion) -> dict[str, Any]:
@@ -102,12 +109,18 @@ def runtime_version_arn(region: str, runtime: str) -> str:
     return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
-def function(version: FunctionVersion, settings: FunctionSettings, arn: str | None, location: str) -> dict[str, Any]:
-    """GetFunctionResponse."""
-    out: dict[str, Any] = {
-        "Configuration": configuration(version, arn),
-        "Code": {"RepositoryType": "S3", "Location": location},
-    }
+def function(
+    version: FunctionVersion, settings: FunctionSettings, configured: dict[str, Any], location: str
+) -> dict[str, Any]:
+    """GetFunctionResponse. `configured` is the version's FunctionConfiguration."""
+    code: dict[str, Any] = {"RepositoryType": "S3", "Location": location}
+    if version.image_uri is not None:
+        code = {"RepositoryType": "ECR", "ImageUri": version.image_uri}
+        if version.resolved_image_uri is not None:
+            code["ResolvedImageUri"] = version.resolved_image_uri
+    if (key_arn := version.extra.get("SourceKMSKeyArn")) is not None:
+        code["SourceKMSKeyArn"] = key_arn
+    out: dict[str, Any] = {"Configuration": configured, "Code": code}
     if settings.tags:
         out["Tags"] = dict(settings.tags)
     if settings.reserved_concurrency is not None:

@@ -8,9 +8,13 @@ from typing import Any
 
 import attrs
 
+from lambent.control import shapes
+from lambent.control.outside import Outside
 from lambent.control.packages import Packages
+from lambent.control.vault import Vault
 from lambent.model.errors import AwsError, invalid_parameter, not_found
 from lambent.model.function import LATEST, Alias, FunctionSettings, FunctionVersion
+from lambent.model.limits import CODE_STORAGE_MAX_BYTES
 from lambent.model.names import FunctionAddress, is_version, locate_function
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, CatalogView, Clock
@@ -21,6 +25,19 @@ class Tools:
     catalog: Catalog
     packages: Packages
     clock: Clock
+    vault: Vault
+    outside: Outside
+    code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES  # of one account in one region
+
+    async def configuration(
+        self, context: RequestContext, version: FunctionVersion, arn: str | None = None
+    ) -> dict[str, Any]:
+        """FunctionConfiguration, with its variables readable. `arn` as in `shapes.configuration`."""
+        return shapes.configuration(version, arn, await self.vault.described(context, version))
+
+    async def listed(self, context: RequestContext, version: FunctionVersion, arn: str | None = None) -> dict[str, Any]:
+        """The same as lists show it."""
+        return shapes.listed(version, arn, await self.vault.described(context, version))
 
     def timestamp(self) -> str:
         """Now, as Lambda prints it: 2026-11-21T08:00:00.000+0000."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import attrs
 
-from lambent.control import shapes
-from lambent.control.checks import check_can_change, check_revision
+from lambent.control.checks import check_can_change, check_code_storage, check_revision, refuse_what_is_not_offered
 from lambent.control.paging import page
 from lambent.control.tools import Tools, located, located_unqualified, need_latest, new_revision
 from lambent.model.errors import invalid_parameter
@@ -28,9 +27,7 @@ class VersionOperations:
 
     async def publish_version(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located_unqualified(context, request, "PublishVersion")
-        if request.get("PublishTo"):
-            raise invalid_parameter("PublishTo is only supported for functions with a capacity provider, "
-                                    "which are not available in this version of Lambent.")  # fmt: skip
+        refuse_what_is_not_offered(request)
 
         def work(tx: CatalogTransaction) -> FunctionVersion:
             latest = need_latest(tx, address)
@@ -42,31 +39,34 @@ class VersionOperations:
                     f"({latest.code_sha256}). Please try again with the CodeSHA256 in $LATEST."
                 )
             check_can_change(latest)
-            return publish(tx, latest, request.get("Description"))
+            return publish(tx, latest, request.get("Description"), self._tools.code_storage_max_bytes)
 
-        return shapes.configuration(await self._tools.catalog.transact(work))
+        return await self._tools.configuration(context, await self._tools.catalog.transact(work))
 
     async def list_versions_by_function(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "ListVersionsByFunction")
         latest = need_latest(self._tools.catalog, attrs.evolve(address, qualifier=None))
         everything = [latest, *self._tools.catalog.versions(address)]
         shown, more = page(everything, _number, request)
-        return {"Versions": [shapes.listed(version, version.qualified_arn) for version in shown], **more}
+        return {"Versions": [await self._tools.listed(context, v, v.qualified_arn) for v in shown], **more}
 
 
 def _number(version: FunctionVersion) -> int:
     return int(version.version) if is_version(version.version) else 0
 
 
-def publish(tx: CatalogTransaction, latest: FunctionVersion, description: str | None) -> FunctionVersion:
+def publish(
+    tx: CatalogTransaction, latest: FunctionVersion, description: str | None, code_storage_max_bytes: int
+) -> FunctionVersion:
     """The new version of `latest`, or the last one where nothing has changed since.
 
-    A version of what is not ready yet is made ready along with it.
+    A version of what is not ready yet is made ready along with it. Raises AwsError CodeStorageExceededException.
     """
     address = FunctionAddress(latest.account_id, latest.region, latest.name)
     before = tx.versions(address)
     if before and before[-1].config_sha256 == latest.config_sha256:
         return before[-1]
+    check_code_storage(tx, address.account_id, address.region, latest.code_size_bytes, code_storage_max_bytes)
     changes: dict[str, Any] = {"version": str(tx.next_version(address)), "revision_id": new_revision()}
     if description is not None:
         changes["description"] = description

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from lambent.model.limits import EPHEMERAL_MIN_MIB, MEMORY_DEFAULT_MIB, TIMEOUT_DEFAULT_S
+from lambent.model.sealing import SealedEnvironment
 
 LATEST = "$LATEST"
 
@@ -63,7 +64,10 @@ class FunctionVersion:
     timeout_s: int = TIMEOUT_DEFAULT_S
     memory_mib: int = MEMORY_DEFAULT_MIB
     ephemeral_mib: int = EPHEMERAL_MIN_MIB
-    environment: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict)  # readable: only while it is used, never stored
+    sealed: SealedEnvironment | None = None  # the same, as it is stored
+    image_uri: str | None = None  # of a function that is a container image, as it was given
+    resolved_image_uri: str | None = None  # the same image by its digest
     layers: tuple[LayerReference, ...] = ()
     architectures: tuple[str, ...] = ("x86_64",)
     logging: LoggingConfig = LoggingConfig()

@@ -30,6 +30,7 @@ CLIENT_CONTEXT_MAX_BYTES: Final = 3_583  # Invoke, ClientContext
 ZIP_UPLOAD_MAX_BYTES: Final = 50 * MIB  # QUOTAS, zipped, by direct upload
 UNZIPPED_MAX_BYTES: Final = 250 * MIB  # QUOTAS, with layers: 262,144,000 bytes
 LAYERS_MAX: Final = 5  # QUOTAS
+CODE_STORAGE_MAX_BYTES: Final = 75 * 1024 * MIB  # QUOTAS, function and layer storage: 75 GB
 
 PROCESSES_MAX: Final = 1_024  # QUOTAS, processes and threads
 FILE_DESCRIPTORS_MAX: Final = 1_024  # QUOTAS

@@ -7,6 +7,7 @@ order of the commits, before whoever wrote is answered.
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import os
 import secrets
@@ -34,6 +35,7 @@ from lambent.model.names import FunctionAddress, LayerAddress, is_version
 from lambent.ports import CatalogTransaction
 from lambent.store.catalog_transaction import Change, SqlTransaction, account_usage, decoder_of
 from lambent.store.database import Database, StoreError
+from lambent.store.seal_stored import seal_stored
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -80,6 +82,7 @@ class SqliteCatalog:
         self._database = database
         self._lock_fd: int | None = lock_fd
         self._functions: dict[Key, _Function] = {}
+        self._names: dict[tuple[str, str], list[str]] = {}  # of functions, sorted, by account and region
         self._layers: dict[Key, dict[int, _Lazy[LayerVersion]]] = {}
         self._documents: dict[Key, dict[str, _Lazy[Document]]] = {}  # by account, region, kind
         self._pending: dict[tuple[Key, str], None] = {}  # in the order in which they came
@@ -96,6 +99,7 @@ class SqliteCatalog:
         lock_fd = _locked(path.with_name(f"{path.name}.lock"))
         try:
             catalog = cls(Database.open(path), lock_fd)
+            seal_stored(path)
         except BaseException:
             os.close(lock_fd)
             raise
@@ -169,8 +173,12 @@ class SqliteCatalog:
         held = self._layers.get(layer.key, {})
         return [held[number].get() for number in sorted(held)]
 
-    def function_names(self, account_id: str, region: str) -> list[str]:
-        return sorted(n for a, r, n in self._functions if a == account_id and r == region)
+    def function_names(
+        self, account_id: str, region: str, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        names = self._names.get((account_id, region), [])
+        first = 0 if after is None else bisect.bisect_right(names, after)
+        return names[first : None if limit is None else first + limit]
 
     def layer_names(self, account_id: str, region: str) -> list[str]:
         return sorted(n for (a, r, n), held in self._layers.items() if a == account_id and r == region and held)
@@ -255,8 +263,11 @@ class SqliteCatalog:
             function.serving = _Lazy(FunctionVersion, serving) if serving is not None else None
             key = (account_id, region, name)
             self._functions[key] = function
+            self._names.setdefault((account_id, region), []).append(name)
             if pending:
                 self._pending[(key, LATEST)] = None
+        for names in self._names.values():
+            names.sort()
         for account_id, region, name, version, doc, pending in connection.execute(
             "SELECT account_id, region, name, version, doc, pending FROM versions"
         ):
@@ -302,6 +313,7 @@ class SqliteCatalog:
         held = _Lazy(FunctionVersion, latest)
         if function is None:
             function = self._functions[change.key] = _Function(held, _Lazy(FunctionSettings, FunctionSettings()))
+            bisect.insort(self._names.setdefault(change.key[:2], []), change.key[2])
         function.latest = held
         function.serving = _Lazy(FunctionVersion, serving) if serving is not None else None
         self._note_pending(change.key, latest)
@@ -324,6 +336,9 @@ class SqliteCatalog:
 
     def _apply_no_function(self, change: Change) -> None:
         function = self._functions.pop(change.key, None)
+        if function is not None:
+            names = self._names[change.key[:2]]
+            del names[bisect.bisect_left(names, change.key[2])]
         self._pending.pop((change.key, LATEST), None)
         for number in function.versions if function else ():
             self._pending.pop((change.key, str(number)), None)

@@ -37,6 +37,13 @@ def encode(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def encode_version(version: FunctionVersion) -> str:
+    """Raises ValueError for readable environment variables: they never reach the disk."""
+    if version.environment:
+        raise ValueError(f"the environment variables of {version.qualified_arn} are not sealed")
+    return encode(version)
+
+
 class SqlTransaction:
     """Implements ports.CatalogTransaction. Lives on the writer's thread, for the length of one savepoint."""
 
@@ -107,7 +114,7 @@ class SqlTransaction:
         key = (latest.account_id, latest.region, latest.name)
         self._connection.execute(
             "INSERT INTO functions (account_id, region, name, latest, settings, pending) VALUES (?, ?, ?, ?, ?, ?)",
-            (*key, encode(latest), encode(settings), latest.is_pending),
+            (*key, encode_version(latest), encode(settings), latest.is_pending),
         )
         self.changes += [Change("latest", key, (latest, None)), Change("settings", key, settings)]
 
@@ -117,7 +124,7 @@ class SqlTransaction:
         key = (latest.account_id, latest.region, latest.name)
         self._connection.execute(
             "UPDATE functions SET latest = ?, serving = ?, pending = ? WHERE account_id = ? AND region = ? AND name = ?",
-            (encode(latest), encode(serving) if serving is not None else None, latest.is_pending, *key),
+            (encode_version(latest), encode_version(serving) if serving is not None else None, latest.is_pending, *key),
         )
         self.changes.append(Change("latest", key, (latest, serving)))
 
@@ -137,7 +144,7 @@ class SqlTransaction:
         self._connection.execute(
             "INSERT INTO versions (account_id, region, name, version, doc, pending) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET doc = excluded.doc, pending = excluded.pending",
-            (*key, int(version.version), encode(version), version.is_pending),
+            (*key, int(version.version), encode_version(version), version.is_pending),
         )
         self.changes.append(Change("version", key, version))
 
@@ -206,14 +213,9 @@ class SqlTransaction:
 
 def account_usage(connection: sqlite3.Connection, account_id: str, region: str) -> AccountUsage:
     where = "WHERE account_id = ? AND region = ?"
-    size = "json_extract({}, '$.code_size_bytes')"
     count, code, reserved = connection.execute(
-        f"SELECT count(*), total({size.format('latest')}), "
-        f"total(json_extract(settings, '$.reserved_concurrency')) FROM functions {where}",
-        (account_id, region),
+        f"SELECT count(*), total(code_bytes), total(reserved) FROM functions {where}", (account_id, region)
     ).fetchone()
     for table in ("versions", "layer_versions"):
-        code += connection.execute(
-            f"SELECT total({size.format('doc')}) FROM {table} {where}", (account_id, region)
-        ).fetchone()[0]
+        code += connection.execute(f"SELECT total(code_bytes) FROM {table} {where}", (account_id, region)).fetchone()[0]
     return AccountUsage(function_count=count, code_bytes=int(code), reserved_concurrency=int(reserved))

@@ -27,6 +27,7 @@ from lambent.model.function import (
     State,
 )
 from lambent.model.names import FunctionAddress, LayerAddress
+from lambent.model.sealing import SealedEnvironment
 from lambent.ports import CatalogTransaction
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
@@ -48,7 +49,7 @@ def a_version(name: str = "resize", version: str = "$LATEST", **changes: object)
         handler="app.handler",
         code_digest="ab" * 32,
         code_size_bytes=1_000,
-        environment={"COLOUR": "blue", "KEY": "ü" * 200},
+        sealed=SealedEnvironment(ciphertext="AAAA" * 100, digest="ef" * 32),
         layers=(LayerReference(arn=f"{LAYER.arn}:1", code_sha256="x", code_size_bytes=1, digest="cd" * 32),),
         logging=LoggingConfig(log_format="JSON"),
         extra={"VpcConfig": {"SubnetIds": ["subnet-1"]}, "DurableConfig": {"ExecutionTimeout": 60}},

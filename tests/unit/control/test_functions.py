@@ -77,21 +77,24 @@ async def test_every_member_that_was_given_comes_back(control: Control) -> None:
         "DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead"},
         "KMSKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
         "TenancyConfig": {"TenantIsolationMode": "PER_TENANT"},
-        "DurableConfig": {"ExecutionTimeout": 60},
+        "DurableConfig": {"ExecutionTimeout": 60, "RetentionPeriodInDays": 7},
     }
+    neighbours = control.neighbours
+    neighbours.keys[given["KMSKeyArn"]] = "Enabled"
+    neighbours.subnets["subnet-1"] = neighbours.groups["sg-1"] = "vpc-1"
     await control.create(
         **given,
         Tags={"team": "images"},
         VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
         LoggingConfig={"LogFormat": "JSON", "LogGroup": "/custom"},
-        SnapStart={"ApplyOn": "PublishedVersions"},
     )
     answer = await control("GetFunction", FunctionName="f")
     configuration = answer["Configuration"]
     assert {name: configuration[name] for name in given} == given
     assert answer["Tags"] == {"team": "images"}
-    assert configuration["VpcConfig"]["SubnetIds"] == ["subnet-1"]
-    assert configuration["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    assert configuration["VpcConfig"] == {
+        "SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "VpcId": "vpc-1", "Ipv6AllowedForDualStack": False,
+    }  # fmt: skip
     assert configuration["LoggingConfig"] == {
         "LogFormat": "JSON", "LogGroup": "/custom", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO",
     }  # fmt: skip
@@ -197,7 +200,40 @@ async def test_a_name_is_taken_once_per_account_and_region(control: Control) -> 
          "Please do not provide other FunctionCode parameters when providing a ZipFile."),
         ({"Code": {"ZipFile": bytes(50 * MIB + 1)}}, "RequestEntityTooLargeException",
          "Zipped size must be smaller than 52428800 bytes"),
-        ({"Code": {"S3Bucket": "bucket", "S3Key": "k"}}, "InvalidParameterValueException", None),
+        ({"Code": {"S3Bucket": "bucket", "S3Key": "k"}}, "InvalidParameterValueException",
+         "Error occurred while GetObject. S3 Error Code: NoSuchBucket. "
+         "S3 Error Message: The specified bucket does not exist"),
+        ({"Runtime": "python3.6"}, "InvalidParameterValueException", None),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "nodejs22.x"}, "InvalidParameterValueException",
+         "nodejs22.x is not supported for SnapStart enabled functions."),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}},
+         "InvalidParameterValueException",
+         "EphemeralStorage greater than 512 MB is not supported for SnapStart enabled functions."),
+        ({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "WARN"}}, "InvalidParameterValueException",
+         'LogLevel is not supported when LogFormat is set to "Text". '
+         'Remove LogLevel from your request or change the LogFormat to "Json" and try again.'),
+        ({"LoggingConfig": {"ApplicationLogLevel": "WARN"}}, "InvalidParameterValueException", None),
+        ({"VpcConfig": {"SubnetIds": ["subnet-1"]}}, "InvalidParameterValueException",
+         "SubnetIds and SecurityIds must coexist or be both empty list."),
+        ({"DeadLetterConfig": {"TargetArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"}},
+         "InvalidParameterValueException", None),
+        ({"DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead.fifo"}},
+         "InvalidParameterValueException", None),
+        ({"FileSystemConfigs": [{"Arn": "arn:aws:elasticfilesystem:x:access-point/fsap-1", "LocalMountPath": "/mnt/a"}]},
+         "InvalidParameterValueException",
+         "Function must be configured to execute in a VPC to reference access point "
+         "arn:aws:elasticfilesystem:x:access-point/fsap-1"),
+        ({"PackageType": "Image"}, "InvalidParameterValueException",
+         "Please provide ImageUri when creating a function with packageType Image."),
+        ({"PackageType": "Image", "Code": {"ImageUri": "x"}}, "InvalidParameterValueException",
+         "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."),
+        ({"Code": {"ImageUri": "x"}}, "InvalidParameterValueException",
+         "Please don't provide ImageUri when creating a function with packageType Zip."),
+        ({"ImageConfig": {"Command": ["x"]}}, "InvalidParameterValueException", None),
+        ({"PublishTo": "LATEST_PUBLISHED"}, "InvalidParameterValueException", None),
+        ({"AcceleratorConfig": {"AcceleratorMemorySize": 1}}, "InvalidParameterValueException", None),
+        ({"Code": {"S3Bucket": "bucket", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}},
+         "InvalidParameterValueException", None),
         ({"Tags": {str(n): "" for n in range(51)}}, "InvalidParameterValueException",
          "Number of tags exceeds resource tag limit."),
         ({"Layers": [f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:{n}" for n in range(6)]},
@@ -302,6 +338,7 @@ async def test_a_stale_revision_is_refused(control: Control) -> None:
 
 
 async def test_an_update_changes_what_it_names_and_empties_what_it_empties(control: Control) -> None:
+    control.neighbours.subnets["subnet-1"] = control.neighbours.groups["sg-1"] = "vpc-1"
     await control.create(
         Description="old", Environment={"Variables": {"AB": "1"}},
         DeadLetterConfig={"TargetArn": "arn:aws:sqs:eu-west-1:123456789012:q"},
@@ -318,7 +355,10 @@ async def test_an_update_changes_what_it_names_and_empties_what_it_empties(contr
     await control.settled()
     answer = await control("GetFunctionConfiguration", FunctionName="f")
     assert answer["Description"] == ""
-    assert not {"Environment", "DeadLetterConfig", "VpcConfig"} & answer.keys()
+    assert not {"Environment", "DeadLetterConfig"} & answer.keys()
+    assert answer["VpcConfig"] == {
+        "SubnetIds": [], "SecurityGroupIds": [], "VpcId": "", "Ipv6AllowedForDualStack": False,
+    }  # fmt: skip
 
 
 async def test_a_dry_run_checks_and_changes_nothing(control: Control) -> None:
