@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +26,16 @@ import uvloop
 import lambent
 from lambent.config import Config, ConfigError
 from lambent.control.credentials import IssuedCredentials
+from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
 from lambent.control.vault import Vault
+from lambent.dispatch.dispatcher import Dispatcher
+from lambent.front.access import Access
 from lambent.front.code_door import CODE_DOOR, CodeDoor
-from lambent.front.gateway import Gateway
+from lambent.front.gateway import Door, Gateway
 from lambent.front.identify import Home
+from lambent.front.own_api import CLOCK_DOOR, EVENTS_DOOR, OwnDoor, clock_handler, events_handler
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
@@ -57,9 +62,12 @@ from lambent.services.logs.operations import LogsService
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.collector import collect_now_and_then
+from lambent.store.events import EventStore
 from lambent.store.logs import LogStore
+from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import set_up_logging
 from lambent.telemetry.system_clock import SystemClock
+from lambent.telemetry.virtual_clock import VirtualClock
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +161,8 @@ async def _serve_until_signalled(config: Config, prepared: Prepared) -> None:
 @contextlib.asynccontextmanager
 async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
     """A running server; gives its address. Everything is closed in the reverse order, the stores last."""
-    clock = SystemClock()
+    real = SystemClock()  # what functions, their logs and signatures live by
+    clock: Clock = VirtualClock() if config.virtual_clock else real
     port = prepared.listener.getsockname()[1]
     url = f"http://{config.host}:{port}"
     async with contextlib.AsyncExitStack() as stack:
@@ -161,7 +170,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(catalog.close)
         blobs = FileBlobs(config.data_dir)
         stack.push_async_callback(blobs.close)
-        logs = await LogStore.open(config.data_dir / "logs.db", clock)
+        logs = await LogStore.open(config.data_dir / "logs.db", real)
         stack.push_async_callback(logs.close)
         credentials = IssuedCredentials(await catalog.secret(MASTER_SECRET))
         sandbox: Sandbox = (
@@ -170,25 +179,35 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             else ProcessSandbox(url, config.data_dir / "tmp")
         )
         stack.push_async_callback(sandbox.close)
-        road = _Road(config, prepared, clock, catalog, blobs, logs, credentials, sandbox)
+        road = _Road(config, prepared, real, catalog, blobs, logs, credentials, sandbox)
         stack.push_async_callback(road.pools.close)
+        events = await EventStore.open(config.data_dir / "events.db", clock)
+        stack.push_async_callback(events.close)
+        dispatcher = Dispatcher(events, road.invoker.invoke, catalog, clock, counters=Counters())
+        stack.push_async_callback(dispatcher.close)
         lambda_service = LambdaService(
             catalog, blobs, clock,
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
             code_storage_max_bytes=config.code_storage_mib * MIB,
         )  # fmt: skip
         road.vault = lambda_service.vault
+        lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
+        home = Home(account_id=config.account_id, region=config.region, account_of_key=credentials.account_of)
         gateway = Gateway(
-            services=(lambda_service, LogsService(logs, clock)),
+            services=(lambda_service, LogsService(logs, real)),
             invoke=road.invoker,
             resolver=catalog,
-            home=Home(account_id=config.account_id, region=config.region, account_of_key=credentials.account_of),
+            home=home,
             auth="enforce" if config.auth == "enforce" else "open",
             secret_for=credentials.secret_for,
-            path_doors={CODE_DOOR: CodeDoor(lambda_service.download)},
+            enqueue=dispatcher.accept,
+            path_doors={
+                CODE_DOOR: CodeDoor(lambda_service.download),
+                **_own_doors(config, clock, credentials, home, events, dispatcher),
+            },
             allowed_origins=config.allowed_origins,
-            now_s=clock.now,
-            about=_about(prepared, clock),
+            now_s=real.now,
+            about=_about(prepared, real),
         )
         stack.push_async_callback(gateway.close)
         road.gateway = gateway
@@ -197,18 +216,37 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
             asyncio.create_task(MappingStates(catalog, clock).run(), name="event source mappings' states"),
             asyncio.create_task(
-                collect_now_and_then(catalog, blobs, road.pools.directories, clock), name="package collector"
+                collect_now_and_then(catalog, blobs, road.pools.directories, real), name="package collector"
             ),
         ]
         stack.push_async_callback(_cancel, tasks)
+        await dispatcher.start()
         server = Server(gateway)
         await server.serve(prepared.listener)
         stack.callback(server.close)
-        tasks.append(asyncio.create_task(_close_stalled(server, clock), name="stalled connections"))
+        tasks.append(asyncio.create_task(_close_stalled(server, real), name="stalled connections"))
         if config.auth == "enforce":
             key = credentials.root(config.account_id)
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
         yield url
+
+
+def _own_doors(
+    config: Config,
+    clock: Clock,
+    credentials: IssuedCredentials,
+    home: Home,
+    events: EventStore,
+    dispatcher: Dispatcher,
+) -> dict[str, Door]:
+    """What is below /_lambent/, by prefix."""
+    access = Access(
+        mode="enforce" if config.auth == "enforce" else "open", secret_for=credentials.secret_for, now_s=time.time
+    )
+    handlers = {EVENTS_DOOR: events_handler(events, dispatcher.replay)}
+    if isinstance(clock, VirtualClock):
+        handlers[CLOCK_DOOR] = clock_handler(clock)
+    return {prefix: OwnDoor(prefix, handler, access, home) for prefix, handler in handlers.items()}
 
 
 class _Road:

@@ -176,6 +176,11 @@ class Config:
         76_800, _integer(1, 1 << 30), "Packages of functions, their versions and layers, for each account in each region.",
         unit="MiB", source="AWS's quota for function and layer storage: 75 GB",
     )  # fmt: skip
+    virtual_clock: bool = _setting(
+        False, _flag,
+        "`POST /_lambent/clock` turns the time of queues, retries, windows and schedules; for tests. Functions, their timeouts "
+        "and their logs stay on the machine's time.",
+    )  # fmt: skip
     log_format: str = _setting("text", _choice("text", "json"), "Form of the server's own log on standard error.")
     allowed_origins: tuple[str, ...] = _setting(
         (), _origins,

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "deploy": "Create or update a function from a file, a folder or a zip.",
     "invoke": "Call a function and print what it answers.",
     "logs": "Print what a function logged; -f follows.",
+    "events": "Say what happened to a function's asynchronous events; -f follows.",
     "runtimes": "List the interpreters found here, add one, build their SDKs.",
     "doctor": "Say what this machine offers, what is missing and how to get it.",
     "credentials": "Print an account's access key, for servers that check signatures.",

@@ -18,6 +18,7 @@ from lambent.cli.settings import config_options, read_config
 @click.option("--auth", type=click.Choice(["open", "enforce"]), help="Whether signatures are checked; default open.")
 @click.option("--isolation", type=click.Choice(["auto", "root", "rootless", "process"]), help="Level of the cage.")
 @click.option("--internet/--no-internet", default=None, help="Whether functions reach the internet; default no.")
+@click.option("--virtual-clock", is_flag=True, default=None, help="Let /_lambent/clock turn the time; for tests.")
 @config_options
 def command(config_file: Path | None, **flags: Any) -> None:
     """Start the server, and serve until Ctrl-C or SIGTERM.
