@@ -7,6 +7,7 @@ from typing import Any
 
 from lambent.control import shapes
 from lambent.control.checks import check_code_storage
+from lambent.control.layer_permissions import check_layer_access, forget_layer_version
 from lambent.control.paging import page
 from lambent.control.tools import Tools
 from lambent.model.errors import AwsError, invalid_parameter, not_found
@@ -15,6 +16,7 @@ from lambent.model.limits import LAYERS_MAX
 from lambent.model.names import (
     VERSION_MAX_DIGITS,
     LayerAddress,
+    LayerRef,
     access_denied,
     parse_layer_ref,
     parse_layer_version_arn,
@@ -63,26 +65,22 @@ class LayerOperations:
         return await self._described(context, await self._tools.catalog.transact(work))
 
     async def get_layer_version(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
-        address = _located(context, request["LayerName"], "GetLayerVersion")
-        version = self._tools.catalog.layer_version(address, _checked_number(request["VersionNumber"]))
-        if version is None:
-            raise not_found("The resource you requested does not exist.")
-        return await self._described(context, version)
+        ref = parse_layer_ref(request["LayerName"])
+        return await self._opened(context, ref, _checked_number(request["VersionNumber"]))
 
     async def get_layer_version_by_arn(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         ref = parse_layer_version_arn(request["Arn"])
-        _refuse_foreign(context, ref.account_id, "GetLayerVersion", request["Arn"])
-        address = LayerAddress(ref.account_id or context.account_id, ref.region or context.region, ref.name)
-        version = self._tools.catalog.layer_version(address, _checked_number(ref.version or 0))
-        if version is None or address.region != context.region:
-            raise not_found("The resource you requested does not exist.")
-        return await self._described(context, version)
+        return await self._opened(context, ref, _checked_number(ref.version or 0))
 
     async def delete_layer_version(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = _located(context, request["LayerName"], "DeleteLayerVersion")
         number = _checked_number(request["VersionNumber"])
-        # Functions that use it keep it: they name its package by digest.
-        await self._tools.catalog.transact(lambda tx: tx.delete_layer_version(address, number))
+
+        def work(tx: CatalogTransaction) -> None:
+            tx.delete_layer_version(address, number)  # functions that use it keep it: they name its package by digest
+            forget_layer_version(tx, address, number)
+
+        await self._tools.catalog.transact(work)
         return {}
 
     async def list_layers(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +102,15 @@ class LayerOperations:
         # Newest first; the key counts down so that a marker still means "after this one".
         shown, more = page(found[::-1], lambda version: 10**18 - version.version, request)
         return {"LayerVersions": [shapes.layer_summary(version) for version in shown], **more}
+
+    async def _opened(self, context: RequestContext, ref: LayerRef, number: int) -> dict[str, Any]:
+        """A version of the caller's own or one that its policy opens to the caller's account. Raises AwsError."""
+        address = LayerAddress(ref.account_id or context.account_id, ref.region or context.region, ref.name)
+        check_layer_access(self._tools.catalog, context, address, number)
+        version = self._tools.catalog.layer_version(address, number)
+        if version is None or address.region != context.region:
+            raise not_found("The resource you requested does not exist.")
+        return await self._described(context, version)
 
     async def _described(self, context: RequestContext, version: LayerVersion) -> dict[str, Any]:
         return shapes.layer_version(version, await self._tools.packages.location(context, version.code_digest))
@@ -172,8 +179,9 @@ def _usable_layer(view: CatalogView, context: RequestContext, arn: str) -> Layer
         raise invalid_parameter(
             f"Layers are not in the same region as the function. Layers are expected to be in region {context.region}."
         )
-    _refuse_foreign(context, ref.account_id, "GetLayerVersion", arn)
-    version = view.layer_version(LayerAddress(context.account_id, context.region, ref.name), ref.version or 0)
+    address = LayerAddress(ref.account_id or context.account_id, context.region, ref.name)
+    check_layer_access(view, context, address, ref.version or 0)
+    version = view.layer_version(address, ref.version or 0)
     if version is None:
         raise _no_layer(arn)
     return version
