@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lambent
-from bench import road
+from bench import control_plane, road
 from bench.report import benchmarks_page, with_figures
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -27,11 +27,15 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("--quick", action="store_true", help="half a minute; figures are rougher")
+    options.add_argument("--quick", action="store_true", help="a minute; figures are rougher")
     options.add_argument("--output", type=Path, help="directory to write to; default docs, a quick run writes nothing")
     chosen = options.parse_args()
-    print("Measuring: about half a minute." if chosen.quick else "Measuring: some minutes. Let nothing else run.")
-    figures = {"about": about(chosen.quick), **road.measure(chosen.quick)}
+    print("Measuring: about a minute." if chosen.quick else "Measuring: some minutes. Let nothing else run.")
+    figures = {
+        "about": about(chosen.quick),
+        **road.measure(chosen.quick),
+        "control": control_plane.measure(chosen.quick),
+    }
     output = chosen.output or (None if chosen.quick else DOCS)
     if output is None:
         print(benchmarks_page(figures))

@@ -90,11 +90,13 @@ def write(shape: Shape, value: Any, leaves: Mapping[str, Leaf]) -> Any:
 
 
 def write_members(members: Mapping[str, Shape], value: Mapping[str, Any], leaves: Mapping[str, Leaf]) -> dict[str, Any]:
-    return {
-        member.location_name or name: write(member, item, leaves)
-        for name, member in members.items()
-        if (item := value.get(name)) is not None
-    }
+    out: dict[str, Any] = {}
+    for name, item in value.items():
+        member = members.get(name)
+        if member is not None and item is not None:
+            plain = type(item) is str and member.type == "string"
+            out[member.location_name or name] = item if plain else write(member, item, leaves)
+    return out
 
 
 def read_string(shape: Shape, value: Any) -> str:
