@@ -8,6 +8,7 @@ from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
 from lambent.control.capacity import CapacityOperations
 from lambent.control.code_signing import CodeSigningOperations
+from lambent.control.durable import DurableOperations
 from lambent.control.event_invoke_configs import EventInvokeConfigOperations
 from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
@@ -66,7 +67,8 @@ class LambdaService:
             RuntimeManagementOperations(tools),
             CapacityOperations(tools),
             AccountOperations(tools),
-            EventSourceMappingOperations(catalog, clock),
+            DurableOperations(tools),
+            EventSourceMappingOperations(catalog, clock, clients),
             EventInvokeConfigOperations(catalog, clock),
         )
         self.operations: Mapping[str, Operation] = {
