@@ -23,6 +23,7 @@ from lambent.model.function import (
 from lambent.model.identity import IdentityPolicies, KnownKey, Role
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.names import FunctionAddress, LayerAddress
+from lambent.model.provisioned import Provision
 from lambent.model.request import RequestContext
 
 T = TypeVar("T")
@@ -208,19 +209,29 @@ class Clients(Protocol):
 
 
 class Directory(Protocol):
-    """What IAM and STS know: whose an access key is, and what a user or a role may do. Empty where they were never used."""
+    """What IAM and STS know: whose an access key is, and what a user or a role may do. Empty where they were never used.
 
-    @property
-    def revision(self) -> int:
-        """Another number after every change of keys, users, groups, roles or policies, whoever's it was."""
+    The same object is given as long as nothing has changed: whoever remembers a decision may compare with `is`.
+    """
 
-    async def access_key(self, access_key_id: str) -> KnownKey | None:
+    def access_key(self, access_key_id: str) -> KnownKey | None:
         """A user's key or a session's; None for one that does not exist or is inactive. Expired ones are given as they are."""
 
     async def policies(self, principal_arn: str) -> IdentityPolicies:
-        """Of a user or a role by its ARN; nothing for whoever does not exist."""
+        """Of a user or a role by its ARN; nothing for whoever does not exist. Raises AwsError."""
 
-    async def role(self, role_arn: str) -> Role | None: ...
+    async def role(self, role_arn: str) -> Role | None:
+        """Raises AwsError."""
+
+
+PROVISIONED_INDEX = "provisioned-concurrency"  # kind of the documents that name functions with provisioned environments
+
+
+class Provisioning(Protocol):
+    """Keeps environments ready for the versions and aliases that are configured to have them."""
+
+    def provision(self, qualified: FunctionAddress) -> Provision:
+        """What there is for this version or alias now."""
 
 
 class Blobs(Protocol):

@@ -10,6 +10,7 @@ import attrs
 
 from lambent.front.identify import Asked
 from lambent.model.errors import AwsError
+from lambent.model.identity import KnownKey
 from lambent.wire import aws_chunked, sigv4, sigv4_errors
 from lambent.wire.messages import WireRequest
 
@@ -17,7 +18,18 @@ AuthMode = Literal["open", "enforce"]
 SecretFor = Callable[[str], str | None]
 """The secret of an access key id; None when there is no such key."""
 
+KeyFor = Callable[[str, str | None], KnownKey | None]
+"""Whose an access key id is, with the session token that came along; None when there is no such key or session."""
+
 _INFLATED_MAX_BYTES: Final = 256 * 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Admitted:
+    """A request that may come in. `key` is known where signatures are checked, and the request has one."""
+
+    request: WireRequest
+    key: KnownKey | None
 
 
 @attrs.frozen(kw_only=True)
@@ -27,35 +39,66 @@ class Access:
     mode: AuthMode
     secret_for: SecretFor
     now_s: Callable[[], float]
+    key_for: KeyFor | None = None  # says more than `secret_for`, and is asked instead of it
 
     def admit(self, asked: Asked, request: WireRequest) -> WireRequest:
         """The request with its body as the service should see it. Raises AwsError in the asked service's words."""
+        return self.admit_known(asked, request).request
+
+    def admit_known(self, asked: Asked, request: WireRequest) -> Admitted:
+        """The same, with whose key it was signed with."""
         service_name = asked.service.name if asked.service is not None else None
+        signature, secret, key = None, None, None
         try:
-            signature, secret = self._verified(asked, request) if self.mode == "enforce" else (None, None)
+            if self.mode == "enforce":
+                signature, secret, key = self._verified(asked, request)
             if aws_chunked.is_chunked(request):
                 request = _without_chunks(request, signature, secret)
         except sigv4.SignatureProblem as refused:
             raise sigv4_errors.aws_error(refused, asked.protocol, service_name) from refused
-        return request if service_name == "s3" else _inflated(request)  # S3 keeps what it gets
+        if service_name != "s3":  # S3 keeps what it gets
+            request = _inflated(request)
+        return Admitted(request=request, key=key)
 
-    def _verified(self, asked: Asked, request: WireRequest) -> tuple[sigv4.Signature | None, str | None]:
+    def _verified(
+        self, asked: Asked, request: WireRequest
+    ) -> tuple[sigv4.Signature | None, str | None, KnownKey | None]:
         operation = asked.operation
         try:
             signature = sigv4.parse(request)
         except sigv4.SignatureProblem as refused:
             if refused.problem is sigv4.Problem.MISSING and operation is not None and operation.is_unsigned:
-                return None, None
+                return None, None, None
             raise
-        secret = self.secret_for(signature.access_key_id)
-        if secret is None:
+        key = self._key(asked, signature)
+        secret = key.secret_access_key if key is not None else self.secret_for(signature.access_key_id)
+        if secret is None or (key is None and self.key_for is not None):
             raise sigv4.SignatureProblem(sigv4.Problem.UNKNOWN_KEY)
         if asked.service is not None and signature.service != asked.service.signing_name:
             detail = f"Credential should be scoped to correct service: '{asked.service.signing_name}'."
             raise sigv4.SignatureProblem(sigv4.Problem.SCOPE, detail)
         unsigned = operation is not None and operation.allows_unsigned_payload
         sigv4.verify(signature, request, secret, self.now_s(), unsigned_payload=unsigned)
-        return signature, secret
+        return signature, secret, key
+
+    def _key(self, asked: Asked, signature: sigv4.Signature) -> KnownKey | None:
+        """Raises AwsError for a session that is over."""
+        if self.key_for is None:
+            return None
+        key = self.key_for(signature.access_key_id, signature.session_token)
+        if key is not None and key.expires_s is not None and key.expires_s <= self.now_s():
+            raise _expired(asked)
+        return key
+
+
+def _expired(asked: Asked) -> AwsError:
+    """https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html,
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+    """
+    if asked.service is not None and asked.service.name == "s3":
+        return AwsError("ExpiredToken", "The provided token has expired.", 400)
+    code = "ExpiredToken" if asked.protocol in ("query", "ec2", "rest-xml") else "ExpiredTokenException"
+    return AwsError(code, "The security token included in the request is expired", 403)
 
 
 def _without_chunks(request: WireRequest, signature: sigv4.Signature | None, secret: str | None) -> WireRequest:

@@ -20,12 +20,15 @@ import lambent
 from lambent import ports
 from lambent.front import cors, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
+from lambent.front.authorize import Asking, Authorizer
+from lambent.front.authorize_context import peer_address
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
-from lambent.front.invoke_api import Enqueue, InvokeApi, is_invoke, new_request_id, too_large
+from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id, too_large
 from lambent.front.large_bodies import BoundedBody
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
+from lambent.model.identity import KnownKey
 from lambent.model.limits import MIB, TIMEOUT_MAX_S
 from lambent.model.request import RequestContext
 from lambent.wire.messages import Headers, WireRequest, WireResponse
@@ -80,6 +83,7 @@ class Gateway:
         home: Home | None = None,
         auth: AuthMode = "open",
         secret_for: SecretFor = lambda access_key_id: None,
+        authorizer: Authorizer | None = None,
         enqueue: Enqueue | None = None,
         path_doors: Mapping[str, Door] | None = None,
         host_doors: Sequence[tuple[str, Door]] = (),
@@ -94,8 +98,11 @@ class Gateway:
         self._services = {service.name: service for service in services}
         self._models = models or Models()
         self._identifier = Identifier(self._models, home)
-        self._access = Access(mode=auth, secret_for=secret_for, now_s=now_s)
-        self._invoke_api = InvokeApi(invoke, resolver, enqueue)
+        key_for = authorizer.key if authorizer is not None else None
+        self._access = Access(mode=auth, secret_for=secret_for, now_s=now_s, key_for=key_for)
+        self._authorizer = authorizer
+        self._decides = authorizer is not None and auth == "enforce"
+        self._invoke_api = InvokeApi(invoke, resolver, enqueue, authorizer)
         self._path_doors = sorted(
             ((prefix.encode(), door) for prefix, door in (path_doors or {}).items()), key=lambda pair: -len(pair[0])
         )
@@ -140,7 +147,10 @@ class Gateway:
                 request.respond(204, cors.preflight(origin, request.header(b"access-control-request-headers")))
                 return
         if is_invoke(request.method, target):
-            self._serve_invoke(request, extra)
+            if self._decides:
+                self._spawn(self._serve_decided_invoke(request, extra))
+            else:
+                self._serve_invoke(request, extra)
         elif target.startswith((b"/_lambent/", b"/_localstack/")):
             self._own(request, extra)
         elif target == b"/" and request.method == b"GET" and welcome.is_browser(request):
@@ -250,13 +260,39 @@ class Gateway:
         request.body = self._access.admit(asked, wire).body
         return asked.caller.account_id, asked.region
 
+    async def _serve_decided_invoke(self, request: Request, extra: HeaderList) -> None:
+        """An invocation by somebody whom policies must let."""
+        request_id = new_request_id()
+        wire = _wire_request(request)
+
+        def refuse(error: AwsError) -> None:
+            self._send_error(request, error, "rest-json", wire, request_id, extra)
+
+        async def decide_and_serve() -> None:
+            assert self._authorizer is not None
+            asked = self._identifier.identify(wire)
+            admitted = self._access.admit_known(asked, wire)
+            if admitted.key is None:  # Invoke is never unsigned
+                raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
+            request.body = admitted.request.body
+            function = address(request.target, admitted.key.account_id, asked.region)
+            asking = Asking(
+                key=admitted.key, region=asked.region, source_ip=peer_address(request), headers=wire.headers
+            )
+            await self._authorizer.authorize_invoke(asking, function)
+            rest = self._invoke_api.serve(request, function.account_id, asked.region, request_id, extra, refuse)
+            if rest is not None:
+                await rest
+
+        await self._finish_invoke(decide_and_serve(), request_id, refuse)
+
     async def _serve(self, request: Request, extra: HeaderList) -> None:
         request_id = new_request_id()
         wire = _wire_request(request)
         asked: Asked | None = None
         try:
             asked = self._identifier.identify(_path_style(wire), _of_listener(request))
-            response = await self._answer(asked, wire, request_id)
+            response = await self._answer(asked, wire, request_id, request)
             await _send(request, response, extra)
         except AwsError as error:
             self._answer_error(request, asked, error, wire, request_id, extra)
@@ -267,8 +303,9 @@ class Gateway:
             logger.exception("%s failed: request %s; report it with this traceback", name, request_id)
             self._answer_error(request, asked, _internal_failure(asked), wire, request_id, extra)
 
-    async def _answer(self, asked: Asked, wire: WireRequest, request_id: str) -> WireResponse:
-        admitted = _path_style(self._access.admit(asked, wire))
+    async def _answer(self, asked: Asked, wire: WireRequest, request_id: str, request: Request) -> WireResponse:
+        known = self._access.admit_known(asked, wire)
+        admitted = _path_style(known.request)
         operation, call = self._built(asked)
         if operation.service.name == "lambda" and len(admitted.body) > LAMBDA_REQUEST_MAX_BYTES:
             raise _request_too_large(operation.name, LAMBDA_REQUEST_MAX_BYTES)
@@ -280,15 +317,41 @@ class Gateway:
         name = operation.service.name
         if (rules := VALIDATED.get(name)) is not None:
             validate(operation.input, params, rules)
+        account_id = await self._decided(asked, operation, params, known.key, request, wire)
         context = RequestContext(
-            account_id=asked.caller.account_id,
+            account_id=account_id,
             region=asked.region,
             request_id=request_id,
             base_url=f"http://{wire.headers.get('host', 'localhost')}",
             access_key_id=asked.caller.access_key_id,
+            principal_arn=known.key.principal_arn if known.key is not None else None,
         )
         result = await call(context, params)
         return protocol.serialize_response(operation, result, request_id)
+
+    async def _decided(
+        self,
+        asked: Asked,
+        operation: Operation,
+        params: Mapping[str, Any],
+        key: KnownKey | None,
+        request: Request,
+        wire: WireRequest,
+    ) -> str:
+        """In whose account the operation runs: the caller's, or that of a function whose policy lets the caller.
+
+        Raises AwsError when it may not run.
+        """
+        authorizer = self._authorizer
+        if authorizer is None:
+            return asked.caller.account_id
+        if not self._decides:
+            return authorizer.account_in_open_mode(asked.caller.account_id, asked.region, operation, params)
+        if key is None:
+            authorizer.refuse_unverifiable(operation)
+            return asked.caller.account_id
+        asking = Asking(key=key, region=asked.region, source_ip=peer_address(request), headers=wire.headers)
+        return await authorizer.authorize(asking, operation, params)
 
     def _built(self, asked: Asked) -> tuple[Operation, ports.Operation]:
         """Raises AwsError, 404 for what AWS does not have either, 501 `NotImplemented` for what Lambent has not."""

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 
 from lambent import ports
 from lambent.front import payload as payloads
+from lambent.front.authorize import Authorizer
 from lambent.http1.server import HeaderList, Request, header_lines
 from lambent.model.errors import AwsError, invalid_request_content, request_too_large, validation
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
-from lambent.model.names import join_qualifiers, locate_function, parse_function_ref
+from lambent.model.names import FunctionAddress, access_denied, join_qualifiers, locate_function, parse_function_ref
 from lambent.wire import eventstream
 
 Enqueue = Callable[[Invocation], Awaitable[None]]
@@ -63,9 +64,15 @@ class InvokeApi:
     """Turns requests into invocations, and outcomes into answers. Raises AwsError for the gateway to answer."""
 
     def __init__(
-        self, invoke: ports.Invoke, resolver: ports.FunctionResolver | None = None, enqueue: Enqueue | None = None
+        self,
+        invoke: ports.Invoke,
+        resolver: ports.FunctionResolver | None = None,
+        enqueue: Enqueue | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
+        """`authorizer` says which other accounts may come to a function; without one none may."""
         self._invoke = invoke
+        self._authorizer = authorizer
         self._resolver = resolver
         self._enqueue = enqueue
 
@@ -84,12 +91,23 @@ class InvokeApi:
         """
         path, _, query = request.target.partition(b"?")
         invocation, parameters = _read(request, path, query, account_id, region, request_id)
+        if invocation.account_id != account_id:
+            self._admit_foreign(account_id, invocation)
         if path.startswith(_STREAM_PREFIX):
             return _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
         if parameters.invocation_type == b"RequestResponse":
             self._invoke.start(invocation, _Answer(request, parameters, extra_headers, refuse))
             return None
         return self._without_waiting(request, invocation, parameters, extra_headers)
+
+    def _admit_foreign(self, account_id: str, invocation: Invocation) -> None:
+        """Raises AwsError AccessDeniedException."""
+        function = FunctionAddress(
+            invocation.account_id, invocation.region, invocation.function_name, invocation.qualifier
+        )
+        if self._authorizer is None:
+            raise access_denied(account_id, "lambda:InvokeFunction", function.qualified_arn)
+        self._authorizer.authorize_foreign(account_id, "lambda:InvokeFunction", function)
 
     async def _without_waiting(
         self, request: Request, invocation: Invocation, parameters: _Parameters, extra_headers: HeaderList
@@ -156,14 +174,21 @@ def too_large() -> AwsError:
 
 
 def _locate(path: bytes, query: bytes, account_id: str, region: str) -> tuple[str, str, str | None]:
-    """Account, bare name and qualifier. Raises AwsError for other accounts: no policy can let anybody in yet."""
+    """Account, bare name and qualifier. Raises AwsError for other regions, and for names that are none."""
     suffix = _STREAM_SUFFIX if path.startswith(_STREAM_PREFIX) else _INVOKE_SUFFIX
     text = unquote(path.rstrip(b"/")[len(_INVOKE_PREFIX) : -len(suffix)].decode("latin-1"))
     qualifier = _qualifier(query)
     ref = parse_function_ref(text)
-    if ref.region not in (None, region) or ref.account_id not in (None, account_id):
+    if ref.region not in (None, region):
         locate_function(text, qualifier, account_id, region, "lambda:InvokeFunction")
     return ref.account_id or account_id, ref.name, join_qualifiers(ref.qualifier, qualifier)
+
+
+def address(target: bytes, account_id: str, region: str) -> FunctionAddress:
+    """The function that an invocation is for. Raises AwsError as `_locate` does."""
+    path, _, query = target.partition(b"?")
+    owner, name, qualifier = _locate(path, query, account_id, region)
+    return FunctionAddress(owner, region, name, qualifier)
 
 
 # The same few addresses come again and again; long ones are not kept, so that strangers cannot fill the memory.

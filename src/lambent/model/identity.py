@@ -1,10 +1,12 @@
-"""What IAM knows of access keys, principals and roles, as values. Documents are JSON texts, as they were stored."""
+"""What IAM knows of access keys, principals and roles, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import attrs
+
+from lambent.model.policy import Policy
 
 
 @attrs.frozen(kw_only=True)
@@ -17,7 +19,7 @@ class KnownKey:
     principal_arn: str  # a user's, a role session's (arn:aws:sts::…:assumed-role/…), a federated user's or the root's
     role_arn: str | None = None  # of a role session: the role's own ARN, with its path
     session_token: str | None = attrs.field(default=None, repr=False)  # what requests must bring along; None: nothing
-    session_policies: tuple[str, ...] | None = None  # None: the session was not narrowed
+    session_policies: tuple[Policy, ...] | None = None  # None: the session was not narrowed
     expires_s: float | None = None  # seconds since the epoch; None: never
     source_function_arn: str | None = None  # of credentials that a function's environment was given
 
@@ -26,8 +28,8 @@ class KnownKey:
 class IdentityPolicies:
     """What belongs to a user or a role: inline and managed policies, those of a user's groups among them."""
 
-    documents: tuple[str, ...] = ()
-    boundary: str | None = None
+    documents: tuple[Policy, ...] = ()
+    boundary: Policy | None = None
     tags: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -36,5 +38,5 @@ class Role:
     """A role that exists."""
 
     arn: str
-    trust_policy: str
+    trust_policy: Policy
     max_session_s: int = 3600  # seconds; CreateRole, MaxSessionDuration
