@@ -196,16 +196,36 @@ def check_code_signing_config(view: CatalogView, context: RequestContext, arn: s
         )
 
 
-def check_signed(view: CatalogView, address: FunctionAddress, arn: str | None, what: Sequence[str]) -> None:
-    """Whether new code or new layers may be deployed to a function with the configuration `arn`; None is without.
+def take_code_signing(
+    view: CatalogView, context: RequestContext, address: FunctionAddress, request: Mapping[str, Any]
+) -> str | None:
+    """The configuration that CreateFunction names, when it exists and allows the function; None when it names none.
 
-    `what` names what is deployed, for the log. Raises AwsError CodeVerificationFailedException.
+    Raises AwsError CodeSigningConfigNotFoundException, CodeVerificationFailedException, InvalidParameterValueException.
     """
-    document = None
-    if arn:
-        name = arn.rpartition(":")[2]
-        document = view.document(CODE_SIGNING_CONFIG, address.account_id, address.region, name)
-    if document is None or not what:
+    arn: str | None = request.get("CodeSigningConfigArn")
+    if not arn:
+        return None
+    if request.get("PackageType") == "Image":
+        raise _no_images()
+    check_code_signing_config(view, context, arn)
+    _refuse_unsigned(view, address, arn, ["its code", *(request.get("Layers") or ())])
+    return arn
+
+
+def check_signed(view: CatalogView, address: FunctionAddress, deployed: Sequence[str]) -> None:
+    """Whether new code, or new layers, may be deployed to a function that exists. `deployed` names them for the log.
+
+    Raises AwsError CodeVerificationFailedException.
+    """
+    settings = view.settings(address)
+    if deployed and settings is not None and (arn := settings.extra.get(FAMILY)):
+        _refuse_unsigned(view, address, arn, deployed)
+
+
+def _refuse_unsigned(view: CatalogView, address: FunctionAddress, arn: str, deployed: Sequence[str]) -> None:
+    document = view.document(CODE_SIGNING_CONFIG, address.account_id, address.region, arn.rpartition(":")[2])
+    if document is None:
         return
     if document["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"] == "Enforce":
         raise AwsError(
@@ -215,7 +235,7 @@ def check_signed(view: CatalogView, address: FunctionAddress, arn: str | None, w
             400,
             {"Type": "User"},
         )
-    log.warning("%s is deployed without a signature that %s accepts: %s", address.arn, arn, ", ".join(what))
+    log.warning("%s is deployed without a signature that %s accepts: %s", address.arn, arn, ", ".join(deployed))
 
 
 def need_code_signing_config(view: CatalogView, context: RequestContext, arn: str) -> dict[str, Any]:
@@ -255,4 +275,8 @@ def _shown(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_image(view: CatalogView, address: FunctionAddress) -> None:
     if need_latest(view, address).package_type == "Image":
-        raise invalid_parameter("Code signing is not supported for functions created with container images.")
+        raise _no_images()
+
+
+def _no_images() -> AwsError:
+    return invalid_parameter("Code signing is not supported for functions created with container images.")

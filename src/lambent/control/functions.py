@@ -21,6 +21,7 @@ from lambent.control.checks import (
     refuse_what_is_not_offered,
     update_in_progress,
 )
+from lambent.control.code_signing import check_signed, take_code_signing, with_code_signing
 from lambent.control.configure import configured, sealed, with_code, with_image
 from lambent.control.layers import resolve_layers
 from lambent.control.paging import PAGE_MAX, after_of, page_of
@@ -69,6 +70,7 @@ class FunctionOperations:
         if self._tools.catalog.latest(address) is not None:
             raise _exists(address)
         layers = resolve_layers(self._tools.catalog, context, request.get("Layers") or [])
+        signing_arn = take_code_signing(self._tools.catalog, context, address, request)
         base = FunctionVersion(
             account_id=address.account_id,
             region=address.region,
@@ -93,7 +95,7 @@ class FunctionOperations:
             if tx.latest(address) is not None:
                 raise _exists(address)
             check_code_storage(tx, address.account_id, address.region, latest.code_size_bytes, limit)
-            tx.create_function(latest, FunctionSettings(tags=tags))
+            tx.create_function(latest, with_code_signing(FunctionSettings(tags=tags), signing_arn))
             return publish(tx, latest, None, limit) if request.get("Publish") else latest
 
         return await self._tools.configuration(context, await self._tools.catalog.transact(work))
@@ -105,6 +107,7 @@ class FunctionOperations:
         check_revision(request.get("RevisionId"), before.revision_id)
         check_can_change(before)
         check_code_kind(before, request)
+        check_signed(self._tools.catalog, address, ["its code"])
         with_its_code = await self._code(context, request, before)
         limit = self._tools.code_storage_max_bytes
 
@@ -132,6 +135,7 @@ class FunctionOperations:
         layers = None
         if request.get("Layers") is not None:
             layers = resolve_layers(self._tools.catalog, context, request["Layers"])
+            check_signed(self._tools.catalog, address, request["Layers"])
             await self._check_layers_fit(before, [layer.digest for layer in layers])
         _changed(before, request, layers)
         request = await self._asked_around(context, request)
