@@ -455,7 +455,7 @@ async def test_account_settings_count_what_is_there(control: Control) -> None:
     assert (await control("GetAccountSettings"))["AccountUsage"] == {"FunctionCount": 0, "TotalCodeSize": len(code)}
 
 
-async def test_tags_belong_to_functions_only(control: Control) -> None:
+async def test_tags_belong_to_functions_as_a_whole(control: Control) -> None:
     await control.create(Tags={"a": "1"})
     await control("TagResource", Resource=ARN, Tags={"b": "2", "a": "3"})
     assert await control("ListTags", Resource=ARN) == {"Tags": {"a": "3", "b": "2"}}
