@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 import attrs
 
+from lambent.wire import sqs_query
 from lambent.wire.messages import WireRequest
 from lambent.wire.models import Models
 from lambent.wire.shapes import Operation, Service
@@ -19,6 +20,7 @@ HOST_MAX_LENGTH: Final = 260  # a name of 253 characters, a colon and a port; no
 _REGION: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+(?:/[^/,\s]+)*?)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request")
 _OLD_CREDENTIAL: Final = re.compile(r"AWS ([^:\s]+):")
+_QUEUE_PATH: Final = re.compile(r"/[0-9]{12}/[^/]+")
 _RPC_PATH: Final = re.compile(r"/service/([^/]+)/operation/([^/]+)")
 _VIRTUAL_BUCKET: Final = re.compile(
     r"(?P<bucket>.+?)\.s3(?:[.-][a-z0-9-]+)*\.(?:amazonaws\.com(?:\.cn)?|localhost\..+|localhost)"
@@ -146,7 +148,7 @@ class Identifier:
             return "json", self._by_target(target_prefix, name, signing_name), name
         form = _form_of(request)
         if form is not None:
-            service = self._by_form(form[0], form[1], signing_name, prefix)
+            service = self._by_form(form[0], form[1], signing_name, prefix, request.path)
             is_ec2 = service is not None and service.protocol == "ec2"
             return ("ec2" if is_ec2 else "query"), service, form[0]
         return self._by_address(request, signing_name, prefix)
@@ -158,11 +160,21 @@ class Identifier:
         candidates = [self._models.service(s.name) for s in self._models.by_target_prefix(prefix)]
         return next((s for s in candidates if s.has(name)), candidates[0] if candidates else None)
 
-    def _by_form(self, action: str, version: str, signing_name: str | None, prefix: str | None) -> Service | None:
+    def _is_sqs(self, action: str, version: str, path: str) -> bool:
+        """A form without a signature: its model says JSON by now, so it is not among those of the query protocol."""
+        if version != sqs_query.API_VERSION and _QUEUE_PATH.fullmatch(path) is None:
+            return False
+        return self._models.has("sqs") and self._models.service("sqs").has(action)
+
+    def _by_form(
+        self, action: str, version: str, signing_name: str | None, prefix: str | None, path: str
+    ) -> Service | None:
         named = list(self._candidates(signing_name, prefix))
         for service in named:
             if service.has(action) and version in ("", service.api_version):
                 return service
+        if signing_name is None and self._is_sqs(action, version, path):
+            return self._models.service("sqs")
         for summary in self._models.by_query_version(version):
             if (service := self._models.service(summary.name)).has(action):
                 return service

@@ -17,8 +17,11 @@ _QUERY_CODES: Final[Mapping[str, Mapping[str, str]]] = {
     "sqs": {
         "BatchEntryIdsNotDistinct": "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
         "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
+        "AccessDeniedException": "AccessDenied",
         "EmptyBatchRequest": "AWS.SimpleQueueService.EmptyBatchRequest",
         "InvalidBatchEntryId": "AWS.SimpleQueueService.InvalidBatchEntryId",
+        "InvalidParameterValueException": "InvalidParameterValue",
+        "MissingRequiredParameterException": "MissingParameter",
         "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
         "PurgeQueueInProgress": "AWS.SimpleQueueService.PurgeQueueInProgress",
         "QueueDeletedRecently": "AWS.SimpleQueueService.QueueDeletedRecently",
@@ -57,5 +60,10 @@ def query_error_header(error: AwsError, shape: Shape | None, service: Service | 
     """Services that once spoke the query protocol tell newer clients the old code as well."""
     if service is None or not service.is_query_compatible:
         return []
-    code = _QUERY_CODES.get(service.name, {}).get(error.code) or (shape.error_code if shape is not None else error.code)
-    return [("x-amzn-query-error", f"{code};{fault(error)}")]
+    return [("x-amzn-query-error", f"{query_code(error, shape, service)};{fault(error)}")]
+
+
+def query_code(error: AwsError, shape: Shape | None, service: Service | None) -> str:
+    """The code that the query protocol has for an error."""
+    codes = _QUERY_CODES.get(service.name, {}) if service is not None else {}
+    return codes.get(error.code) or (shape.error_code if shape is not None else error.code)

@@ -6,7 +6,7 @@ The vocabulary is the model format's own: https://github.com/boto/botocore/blob/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -192,6 +192,7 @@ class Service:
 
     def __init__(self, name: str, raw: Raw) -> None:
         metadata: Raw = raw["metadata"]
+        self._metadata = metadata
         self._operations: Raw = raw["operations"]
         self._shapes: Raw = raw["shapes"]
         self._operation_cache: dict[str, Operation] = {}
@@ -203,6 +204,12 @@ class Service:
         self.xml_namespace: str | None = metadata.get("xmlNamespace")
         self.signing_name: str = metadata.get("signingName") or metadata["endpointPrefix"]
         self.is_query_compatible: bool = "awsQueryCompatible" in metadata
+
+    def renamed(self, shape: Callable[[str, Raw], Raw], xml_namespace: str) -> Service:
+        """The same service with other traits on its shapes: `shape(name, raw)` gives each one's."""
+        shapes = {name: shape(name, raw) for name, raw in self._shapes.items()}
+        metadata = {**self._metadata, "xmlNamespace": xml_namespace}
+        return Service(self.name, {"metadata": metadata, "operations": self._operations, "shapes": shapes})
 
     @property
     def operation_names(self) -> list[str]:

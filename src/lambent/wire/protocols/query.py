@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from lambent.model.errors import AwsError
 from lambent.wire import form, xml_body
-from lambent.wire.errors import fault, modelled_fields
+from lambent.wire.errors import fault, modelled_fields, query_code
 from lambent.wire.messages import Headers, WireRequest, WireResponse
 from lambent.wire.shapes import Operation, Service, Shape
+from lambent.wire.sqs_query import NAMESPACE, named
 
 _CONTENT_TYPE: Final = "text/xml"
 
@@ -23,12 +24,17 @@ _READER: Final = form.FormReader(_name_of)
 
 def parse_request(operation: Operation, request: WireRequest) -> dict[str, Any]:
     """Raises AwsError SerializationException or MalformedQueryString."""
+    operation = named(operation)
     if operation.input is None:
         return {}
-    return _READER.structure(operation.input, form.tree(form.fields(request)))
+    found = _READER.structure(operation.input, form.tree(form.fields(request)))
+    if operation.service.name == "sqs" and "QueueUrl" in operation.input.members and request.path != "/":
+        found.setdefault("QueueUrl", f"http://localhost{request.path}")  # a queue's own address was asked
+    return found
 
 
 def serialize_response(operation: Operation, result: Mapping[str, Any], request_id: str) -> WireResponse:
+    operation = named(operation)
     writer = xml_body.Writer()
     root = f"{operation.name}Response"
     namespace = operation.service.xml_namespace
@@ -48,11 +54,13 @@ def serialize_response(operation: Operation, result: Mapping[str, Any], request_
 def serialize_error(error: AwsError, request: WireRequest, request_id: str, service: Service | None) -> WireResponse:
     shape = service.error_shape(error.code) if service is not None else None
     namespace = service.xml_namespace if service is not None else None
+    if service is not None and service.name == "sqs":
+        namespace = NAMESPACE
     writer = xml_body.Writer()
     writer.open("ErrorResponse", (None, namespace) if namespace else None)
     writer.open("Error")
     writer.text("Type", fault(error))
-    writer.text("Code", shape.error_code if shape is not None else error.code)
+    writer.text("Code", query_code(error, shape, service))
     writer.text("Message", error.message)
     fields = modelled_fields(error, shape)
     # The generic elements are there already. A member `message` is written as well, for readers of the modelled shape.
