@@ -59,11 +59,13 @@ from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.machine import detect
 from lambent.sandbox.process import ProcessSandbox
 from lambent.services.logs.operations import LogsService
+from lambent.services.sqs import SqsService
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.collector import collect_now_and_then
 from lambent.store.events import EventStore
 from lambent.store.logs import LogStore
+from lambent.store.queues import QueueStore
 from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import set_up_logging
 from lambent.telemetry.system_clock import SystemClock
@@ -181,6 +183,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(sandbox.close)
         road = _Road(config, prepared, real, catalog, blobs, logs, credentials, sandbox)
         stack.push_async_callback(road.pools.close)
+        queues = await QueueStore.open(config.data_dir / "queues.db", clock)
+        stack.push_async_callback(queues.close)
         events = await EventStore.open(config.data_dir / "events.db", clock)
         stack.push_async_callback(events.close)
         dispatcher = Dispatcher(events, road.invoker.invoke, catalog, clock, counters=Counters())
@@ -194,7 +198,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
         home = Home(account_id=config.account_id, region=config.region, account_of_key=credentials.account_of)
         gateway = Gateway(
-            services=(lambda_service, LogsService(logs, real)),
+            services=(lambda_service, LogsService(logs, real), SqsService(queues)),
             invoke=road.invoker,
             resolver=catalog,
             home=home,
