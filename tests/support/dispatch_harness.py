@@ -178,7 +178,7 @@ class World:
             found = await self.store.event(key(name), request_id)
             return found if found is not None and steps(found).count(what) >= times else None
 
-        return await until(seen)
+        return cast(EventView, await until(seen))
 
     async def turn_until_step(self, name: str, request_id: str, what: str, by_s: float, times: int = 1) -> EventView:
         """Turns the clock by `by_s` whenever the event waits, until this has happened."""
