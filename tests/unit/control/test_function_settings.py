@@ -162,12 +162,12 @@ async def test_tags_change_a_functions_revision_and_nothing_else_of_it(control: 
 )
 async def test_what_is_not_there_has_no_tags(control: Control, suffix: str, message: str | None) -> None:
     arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:{suffix}"
-    members: dict[str, Any]
-    for operation, members in (
-        ("ListTags", {}),
-        ("TagResource", {"Tags": {"a": ""}}),
-        ("UntagResource", {"TagKeys": ["a"]}),
-    ):
+    calls: dict[str, dict[str, Any]] = {
+        "ListTags": {},
+        "TagResource": {"Tags": {"a": ""}},
+        "UntagResource": {"TagKeys": ["a"]},
+    }
+    for operation, members in calls.items():
         await refused(control, operation, "ResourceNotFoundException", message, Resource=arn, **members)
 
 
@@ -184,7 +184,7 @@ async def test_tags_of_other_accounts_are_refused_and_of_other_regions_not_found
 async def test_capacity_providers_are_not_offered(control: Control) -> None:
     await control.create()
     assert await control("ListCapacityProviders") == {"CapacityProviders": []}
-    create = {"CapacityProviderName": "p", "VpcConfig": {}, "PermissionsConfig": {}}
+    create: dict[str, Any] = {"CapacityProviderName": "p", "VpcConfig": {}, "PermissionsConfig": {}}
     await refused(control, "CreateCapacityProvider", "InvalidParameterValueException", **create)
     for operation in ("Get", "Update", "Delete"):
         await refused(control, f"{operation}CapacityProvider", "ResourceNotFoundException", CapacityProviderName="p")
