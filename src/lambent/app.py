@@ -46,7 +46,7 @@ from lambent.invoke.session import Closable
 from lambent.model.cage import IsolationLevel, RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
-from lambent.model.limits import ACCOUNT_CONCURRENCY, MIB
+from lambent.model.limits import MIB
 from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox
 from lambent.runtimes.build import missing
@@ -192,7 +192,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         lambda_service = LambdaService(
             catalog, blobs, clock,
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
-            code_storage_max_bytes=config.code_storage_mib * MIB,
+            code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
         )  # fmt: skip
         road.vault = lambda_service.vault
         lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
@@ -294,7 +294,7 @@ class _Road:
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
         )
-        self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), ACCOUNT_CONCURRENCY), self.pools)
+        self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), config.account_concurrency), self.pools)
 
     def _function_changed(self, account_id: str, region: str, name: str) -> None:
         """A new function's interpreter is made ready before anybody invokes it."""

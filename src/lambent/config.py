@@ -167,6 +167,12 @@ class Config:
         "An idle environment's processes are stopped after this time; until then its background threads run on.",
         unit="milliseconds", source="freezing and thawing costs about 0.15 ms an invocation",
     )  # fmt: skip
+    account_concurrency: int = _setting(
+        1_000, _integer(1, 1_000_000),
+        "Invocations that may run at once in each account and region; ten times as many may begin each second. 100 of them, or "
+        "all where there are fewer, cannot be reserved by functions.",
+        source="AWS's default quota",
+    )  # fmt: skip
     role_check: str = _setting(
         "auto", _choice("auto", "always", "never"),
         "Whether a function's role must be one that Lambda may assume. `auto`: a role that IAM knows must be, and with "

@@ -8,6 +8,7 @@ from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
 from lambent.control.capacity import CapacityOperations
 from lambent.control.code_signing import CodeSigningOperations
+from lambent.control.concurrency import ConcurrencyOperations
 from lambent.control.durable import DurableOperations
 from lambent.control.event_invoke_configs import EventInvokeConfigOperations
 from lambent.control.event_source_mappings import EventSourceMappingOperations
@@ -17,6 +18,7 @@ from lambent.control.layers import LayerOperations
 from lambent.control.outside import Outside
 from lambent.control.packages import Packages
 from lambent.control.permissions import PermissionOperations
+from lambent.control.provisioned import ProvisionedConcurrencyOperations
 from lambent.control.recursion import RecursionOperations
 from lambent.control.runtime_management import RuntimeManagementOperations
 from lambent.control.tags import TagOperations
@@ -24,8 +26,8 @@ from lambent.control.tools import Tools
 from lambent.control.urls import UrlOperations
 from lambent.control.vault import Vault
 from lambent.control.versions import VersionOperations
-from lambent.model.limits import CODE_STORAGE_MAX_BYTES
-from lambent.ports import Blobs, Catalog, Clients, Clock, Operation
+from lambent.model.limits import ACCOUNT_CONCURRENCY, CODE_STORAGE_MAX_BYTES
+from lambent.ports import Blobs, Catalog, Clients, Clock, Operation, Provisioning
 
 
 class LambdaService:
@@ -33,7 +35,8 @@ class LambdaService:
 
     `clients` reaches the other services: code in S3, roles, keys, networks, images. Without it code comes inline only, and
     names of other services' resources are taken as they are. `role_check` is the setting of that name, with
-    `roles_must_exist` for what `auto` means; `code_storage_max_bytes` is the quota of an account in a region.
+    `roles_must_exist` for what `auto` means; `code_storage_max_bytes` and `account_concurrency` are quotas of
+    an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
     """
 
     name = "lambda"
@@ -48,6 +51,8 @@ class LambdaService:
         role_check: str = "auto",
         roles_must_exist: bool = False,
         code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES,
+        account_concurrency: int = ACCOUNT_CONCURRENCY,
+        provisioning: Provisioning | None = None,
     ) -> None:
         outside = Outside(clients, role_check, roles_must_exist)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
@@ -66,7 +71,9 @@ class LambdaService:
             RecursionOperations(tools),
             RuntimeManagementOperations(tools),
             CapacityOperations(tools),
-            AccountOperations(tools),
+            AccountOperations(tools, account_concurrency),
+            ConcurrencyOperations(catalog, account_concurrency),
+            ProvisionedConcurrencyOperations(catalog, clock, account_concurrency, provisioning),
             DurableOperations(tools),
             EventSourceMappingOperations(catalog, clock, clients),
             EventInvokeConfigOperations(catalog, clock),

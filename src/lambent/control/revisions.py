@@ -15,7 +15,7 @@ from lambent.control.tools import function_not_found, need_latest, new_revision
 from lambent.model.errors import AwsError, not_found
 from lambent.model.function import LATEST, FunctionSettings
 from lambent.model.names import FunctionAddress, is_alias_name, is_version
-from lambent.ports import CatalogTransaction, CatalogView
+from lambent.ports import PROVISIONED_INDEX, CatalogTransaction, CatalogView
 
 URL_INDEX: Final = "function-url"  # kind of document: from a function URL's id to its function
 
@@ -103,6 +103,7 @@ def forget_qualifier(tx: CatalogTransaction, address: FunctionAddress, qualifier
 
 def forget_function(tx: CatalogTransaction, address: FunctionAddress) -> None:
     """What is kept outside a function's settings and is of no use without it."""
+    tx.delete_document(PROVISIONED_INDEX, *address.key)
     settings = tx.settings(address)
     for url in family(settings, "urls").values() if settings is not None else ():
         tx.delete_document(URL_INDEX, address.account_id, address.region, url["UrlId"])

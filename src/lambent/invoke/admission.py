@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from typing import Protocol
+
+import attrs
 
 from lambent.model.concurrency import ConcurrencyLedger
 from lambent.model.function import FunctionVersion
@@ -11,19 +14,34 @@ from lambent.model.names import FunctionAddress
 from lambent.ports import Catalog
 
 
+@attrs.define
+class Reserve:
+    """What the functions of one account and region have reserved."""
+
+    by_function: dict[str, int] = attrs.field(factory=dict)
+    total: int = 0
+
+    def put(self, name: str, reserved: int | None) -> None:
+        """`None`: the function shares what is unreserved."""
+        self.total -= self.by_function.pop(name, 0)
+        if reserved is not None:
+            self.by_function[name] = reserved
+            self.total += reserved
+
+
 class ReservedConcurrency:
     """What each function has reserved, followed as the catalog changes, so that asking costs a dictionary access."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._known: dict[tuple[str, str], dict[str, int]] = {}
+        self._known: dict[tuple[str, str], Reserve] = {}
         catalog.subscribe(self._changed)
 
-    def of(self, account_id: str, region: str) -> Mapping[str, int]:
-        """Function name → its reserve, in one account and region."""
+    def of(self, account_id: str, region: str) -> Reserve:
+        """Not to be changed."""
         known = self._known.get((account_id, region))
         if known is None:
-            known = self._known[account_id, region] = {}
+            known = self._known[account_id, region] = Reserve()
             for name in self._catalog.function_names(account_id, region):
                 self._changed(account_id, region, name)
         return known
@@ -33,15 +51,11 @@ class ReservedConcurrency:
         if known is None:
             return
         settings = self._catalog.settings(FunctionAddress(account_id, region, name))
-        if settings is None or settings.reserved_concurrency is None:
-            known.pop(name, None)
-        else:
-            known[name] = settings.reserved_concurrency
+        known.put(name, settings.reserved_concurrency if settings is not None else None)
 
 
 class Reserves(Protocol):
-    def of(self, account_id: str, region: str) -> Mapping[str, int]:
-        """Function name → its reserved concurrency."""
+    def of(self, account_id: str, region: str) -> Reserve: ...
 
 
 class Lease:
@@ -64,9 +78,12 @@ class Lease:
 class Admission:
     """One ledger for each account and region; see `model/concurrency`."""
 
-    def __init__(self, reserved: Reserves, account_limit: int) -> None:
+    def __init__(
+        self, reserved: Reserves, account_limit: int, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._reserved = reserved
         self._account_limit = account_limit
+        self._monotonic_s = monotonic_s
         self._ledgers: dict[tuple[str, str], ConcurrencyLedger] = {}
 
     def admit(self, version: FunctionVersion) -> Lease:
@@ -75,5 +92,6 @@ class Admission:
         ledger = self._ledgers.get(key)
         if ledger is None:
             ledger = self._ledgers[key] = ConcurrencyLedger(self._account_limit)
-        unreserved = ledger.take(version.name, self._reserved.of(*key))
+        reserve = self._reserved.of(*key)
+        unreserved = ledger.take(version.name, reserve.by_function, reserve.total, self._monotonic_s())
         return Lease(ledger, version.name, unreserved)

@@ -16,7 +16,7 @@ import attrs
 import pytest_asyncio
 from msgspec.structs import replace
 
-from lambent.invoke.admission import Admission
+from lambent.invoke.admission import Admission, Reserve
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
@@ -123,8 +123,8 @@ PROVIDED = RuntimeInstallation(
 
 
 class Unreserved:
-    def of(self, account_id: str, region: str) -> dict[str, int]:
-        return {}
+    def of(self, account_id: str, region: str) -> Reserve:
+        return Reserve()
 
 
 async def provided(version: FunctionVersion) -> RuntimeInstallation:

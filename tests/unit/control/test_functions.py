@@ -145,7 +145,7 @@ async def test_what_does_not_exist_is_not_found_by_the_arn_it_was_asked_for(cont
     for operation, members in (
         ("UpdateFunctionCode", {"ZipFile": zipped(app="1")}), ("UpdateFunctionConfiguration", {}), ("DeleteFunction", {}),
         ("PublishVersion", {}), ("ListVersionsByFunction", {}), ("ListAliases", {}),
-        ("PutFunctionConcurrency", {"ReservedConcurrentExecutions": 1}), ("GetFunctionConcurrency", {}),
+        ("GetFunctionConcurrency", {}),
     ):  # fmt: skip
         error = await refused(control, operation, "ResourceNotFoundException", f"Function not found: {ARN}x",
                               FunctionName="fx", **members)  # fmt: skip
