@@ -12,14 +12,14 @@ from lambent.model.function import FunctionSettings
 from lambent.model.request import RequestContext
 from lambent.ports import CatalogTransaction, Operation
 
-FAMILY: Final = "recursion"
+FAMILY: Final = "recursion"  # {"RecursiveLoop": "Allow"}
 ALLOW: Final = "Allow"
 TERMINATE: Final = "Terminate"  # GetFunctionRecursionConfig: the default
 
 
 def recursive_loop_of(settings: FunctionSettings) -> str:
     """`Allow` or `Terminate`: what happens to an event that has come back to the function too often."""
-    chosen: str = settings.extra.get(FAMILY, TERMINATE)
+    chosen: str = (settings.extra.get(FAMILY) or {}).get("RecursiveLoop", TERMINATE)
     return chosen
 
 
@@ -37,7 +37,9 @@ class RecursionOperations:
 
         def work(tx: CatalogTransaction) -> None:
             settings = need_settings(tx, address)
-            tx.put_settings(address, attrs.evolve(settings, extra={**settings.extra, FAMILY: chosen}))
+            tx.put_settings(
+                address, attrs.evolve(settings, extra={**settings.extra, FAMILY: {"RecursiveLoop": chosen}})
+            )
 
         await self._tools.catalog.transact(work)
         return {"RecursiveLoop": chosen}
