@@ -1,0 +1,340 @@
+"""Asynchronous invocation as users have it: boto3, the command line, a clock that is turned, and kill -9."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from live_server import REGION, LiveServer, environ, running, start, until
+
+FAILS = "def handler(event, context):\n    raise ValueError('always')\n"
+WORKS = "def handler(event, context):\n    return event\n"
+SENDERS = 3
+KILLS = 6
+EVENTS_MIN = 40  # acknowledged between two kills
+EVENTS_MOST = 110  # the timeline keeps a thousand
+DELIVERED_S = 60.0
+
+
+def ask(server: LiveServer, method: str, path: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{server.url}{path}", data=data, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def send(server: LiveServer, name: str, event: object, **members: Any) -> str:
+    """Leaves an event; returns its request id."""
+    answer = server.client().invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event), **members)
+    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
+    return str(answer["ResponseMetadata"]["RequestId"])
+
+
+def timeline(server: LiveServer, name: str, request_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = ask(server, "GET", f"/_lambent/events/{name}/{request_id}")
+    return found
+
+
+def whats(event: dict[str, Any]) -> list[str]:
+    return [step["what"] for step in event["steps"]]
+
+
+def until_step(server: LiveServer, name: str, request_id: str, what: str, times: int = 1) -> dict[str, Any]:
+    def seen() -> dict[str, Any] | None:
+        event = timeline(server, name, request_id)
+        return event if whats(event).count(what) >= times else None
+
+    return until(seen, 30)
+
+
+@pytest.fixture(scope="module")
+def turnable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with running(tmp_path_factory.mktemp("turnable") / "data", "--virtual-clock") as server:
+        yield server
+
+
+def test_retries_of_three_minutes_take_no_time_when_the_clock_is_turned(turnable: LiveServer) -> None:
+    name = turnable.create(FAILS)
+    began = ask(turnable, "GET", "/_lambent/clock")["now"]
+    request_id = send(turnable, name, {"n": 1})
+    for failures, wait_s in ((1, 60), (2, 120)):
+        until_step(turnable, name, request_id, "failed", failures)
+        ask(turnable, "POST", "/_lambent/clock", {"advance_s": wait_s})
+    event = until_step(turnable, name, request_id, "dropped")
+    assert (event["attempts"], event["state"], event["payload"]) == (3, "over", {"n": 1})
+    assert event["steps"][-1]["detail"]["condition"] == "RetriesExhausted"
+    assert ask(turnable, "GET", "/_lambent/clock")["now"] - began >= 180
+    log = until(
+        lambda: found if (found := turnable.log_of(name)).count("START RequestId: " + request_id) == 3 else None
+    )
+    assert abs(log.count("ValueError") - 6) <= 3
+
+
+def test_a_server_whose_clock_cannot_be_turned_has_no_such_page(live: LiveServer) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(live, "GET", "/_lambent/clock")
+    assert caught.value.code == 404
+    caught.value.close()
+
+
+@pytest.mark.parametrize(
+    "body", [{"advance_s": -1}, {"now": "noon"}, {"advance_s": 1, "now": 2}, [], {"advance_s": 1e18}]
+)
+def test_nonsense_does_not_turn_the_clock(turnable: LiveServer, body: object) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(turnable, "POST", "/_lambent/clock", body)
+    assert caught.value.code == 400
+    caught.value.close()
+
+
+def test_a_function_cannot_turn_the_clock(turnable: LiveServer) -> None:
+    name = turnable.create(
+        """
+        import os, urllib.error, urllib.request
+        def handler(event, context):
+            url = os.environ["AWS_ENDPOINT_URL"] + "/_lambent/clock"
+            try:
+                urllib.request.urlopen(urllib.request.Request(url, data=b'{"advance_s": 9}', method="POST"))
+            except urllib.error.HTTPError as error:
+                return error.code
+        """
+    )
+    assert turnable.invoke(name).value == 403
+
+
+def test_what_is_wrong_with_an_event_is_said_at_once(live: LiveServer) -> None:
+    name = live.create(WORKS)
+    client = live.client()
+    for members, code in (
+        ({"FunctionName": "nobody", "Payload": b"{}"}, "ResourceNotFoundException"),
+        ({"FunctionName": name, "Payload": b"{"}, "InvalidRequestContentException"),
+        ({"FunctionName": name, "Payload": b'"' + b"x" * (1 << 20) + b'"'}, "RequestTooLargeException"),
+    ):
+        with pytest.raises(ClientError) as caught:
+            client.invoke(InvocationType="Event", **members)
+        assert caught.value.response["Error"]["Code"] in (code, "RequestEntityTooLargeException")
+
+
+def test_the_first_api_for_it_works_too(live: LiveServer) -> None:
+    name = live.create(WORKS)
+    answer = live.client().invoke_async(FunctionName=name, InvokeArgs=b'{"old": 1}')
+    assert answer["Status"] == 202
+    event = until_step(live, name, answer["ResponseMetadata"]["RequestId"], "succeeded")
+    assert event["payload"] == {"old": 1}
+
+
+def test_the_function_sees_the_same_request_id_that_the_caller_got(live: LiveServer) -> None:
+    name = live.create("def handler(event, context):\n    print('mine is', context.aws_request_id)\n")
+    request_id = send(live, name, None)
+    until_step(live, name, request_id, "succeeded")
+    until(lambda: f"mine is {request_id}" in live.log_of(name), 30)
+
+
+def test_a_function_that_calls_itself_is_stopped_after_sixteen_times(live: LiveServer) -> None:
+    name = live.create(
+        """
+        import boto3
+        def handler(event, context):
+            boto3.client("lambda").invoke(FunctionName=context.function_name, InvocationType="Event", Payload=b"{}")
+        """,
+        Timeout=30,
+    )
+    send(live, name, {})
+
+    def stopped() -> list[dict[str, Any]] | None:
+        events: list[dict[str, Any]] = ask(live, "GET", f"/_lambent/events/{name}?limit=100")["events"]
+        return events if whats(events[-1])[-1] == "dropped" else None
+
+    events = until(stopped, 60)
+    assert [event["attempts"] for event in events] == [1] * 16 + [0]
+    assert events[-1]["steps"][-1]["detail"]["condition"] == "RecursiveInvocation"
+
+
+def lambent(server: LiveServer, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lambent", *words, "--endpoint-url", server.url],
+        env=environ(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_line_shows_the_timeline_and_sends_again(live: LiveServer) -> None:
+    name = live.create(WORKS)
+    request_id = send(live, name, {"n": 5})
+    until_step(live, name, request_id, "succeeded")
+    shown = lambent(live, "events", name)
+    assert [line.split()[3] for line in shown.stdout.splitlines()] == ["accepted", "attempted", "succeeded"], shown
+    again = lambent(live, "events", name, "--replay", request_id).stdout.strip()
+    event = until_step(live, name, again, "succeeded")
+    assert event["payload"] == {"n": 5}
+    steps = [json.loads(line) for line in lambent(live, "events", name, "--json").stdout.splitlines()]
+    assert Counter(step["requestId"] for step in steps) == {request_id: 3, again: 3}
+    assert steps[3]["detail"] == {"replay_of": request_id}
+    assert json.loads(lambent(live, "events", name, "--show", again).stdout)["payload"] == {"n": 5}
+    missing = lambent(live, "events", name, "--replay", "never")
+    assert (missing.returncode, "ResourceNotFoundException" in missing.stderr) == (1, True)
+
+
+def test_following_prints_what_happens_as_it_does(live: LiveServer) -> None:
+    name = live.create(WORKS)
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "lambent", "events", name, "-f", "--json", "--endpoint-url", live.url],
+        env=environ(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with follower:
+        try:
+            request_id = send(live, name, 1)
+            assert follower.stdout is not None
+            lines = [json.loads(follower.stdout.readline()) for _ in range(3)]
+        finally:
+            follower.send_signal(signal.SIGINT)
+            follower.wait(30)
+    assert [(line["requestId"], line["what"]) for line in lines] == [
+        (request_id, "accepted"), (request_id, "attempted"), (request_id, "succeeded"),
+    ]  # fmt: skip
+
+
+def test_the_timeline_is_for_those_who_may_read_it(tmp_path: Path) -> None:
+    with running(tmp_path / "data", "--auth", "enforce") as server:
+        words = [sys.executable, "-m", "lambent", "credentials", "--json", "--data", str(server.data)]
+        key = json.loads(subprocess.run(words, env=environ(), capture_output=True, check=True).stdout)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(server, "GET", "/_lambent/events/any")
+        assert caught.value.code == 403
+        caught.value.close()
+        words = [sys.executable, "-m", "lambent", "events", "any", "--json", "--endpoint-url", server.url]
+        assert subprocess.run(words, env=environ(**key), capture_output=True, timeout=60).returncode == 0
+        key["AWS_SECRET_ACCESS_KEY"] = "wrong"
+        assert subprocess.run(words, env=environ(**key), capture_output=True, timeout=60).returncode == 1
+
+
+class Sender(threading.Thread):
+    """Leaves events without a pause until the server is gone."""
+
+    def __init__(self, url: str, name: str, numbers: Iterator[int], accepted: dict[str, int], most: int) -> None:
+        super().__init__(daemon=True)
+        self._client = boto3.client(
+            "lambda", endpoint_url=url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
+        )  # fmt: skip
+        self._name = name
+        self._numbers = numbers
+        self._accepted = accepted
+        self._most = most
+
+    def run(self) -> None:
+        try:
+            while len(self._accepted) < self._most:
+                number = next(self._numbers)
+                answer = self._client.invoke(FunctionName=self._name, InvocationType="Event", Payload=str(number))
+                answer["Payload"].read()  # gives the connection back
+                self._accepted[answer["ResponseMetadata"]["RequestId"]] = number
+        except (BotoCoreError, ClientError, ResponseParserError):
+            return  # the server is gone
+        finally:
+            self._client.close()
+
+
+def send_until_killed(
+    server: LiveServer, name: str, numbers: Iterator[int], accepted: dict[str, int], pause_s: float
+) -> None:
+    """Kills the server at some moment after EVENTS_MIN more events have been accepted."""
+    enough, most = len(accepted) + EVENTS_MIN, len(accepted) + EVENTS_MOST
+    senders = [Sender(server.url, name, numbers, accepted, most) for _ in range(SENDERS)]
+    for sender in senders:
+        sender.start()
+    try:
+        until(lambda: len(accepted) >= enough, 60)
+        time.sleep(pause_s)  # any moment will do
+    finally:
+        server.kill()
+    for sender in senders:
+        sender.join(30)
+        assert not sender.is_alive()
+
+
+def test_no_accepted_event_is_lost_however_often_the_server_is_killed(tmp_path: Path) -> None:
+    """Killed at random moments while events come in and run; all of them have run when it is left alone."""
+    moments = random.Random(7)
+    accepted: dict[str, int] = {}
+    numbers = itertools.count()
+    name = ""
+    for round_ in range(KILLS):
+        server = start(tmp_path / "data")
+        if round_ == 0:
+            name = server.create("def handler(event, context):\n    print('ran', event)\n")
+        send_until_killed(server, name, numbers, accepted, moments.random() * 0.1)
+    with running(tmp_path / "data") as server:
+
+        def waiting() -> bool:
+            events = ask(server, "GET", f"/_lambent/events/{name}?limit=1000")["events"]
+            return all(event["state"] == "over" for event in events)
+
+        until(waiting, DELIVERED_S)
+        for request_id in accepted:
+            event = timeline(server, name, request_id)
+            assert whats(event)[-1] == "succeeded", event
+            assert event["attempts"] <= 1 + whats(event).count("interrupted"), event
+        attempts = sum(timeline(server, name, request_id)["attempts"] for request_id in accepted)
+    assert len(accepted) >= KILLS * EVENTS_MIN
+    assert attempts >= len(accepted)
+
+
+def test_an_attempt_that_a_kill_cut_off_is_made_again(tmp_path: Path) -> None:
+    server = start(tmp_path / "data")
+    try:
+        name = server.create(
+            """
+            import time
+            def handler(event, context):
+                print("begun", context.aws_request_id)
+                if time.time() < event["until"]:
+                    time.sleep(600)
+            """,
+            Timeout=900,
+        )
+        slow_until = time.time() + 4
+        request_id = send(server, name, {"until": slow_until})
+        until_step(server, name, request_id, "attempted")
+    finally:
+        server.kill()
+    time.sleep(max(0.0, slow_until - time.time()))  # the second attempt does not sleep
+    with running(tmp_path / "data") as server:
+        event = until_step(server, name, request_id, "succeeded")
+        assert whats(event) == ["accepted", "attempted", "interrupted", "attempted", "succeeded"]
+
+
+def test_retries_go_on_after_a_kill_with_the_same_id_and_count(tmp_path: Path) -> None:
+    server = start(tmp_path / "data", "--virtual-clock")
+    try:
+        name = server.create(FAILS)
+        request_id = send(server, name, None)
+        until_step(server, name, request_id, "failed", 1)
+        ask(server, "POST", "/_lambent/clock", {"advance_s": 60})
+        until_step(server, name, request_id, "failed", 2)
+    finally:
+        server.kill()
+    with running(tmp_path / "data", "--virtual-clock") as server:
+        event = timeline(server, name, request_id)
+        assert (event["state"], event["attempts"]) == ("waiting", 2)
+        ask(server, "POST", "/_lambent/clock", {"advance_s": 240})
+        event = until_step(server, name, request_id, "dropped")
+        assert event["attempts"] == 3
+        assert whats(event).count("failed") == 3
