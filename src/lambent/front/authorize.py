@@ -25,7 +25,7 @@ from lambent.model.identity import IdentityPolicies, KnownKey
 from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.model.policy import DocumentKind, Policies, Policy, Principal
 from lambent.ports import CatalogView, Directory
-from lambent.wire.shapes import Operation
+from lambent.wire.shapes import Operation, Service
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Authorizer:
         for index, target in enumerate(targets_of(operation, params, asking.place)):
             decision, request = await self._decide(asking, target, params)
             if not decision.is_allowed:
-                raise _denied(request, decision, operation.service.name, operation.service.protocol)
+                raise _denied(request, decision, operation.service)
             if index == 0 and (target.function is not None or target.layer is not None):
                 account_id = target.account_id
         return account_id
@@ -104,7 +104,7 @@ class Authorizer:
         target = Target("lambda:InvokeFunction", function.qualified_arn, function.account_id, function=function)
         decision, request = await self._decide(asking, target, {})
         if not decision.is_allowed:
-            raise _denied(request, decision, "lambda", "rest-json")
+            raise _denied(request, decision)
 
     def account_in_open_mode(
         self, account_id: str, region: str, operation: Operation, params: Mapping[str, Any]
@@ -145,7 +145,7 @@ class Authorizer:
         )  # fmt: skip
         decision = policy.evaluate(request, Policies(resource=self._function_policy(function)))
         if not decision.is_allowed:
-            raise _denied(request, decision, "lambda", "rest-json")
+            raise _denied(request, decision)
 
     # --- one decision
 
@@ -248,10 +248,16 @@ def _compiled(document: str) -> Policy:
         return policy.parse_policy({"Version": "2012-10-17", "Statement": everybody}, DocumentKind.RESOURCE)
 
 
-def _denied(request: policy.Request, decision: policy.Decision, service: str, protocol: str) -> AwsError:
-    """In the service's words: the XML protocols have another code, EC2 one of its own."""
+def _denied(request: policy.Request, decision: policy.Decision, service: Service | None = None) -> AwsError:
+    """In the service's words; without one in Lambda's. The XML protocols have another code, EC2 one of its own.
+
+    SQS keeps the code of the query protocol that it once spoke.
+    """
     message = policy.denial_message(request, decision)
-    if service == "ec2":
+    if service is None:
+        return AwsError("AccessDeniedException", message, 403)
+    if service.name == "ec2":
         message = f"You are not authorized to perform this operation. {message}"
         return AwsError("UnauthorizedOperation", message, 403)
-    return AwsError("AccessDenied" if protocol in _XML_PROTOCOLS else "AccessDeniedException", message, 403)
+    has_old_code = service.protocol in _XML_PROTOCOLS or service.is_query_compatible
+    return AwsError("AccessDenied" if has_old_code else "AccessDeniedException", message, 403)

@@ -159,6 +159,21 @@ def _table(params: Params, place: Place) -> str:
     return table if index is None else f"{table}/index/{index}"
 
 
+def of_sts(name: str, params: Params, place: Place) -> Iterable[Target]:
+    """https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html"""
+    if params.get("RoleArn"):
+        members = {"RoleSessionName": "sts:RoleSessionName", "ExternalId": "sts:ExternalId"}
+        yield target(
+            f"sts:{name}", params["RoleArn"], place, {key: params[m] for m, key in members.items() if params.get(m)}
+        )
+    elif name == "GetFederationToken":
+        yield target(
+            "sts:GetFederationToken", f"arn:aws:sts::{place.account_id}:federated-user/{params.get('Name')}", place
+        )
+    else:
+        yield target(f"sts:{name}", "*", place)
+
+
 # IAM: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
 
 _IAM_NAMES: Final = (

@@ -60,6 +60,7 @@ _SPECIAL: Final[Mapping[str, Callable[[str, Params, Place], Iterable[Target]]]] 
     "sns": services.of_sns,
     "dynamodb": services.of_dynamodb,
     "iam": services.of_iam,
+    "sts": services.of_sts,
 }
 
 
@@ -78,6 +79,13 @@ def _of_lambda(name: str, params: Params, place: Place) -> Iterable[Target]:
         # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html: who names a role must be let to.
         context = {"iam:PassedToService": "lambda.amazonaws.com"}
         yield Target("iam:PassRole", role, account_in(role) or place.account_id, context)
+    code = params.get("Code") or params  # UpdateFunctionCode has its members at the top
+    if name in ("CreateFunction", "UpdateFunctionCode", "PublishLayerVersion") and isinstance(code, Mapping):
+        # Lambda reads packages with the caller's rights, not with its own.
+        package = params.get("Content") or code
+        if package.get("S3Bucket") and package.get("S3Key"):
+            action = "s3:GetObjectVersion" if package.get("S3ObjectVersion") else "s3:GetObject"
+            yield Target(action, f"arn:aws:s3:::{package['S3Bucket']}/{package['S3Key']}", place.account_id)
 
 
 def _lambda_target(name: str, action: str, params: Params, place: Place) -> Target:
