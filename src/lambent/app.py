@@ -32,6 +32,7 @@ from lambent.control.mapping_states import MappingStates
 from lambent.control.vault import Vault
 from lambent.dispatch.dispatcher import Dispatcher
 from lambent.front.access import Access
+from lambent.front.authorize import Authorizer
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Door, Gateway
 from lambent.front.identify import Home
@@ -203,7 +204,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            secret_for=credentials.secret_for,
+            authorizer=Authorizer(credentials, catalog, None, real.now),
             enqueue=dispatcher.accept,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
@@ -243,9 +244,9 @@ def _own_doors(
     events: EventStore,
     dispatcher: Dispatcher,
 ) -> dict[str, Door]:
-    """What is below /_lambent/, by prefix."""
+    """What is below /_lambent/, by prefix. No policy speaks of it, so where they decide it is the root's alone."""
     access = Access(
-        mode="enforce" if config.auth == "enforce" else "open", secret_for=credentials.secret_for, now_s=time.time
+        mode="enforce" if config.auth == "enforce" else "open", secret_for=credentials.root_secret_for, now_s=time.time
     )
     handlers = {EVENTS_DOOR: events_handler(events, dispatcher.replay)}
     if isinstance(clock, VirtualClock):

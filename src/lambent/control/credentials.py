@@ -74,6 +74,10 @@ class IssuedCredentials:
         """The secret of a key that was issued here; None for any other."""
         return self._secret(access_key_id) if self.account_of(access_key_id) is not None else None
 
+    def root_secret_for(self, access_key_id: str) -> str | None:
+        """The same, of accounts' own keys alone."""
+        return self.secret_for(access_key_id) if access_key_id.startswith(ROOT_PREFIX) else None
+
     def known(self, access_key_id: str, session_token: str | None) -> KnownKey | None:
         """Whose a key is that was issued here; None for any other, and for a token that does not belong to the key.
 

@@ -244,8 +244,7 @@ def _compiled(document: str) -> Policy:
         return policy.parse_policy(document, DocumentKind.RESOURCE)
     except policy.MalformedPolicy as error:
         log.warning("a resource policy cannot be read and lets nobody in; put it anew: %s in %s", error, document)
-        everybody = {**policy.DENY_EVERYTHING["Statement"][0], "Principal": "*"}
-        return policy.parse_policy({"Version": "2012-10-17", "Statement": everybody}, DocumentKind.RESOURCE)
+        return policy.refuse_everything(DocumentKind.RESOURCE)
 
 
 def _denied(request: policy.Request, decision: policy.Decision, service: Service | None = None) -> AwsError:

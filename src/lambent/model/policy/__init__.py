@@ -4,7 +4,14 @@ parse_policy(document, kind) → Policy          once for each document
 evaluate(request, policies)  → Decision        a few microseconds
 """
 
-from lambent.model.policy.document import DENY_EVERYTHING, DocumentKind, Effect, MalformedPolicy, Policy, parse_policy
+from lambent.model.policy.document import (
+    DocumentKind,
+    Effect,
+    MalformedPolicy,
+    Policy,
+    parse_policy,
+    refuse_everything,
+)
 from lambent.model.policy.evaluation import (
     Decision,
     Outcome,
@@ -19,7 +26,7 @@ from lambent.model.policy.pattern import Context
 from lambent.model.policy.principal import ANONYMOUS, Kind, Principal, role_session, root, service, user
 
 __all__ = [
-    "ANONYMOUS", "DENY_EVERYTHING", "Context", "Decision", "DocumentKind", "Effect", "Kind", "MalformedPolicy", "Outcome",
-    "Place", "Policies", "Policy", "Principal", "Request", "context_of", "denial_message", "evaluate", "parse_policy",
+    "ANONYMOUS", "Context", "Decision", "DocumentKind", "Effect", "Kind", "MalformedPolicy", "Outcome",
+    "Place", "Policies", "Policy", "Principal", "Request", "context_of", "denial_message", "evaluate", "parse_policy", "refuse_everything",
     "role_session", "root", "service", "user",
 ]  # fmt: skip

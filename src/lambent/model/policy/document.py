@@ -101,13 +101,6 @@ class Policy:
     keys: frozenset[str]
 
 
-DENY_EVERYTHING: Final[dict[str, Any]] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}],
-}
-"""Stands for a stored document that cannot be read: it might have forbidden something."""
-
-
 def parse_policy(document: str | bytes | Mapping[str, Any], kind: DocumentKind = DocumentKind.IDENTITY) -> Policy:
     """Reads a document, JSON or decoded. Raises MalformedPolicy."""
     raw = _decoded(document)
@@ -258,3 +251,13 @@ def _condition_text(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise MalformedPolicy("Syntax errors in policy.")
+
+
+def refuse_everything(kind: DocumentKind) -> Policy:
+    """Stands for a stored document that cannot be read: it might have forbidden something."""
+    statement: dict[str, Any] = {"Effect": "Deny", "Action": "*"}
+    if kind is not DocumentKind.IDENTITY:
+        statement["Principal"] = "*"
+    if kind is not DocumentKind.TRUST:
+        statement["Resource"] = "*"
+    return parse_policy({"Version": VERSIONS[1], "Statement": statement}, kind)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.model.policy import DENY_EVERYTHING, DocumentKind, MalformedPolicy, parse_policy
+from lambent.model.policy import DocumentKind, MalformedPolicy, parse_policy, refuse_everything
 
 ALLOW: dict[str, Any] = {"Effect": "Allow", "Action": "lambda:*", "Resource": "*"}
 GRANT: dict[str, Any] = {**ALLOW, "Principal": "*"}
@@ -104,8 +104,12 @@ def test_resources_and_roles_have_documents_of_their_own_kind(statement: Any, ki
     assert refused.value.message == message
 
 
-def test_the_document_that_stands_for_an_unreadable_one_can_be_read() -> None:
-    assert parse_policy(DENY_EVERYTHING).statements[0].effect.value == "Deny"
+@pytest.mark.parametrize("kind", DocumentKind)
+def test_what_stands_for_an_unreadable_document_refuses_everything(kind: DocumentKind) -> None:
+    (statement,) = refuse_everything(kind).statements
+    assert statement.effect.value == "Deny"
+    assert statement.applies("any:thing", "arn:any:thing", {})
+    assert (statement.principal is None) is (kind is DocumentKind.IDENTITY)
 
 
 def test_a_policy_knows_the_condition_keys_that_it_depends_on() -> None:
