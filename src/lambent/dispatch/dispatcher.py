@@ -18,7 +18,7 @@ from lambent.dispatch.attempts import Attempts, Run, again
 from lambent.dispatch.lanes import WINDOW_MOST, WINDOWS_TOGETHER, FunctionLane
 from lambent.dispatch.sending import TargetLane
 from lambent.dispatch.targets import Targets
-from lambent.model.errors import not_found, request_too_large, service_fault
+from lambent.model.errors import invalid_request_content, not_found, request_too_large, service_fault
 from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress
@@ -94,6 +94,10 @@ class Dispatcher:
             raise request_too_large(
                 f"{size} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"
             )
+        try:
+            invocation.payload.decode()
+        except UnicodeDecodeError as error:
+            raise invalid_request_content("Could not parse request body into json: it is not UTF-8.") from error
         if self._closed:
             raise service_fault("The server is stopping.")
         if invocation.trace_header is None:

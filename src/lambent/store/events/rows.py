@@ -76,54 +76,75 @@ def recover(connection: sqlite3.Connection, now_ms: int) -> int:
     return connection.execute("UPDATE events SET state = ? WHERE state = ?", (WAITS, ATTEMPTED)).rowcount
 
 
-def accept(connection: sqlite3.Connection, invocation: Invocation, now_ms: int, detail: Mapping[str, Any]) -> int:
-    """Adds an event that is due at once; returns its id."""
-    members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
-    cursor = connection.execute(
-        "INSERT INTO events (account_id, region, name, request_id, invocation, payload_bytes, accepted_ms, state, due_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
-        (
-            invocation.account_id,
-            invocation.region,
-            invocation.function_name,
-            invocation.request_id,
-            _json(members),
-            len(invocation.payload),
-            now_ms,
-            now_ms,
-        ),
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """An event to be added, due at once."""
+
+    id: int
+    invocation: Invocation
+    at_ms: int
+    detail: Mapping[str, Any]  # how it came, for the timeline
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """No event has or had a higher one."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def accept(connection: sqlite3.Connection, accepted: Sequence[Accepted]) -> None:
+    """Adds events, in three statements however many they are: see `batches`."""
+    events, payloads, steps = [], [], []
+    for each in accepted:
+        invocation = each.invocation
+        members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
+        payload_bytes, at_ms = len(invocation.payload), each.at_ms
+        key = (invocation.account_id, invocation.region, invocation.function_name)
+        events.append((each.id, *key, invocation.request_id, _json(members), payload_bytes, at_ms))
+        payloads.append((each.id, invocation.payload.decode()))
+        steps.append((each.id, at_ms, "accepted", _json(each.detail)))
+    connection.execute(
+        "INSERT INTO events (id, account_id, region, name, request_id, invocation, payload_bytes, accepted_ms, state, due_ms)"
+        " SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, 0, value->>7"
+        " FROM json_each(?)",
+        (_rows(events),),
     )
-    event_id = cursor.lastrowid
-    assert event_id is not None
-    connection.execute("INSERT INTO payloads VALUES (?, ?)", (event_id, invocation.payload))
-    add_steps(connection, event_id, [NewStep(what="accepted", at_ms=now_ms, detail=detail)])
-    return event_id
+    connection.execute(
+        "INSERT INTO payloads SELECT value->>0, CAST(value->>1 AS BLOB) FROM json_each(?)", (_rows(payloads),)
+    )
+    _insert_steps(connection, steps)
 
 
 def claim(
     connection: sqlite3.Connection, key: FunctionKey, now_ms: int, limit: int
 ) -> tuple[list[Claimed], int | None]:
-    """Begins attempts of up to `limit` due events, oldest first; also when the next waiting one is due, if any."""
+    """Begins attempts of up to `limit` due events, oldest first; with less, when the next waiting one is due, if any."""
     rows = connection.execute(
-        "SELECT id, request_id, invocation, accepted_ms, attempts, function_errors, refusals FROM events "
-        "WHERE state = 0 AND account_id = ? AND region = ? AND name = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
+        "SELECT id, request_id, invocation, accepted_ms, attempts, function_errors, refusals, body "
+        "FROM events JOIN payloads ON event_id = id WHERE state = 0 AND account_id = ? AND region = ? AND name = ? "
+        "AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
         (*key, now_ms, limit),
     ).fetchall()
-    claimed = []
-    for event_id, request_id, members, accepted_ms, attempts, function_errors, refusals in rows:
-        connection.execute("UPDATE events SET state = 1, attempts = attempts + 1 WHERE id = ?", (event_id,))
-        step = NewStep(what="attempted", at_ms=now_ms, detail={"attempt": attempts + 1})
-        add_steps(connection, event_id, [step])
-        claimed.append(
-            Claimed(
-                id=event_id,
-                invocation=stored_invocation(connection, event_id, key, request_id, members),
-                accepted_ms=accepted_ms,
-                attempts=attempts + 1,
-                function_errors=function_errors,
-                refusals=refusals,
-            )
+    if rows:
+        ids = _rows([row[:1] for row in rows])
+        connection.execute(
+            "UPDATE events SET state = 1, attempts = attempts + 1 WHERE id IN (SELECT value->>0 FROM json_each(?))",
+            (ids,),
         )
+        _insert_steps(connection, [(row[0], now_ms, "attempted", _json({"attempt": row[4] + 1})) for row in rows])
+    claimed = [
+        Claimed(
+            id=event_id,
+            invocation=_invocation(key, request_id, members, payload),
+            accepted_ms=accepted_ms,
+            attempts=attempts + 1,
+            function_errors=function_errors,
+            refusals=refusals,
+        )
+        for event_id, request_id, members, accepted_ms, attempts, function_errors, refusals, payload in rows
+    ]
+    if len(claimed) == limit:
+        return claimed, None
     next_row = connection.execute(
         "SELECT min(due_ms) FROM events WHERE state = 0 AND account_id = ? AND region = ? AND name = ?", key
     ).fetchone()
@@ -134,6 +155,10 @@ def stored_invocation(
     connection: sqlite3.Connection, event_id: int, key: FunctionKey, request_id: str, members: str
 ) -> Invocation:
     (payload,) = connection.execute("SELECT body FROM payloads WHERE event_id = ?", (event_id,)).fetchone()
+    return _invocation(key, request_id, members, payload)
+
+
+def _invocation(key: FunctionKey, request_id: str, members: str, payload: bytes) -> Invocation:
     return Invocation(
         request_id=request_id,
         account_id=key[0],
@@ -156,24 +181,36 @@ def postpone(
     add_steps(connection, event.id, steps)
 
 
-def finish(
-    connection: sqlite3.Connection,
-    event_id: int,
-    now_ms: int,
-    attempts: int,
-    steps: Sequence[NewStep],
-    deliveries: Sequence[NewDelivery],
-) -> None:
-    """No more attempts: `attempts` is how many there were at last."""
+@attrs.frozen(kw_only=True)
+class Finished:
+    """No more attempts of an event: `attempts` is how many there were at last."""
+
+    event_id: int
+    at_ms: int
+    attempts: int
+    steps: Sequence[NewStep]
+    deliveries: Sequence[NewDelivery]
+
+
+def finish(connection: sqlite3.Connection, finished: Sequence[Finished]) -> None:
+    """Ends events, in few statements however many they are; what is to be sent because of one is kept with that."""
     connection.execute(
-        "UPDATE events SET state = 2, due_ms = ?, attempts = ? WHERE id = ?", (now_ms, attempts, event_id)
+        "UPDATE events SET state = 2, due_ms = new.value->>1, attempts = new.value->>2 FROM json_each(?) AS new "
+        "WHERE events.id = new.value->>0",
+        (_rows([(each.event_id, each.at_ms, each.attempts) for each in finished]),),
     )
-    add_steps(connection, event_id, steps)
-    for delivery in deliveries:
-        connection.execute(
-            "INSERT INTO deliveries (event_id, target, message, body, created_ms, due_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            (event_id, delivery.target, _json(delivery.message), delivery.body, now_ms, now_ms),
-        )
+    _insert_steps(
+        connection,
+        [(each.event_id, step.at_ms, step.what, _json(step.detail)) for each in finished for step in each.steps],
+    )
+    connection.executemany(
+        "INSERT INTO deliveries (event_id, target, message, body, created_ms, due_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (each.event_id, delivery.target, _json(delivery.message), delivery.body, each.at_ms, each.at_ms)
+            for each in finished
+            for delivery in each.deliveries
+        ],
+    )
 
 
 def delivered(connection: sqlite3.Connection, delivery: Delivery, step: NewStep) -> None:
@@ -188,11 +225,21 @@ def postpone_delivery(connection: sqlite3.Connection, delivery: Delivery, due_ms
 
 
 def add_steps(connection: sqlite3.Connection, event_id: int, steps: Sequence[NewStep]) -> None:
-    for step in steps:
-        connection.execute(
-            "INSERT INTO steps (event_id, at_ms, what, detail) VALUES (?, ?, ?, ?)",
-            (event_id, step.at_ms, step.what, _json(step.detail)),
-        )
+    _insert_steps(connection, [(event_id, step.at_ms, step.what, _json(step.detail)) for step in steps])
+
+
+def _insert_steps(connection: sqlite3.Connection, steps: Sequence[tuple[int, int, str, str]]) -> None:
+    """Event, milliseconds, what happened, details as JSON."""
+    connection.execute(
+        "INSERT INTO steps (event_id, at_ms, what, detail) SELECT value->>0, value->>1, value->>2, value->>3 "
+        "FROM json_each(?)",
+        (_rows(steps),),
+    )
+
+
+def _rows(values: Sequence[tuple[Any, ...]]) -> str:
+    """For json_each: one statement for many rows."""
+    return msgspec.json.encode(values).decode()
 
 
 _NOT_OWED: Final = "NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id)"

@@ -19,8 +19,9 @@ from lambent.model.invocation import Invocation
 from lambent.ports import Clock
 from lambent.store.database import Database, StoreError
 from lambent.store.events import reading, rows
+from lambent.store.events.batches import Batches
 from lambent.store.events.reading import EventView, StepView
-from lambent.store.events.rows import Claimed, Delivery, FunctionKey, NewDelivery, NewStep
+from lambent.store.events.rows import Accepted, Claimed, Delivery, Finished, FunctionKey, NewDelivery, NewStep
 
 # How long the timeline reaches back, all of them ours; AWS has none.
 KEEP_AGE_S: Final = 7 * 86_400
@@ -39,6 +40,11 @@ class EventStore:
         self._clock = clock
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
+        self._last_id = database.read_now(rows.last_id)
+        self._accepting = Batches[Accepted](self._write_accepted, lambda each: len(each.invocation.payload))
+        self._finishing = Batches[Finished](
+            self._write_finished, lambda each: sum(len(d.body) for d in each.deliveries)
+        )
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> EventStore:
@@ -56,6 +62,8 @@ class EventStore:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self._accepting.drained()
+        await self._finishing.drained()
         await self._database.close()
 
     def now_ms(self) -> int:
@@ -64,16 +72,17 @@ class EventStore:
     # the queue
 
     async def accept(self, invocation: Invocation, detail: Mapping[str, Any] | None = None) -> None:
-        """Returns when the event is durable. `detail` says how it came, for the timeline."""
-        now_ms = self.now_ms()
-        await self._database.write(lambda c: rows.accept(c, invocation, now_ms, detail or {}))
+        """Returns when the event is durable. `detail` says how it came, for the timeline. The payload must be UTF-8."""
+        self._last_id += 1
+        accepted = Accepted(id=self._last_id, invocation=invocation, at_ms=self.now_ms(), detail=detail or {})
+        await self._accepting.add(accepted)
 
     async def waiting(self) -> tuple[list[FunctionKey], list[str]]:
         """Functions that have events which wait, and targets that something is to be sent to."""
         return await self._database.read(lambda c: (reading.functions_with_events(c), reading.targets(c)))
 
     async def claim(self, key: FunctionKey, limit: int) -> tuple[list[Claimed], int | None]:
-        """Begins attempts of due events, oldest first; also when the next waiting one is due (ms), if there is one."""
+        """Begins attempts of due events, oldest first; if that were less than `limit`, also when the next one is due (ms)."""
         now_ms = self.now_ms()
         return await self._database.write(lambda c: rows.claim(c, key, now_ms, limit))
 
@@ -85,8 +94,9 @@ class EventStore:
         self, event: Claimed, attempts: int, steps: Sequence[NewStep], deliveries: Sequence[NewDelivery] = ()
     ) -> None:
         """The event is over; what is to be sent because of it is kept with that, or neither is."""
-        now_ms = self.now_ms()
-        await self._database.write(lambda c: rows.finish(c, event.id, now_ms, attempts, steps, deliveries))
+        at_ms = self.now_ms()
+        finished = Finished(event_id=event.id, at_ms=at_ms, attempts=attempts, steps=steps, deliveries=deliveries)
+        await self._finishing.add(finished)
         invocation = event.invocation
         self._to_trim.add((invocation.account_id, invocation.region, invocation.function_name))
 
@@ -119,6 +129,12 @@ class EventStore:
     async def steps_after(self, key: FunctionKey, after: int, limit: int) -> list[StepView]:
         """What happened since the step of that id (0: ever), in order."""
         return await self._database.read(lambda c: reading.steps_after(c, key, after, limit))
+
+    async def _write_accepted(self, accepted: Sequence[Accepted]) -> None:
+        await self._database.write(lambda c: rows.accept(c, accepted))
+
+    async def _write_finished(self, finished: Sequence[Finished]) -> None:
+        await self._database.write(lambda c: rows.finish(c, finished))
 
     # housekeeping
 
