@@ -212,10 +212,8 @@ class SqlTransaction:
 
 
 def account_usage(connection: sqlite3.Connection, account_id: str, region: str) -> AccountUsage:
-    where = "WHERE account_id = ? AND region = ?"
-    count, code, reserved = connection.execute(
-        f"SELECT count(*), total(code_bytes), total(reserved) FROM functions {where}", (account_id, region)
+    row = connection.execute(
+        "SELECT functions, code_bytes, reserved FROM usage WHERE account_id = ? AND region = ?", (account_id, region)
     ).fetchone()
-    for table in ("versions", "layer_versions"):
-        code += connection.execute(f"SELECT total(code_bytes) FROM {table} {where}", (account_id, region)).fetchone()[0]
-    return AccountUsage(function_count=count, code_bytes=int(code), reserved_concurrency=int(reserved))
+    functions, code_bytes, reserved = row or (0, 0, 0)
+    return AccountUsage(function_count=functions, code_bytes=code_bytes, reserved_concurrency=reserved)
