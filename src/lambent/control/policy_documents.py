@@ -10,7 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from lambent.model.errors import AwsError, conflict, invalid_parameter, not_found
+from lambent.model.policy import DocumentKind, MalformedPolicy, parse_policy
 
 POLICY_MAX_BYTES: Final = 20 * 1024  # QUOTAS, resource-based policy: 20 KB, which the error's text makes 20480
 POLICY_VERSION: Final = "2012-10-17"
@@ -114,57 +117,30 @@ def check_size(document: str) -> None:
 
 
 def parsed(document: str, resource_arn: str) -> Policy:
-    """A caller's whole document, as it is stored. Raises AwsError for what is not a policy for this resource."""
+    """A caller's whole document, as it is stored.
+
+    Raises AwsError InvalidParameterValueException for what is no policy or is not for this resource,
+    PolicyLengthExceededException.
+    """
     try:
-        content = json.loads(document)
-    except (ValueError, RecursionError):
+        content = msgspec.json.decode(document)  # stricter than Python's own: what is stored must be JSON for everybody
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise invalid_parameter("The policy is not valid JSON.") from None
     if not isinstance(content, dict):
         raise invalid_parameter("The policy has to be a JSON object.")
-    if unknown := sorted(content.keys() - {"Version", "Id", "Statement"}):
-        raise invalid_parameter(f"The policy has a member that policies have not: {unknown[0]}.")
-    if content.get("Version", POLICY_VERSION) not in ("2008-10-17", POLICY_VERSION):
-        raise invalid_parameter("The policy's Version has to be 2012-10-17 or 2008-10-17.")
-    if not isinstance(content.get("Id", ""), str):
-        raise invalid_parameter("The policy's Id has to be a string.")
-    statements = content.get("Statement")
-    statements = [statements] if isinstance(statements, dict) else statements
-    if not isinstance(statements, list) or not statements:
-        raise invalid_parameter("The policy has no Statement.")
+    try:
+        parse_policy(content, DocumentKind.RESOURCE)
+    except MalformedPolicy as error:
+        raise invalid_parameter(error.message) from error
+    statements = _listed(content["Statement"])
     for position, each in enumerate(statements, 1):
-        _check_statement(each, f"Statement {position}", resource_arn)
-    sids = [each["Sid"] for each in statements if "Sid" in each]
-    if len(sids) != len(set(sids)):
-        raise invalid_parameter("Statement ids (SID) in a single policy must be unique.")
+        if "Resource" in each and not all(_names(text, resource_arn) for text in _listed(each["Resource"])):
+            raise invalid_parameter(f"Statement {position} of the policy: its Resource has to be {resource_arn}.")
+        for principal in (each.get("Principal"), each.get("NotPrincipal")):
+            if isinstance(principal, dict):
+                _check_identities(_listed(principal.get("AWS", [])))
     check_size(compact(content))
     return {**content, "Statement": statements}
-
-
-_ELEMENTS: Final = frozenset((
-    "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
-))  # fmt: skip
-
-
-def _check_statement(each: Any, where: str, resource_arn: str) -> None:
-    if not isinstance(each, dict):
-        raise invalid_parameter(f"{where} of the policy has to be a JSON object.")
-    if unknown := sorted(each.keys() - _ELEMENTS):
-        raise invalid_parameter(f"{where} of the policy has a member that statements have not: {unknown[0]}.")
-    if each.get("Effect") not in ("Allow", "Deny"):
-        raise invalid_parameter(f"{where} of the policy needs an Effect: Allow or Deny.")
-    if not isinstance(each.get("Sid", ""), str) or not isinstance(each.get("Condition", {}), dict):
-        raise invalid_parameter(f"{where} of the policy has a Sid or a Condition of a wrong type.")
-    for name in ("Principal", "Action", "Resource"):
-        if (name in each) == (f"Not{name}" in each):
-            raise invalid_parameter(f"{where} of the policy needs either {name} or Not{name}.")
-    for name in ("Action", "NotAction", "Resource", "NotResource"):
-        if name in each and not all(isinstance(text, str) and text for text in _listed(each[name])):
-            raise invalid_parameter(f"{where} of the policy: {name} has to be a string or a list of strings.")
-    for name in ("Principal", "NotPrincipal"):
-        if name in each:
-            _check_principal(each[name], f"{where} of the policy: {name}")
-    if "Resource" in each and not all(_names(text, resource_arn) for text in _listed(each["Resource"])):
-        raise invalid_parameter(f"{where} of the policy: its Resource has to be {resource_arn}.")
 
 
 def _names(text: str, resource_arn: str) -> bool:
@@ -173,15 +149,8 @@ def _names(text: str, resource_arn: str) -> bool:
     return text in (resource_arn, f"{function_arn}:*", f"{function_arn}*")
 
 
-def _check_principal(principal: Any, where: str) -> None:
-    if principal == "*":
-        return
-    if not isinstance(principal, dict) or not principal or not principal.keys() <= {"AWS", "Service", "Federated"}:
-        raise invalid_parameter(f"{where} has to be * or an object with AWS, Service or Federated.")
-    for texts in principal.values():
-        if not _listed(texts) or not all(isinstance(text, str) and text for text in _listed(texts)):
-            raise invalid_parameter(f"{where} has to hold strings or lists of strings.")
-    for text in _listed(principal.get("AWS", [])):
+def _check_identities(texts: list[str]) -> None:
+    for text in texts:
         if text != "*" and "AWS" not in principal_of(text):
             raise invalid_parameter("The provided principal was invalid. Please check the principal and try again.")
 

@@ -286,7 +286,7 @@ async def test_a_whole_policy_replaces_what_was_there_and_statements_join_it(con
         {**DENY, "Resource": [ARN, "*"]},
         {**DENY, "Principal": "s3.amazonaws.com"},
         {**DENY, "Principal": {"AWS": "nobody"}},
-        {**DENY, "Principal": {"Service": []}},
+        {**DENY, "Condition": {"StringSomehow": {"aws:SourceAccount": "1"}}},
         {**DENY, "NotAction": "lambda:*"},
         {**DENY, "Extra": 1},
         {**DENY, "Action": 5},
@@ -303,7 +303,7 @@ def test_statements_that_are_none_are_refused(statement: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["{", "[]", "1", "{}", '{"Statement":[]}', '{"Version":"2020-01-01","Statement":[]}', "[" * 100_000,
+    "document", ["{", "[]", "1", "{}", '{"Statement":[]}', '{"Version":"2020-01-01","Statement":[]}', "[" * 100_000, '{"Statement":"\\ud800"}', '{"Statement":NaN}',
                  json.dumps({"Statement": [DENY, DENY]}), json.dumps({"Statement": [DENY], "More": 1})],
     ids=lambda text: text[:40],
 )  # fmt: skip
