@@ -42,6 +42,7 @@ from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
+from lambent.invoke.provisioned import ProvisionedEnvironment, ProvisionedEnvironments
 from lambent.invoke.reconcile import Reconciler
 from lambent.invoke.session import Closable
 from lambent.model.cage import IsolationLevel, RuntimeInstallation
@@ -194,6 +195,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             catalog, blobs, clock,
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
             code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
+            provisioning=road.provisioned,
         )  # fmt: skip
         road.vault = lambda_service.vault
         lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
@@ -218,6 +220,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         road.gateway = gateway
         tasks = [
             asyncio.create_task(road.pools.run(), name="pools"),
+            asyncio.create_task(road.provisioned.run(), name="provisioned environments"),
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
             asyncio.create_task(MappingStates(catalog, clock).run(), name="event source mappings' states"),
             asyncio.create_task(
@@ -295,6 +298,10 @@ class _Road:
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
         )
+        self.provisioned = ProvisionedEnvironments(
+            catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock,
+            idle_environment_s=float(config.idle_environment_s),
+        )  # fmt: skip
         self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), config.account_concurrency), self.pools)
 
     def _function_changed(self, account_id: str, region: str, name: str) -> None:

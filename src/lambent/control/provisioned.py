@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -19,11 +19,9 @@ from lambent.model.concurrency import check_provisioned
 from lambent.model.errors import AwsError, conflict, invalid_parameter
 from lambent.model.function import LATEST, Alias, FunctionSettings, FunctionVersion
 from lambent.model.names import FunctionAddress, is_version
-from lambent.model.provisioned import Provision
+from lambent.model.provisioned import FAMILY, Provision
 from lambent.model.request import RequestContext
 from lambent.ports import PROVISIONED_INDEX, Catalog, CatalogTransaction, CatalogView, Clock, Operation, Provisioning
-
-FAMILY: Final = "provisioned"  # one of revisions.QUALIFIED_FAMILIES: goes with its version or alias
 
 
 class ProvisionedConcurrencyOperations:
@@ -147,6 +145,8 @@ def _check_target(
         raise invalid_parameter("Alias with weights can not be used with Provisioned Concurrency")
     if version.extra.get("SnapStart") == "PublishedVersions":
         raise invalid_parameter("Provisioned Concurrency is not supported for SnapStart enabled functions.")
+    if "TenancyConfig" in version.extra:
+        raise invalid_parameter("Provisioned Concurrency is not supported for functions with tenant isolation.")
     pointing = {
         other.name
         for other in view.aliases(address)

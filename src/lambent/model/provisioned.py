@@ -8,6 +8,9 @@ import attrs
 
 Status = Literal["IN_PROGRESS", "READY", "FAILED"]
 
+FAMILY: Final = (
+    "provisioned"  # member of `FunctionSettings.extra`: by qualifier, {"Requested": environments, "LastModified": time}
+)
 INIT_FAILED: Final = "FUNCTION_ERROR_INIT_FAILURE"  # AWS's reason when the function's own code failed
 
 

@@ -1,0 +1,224 @@
+"""Provisioned environments in the pools: started, kept, replaced, left alone; with environments that only pretend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from lambent.invoke.environment import Environment
+from lambent.invoke.pool import Pools
+from lambent.invoke.provisioned import RETRY_S, ProvisionedEnvironment, ProvisionedEnvironments
+from lambent.model.errors import SandboxError
+from lambent.model.function import Alias, FunctionSettings, FunctionVersion
+from lambent.model.names import FunctionAddress
+from lambent.model.provisioned import FAMILY, INIT_FAILED
+from lambent.ports import PROVISIONED_INDEX, CatalogTransaction
+from lambent.store.catalog import SqliteCatalog
+
+ADDRESS = FunctionAddress("123456789012", "eu-west-1", "f")
+IDLE_S = 300.0
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Pretended:
+    """What the pool and the keeper ask of an environment."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.idle_since = 0.0
+        self.finishing = self.frozen = self.usable = False
+        self.initialised = True
+        self.on_gone: Callable[[Environment], None] | None = None
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+        if self._world.machine_fails:
+            raise SandboxError("no memory is left")
+        self.usable = True
+        self.initialised = not self._world.init_fails
+
+    def freeze(self) -> None:
+        self.frozen = True
+
+    async def stop(self, reason: str) -> None:
+        self.usable = False
+        if self.on_gone is not None:
+            self.on_gone(cast(Environment, self))
+
+
+class World:
+    def __init__(self, catalog: SqliteCatalog) -> None:
+        self.catalog = catalog
+        self.clock = HandClock()
+        self.made: list[Pretended] = []
+        self.init_fails = self.machine_fails = False
+        self.pools = Pools(
+            lambda version: cast(Environment, Pretended(self)),
+            self.clock,
+            freeze_after_s=0.0,
+            idle_environment_s=IDLE_S,
+        )
+        self.keeper = ProvisionedEnvironments(catalog, self.pools, self._make, self.clock, IDLE_S)
+        self._task: asyncio.Task[None] | None = None
+
+    def _make(self, version: FunctionVersion) -> ProvisionedEnvironment:
+        self.made.append(Pretended(self))
+        return cast(ProvisionedEnvironment, self.made[-1])
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self.keeper.run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def configure(self, **wanted: int) -> None:
+        """By qualifier, `v1` for version 1."""
+        configs = {name.removeprefix("v"): {"Requested": count, "LastModified": ""} for name, count in wanted.items()}
+
+        def work(tx: CatalogTransaction) -> None:
+            tx.put_settings(ADDRESS, FunctionSettings(extra={FAMILY: configs}))
+            tx.put_document(PROVISIONED_INDEX, *ADDRESS.key, {})
+
+        await self.catalog.transact(work)
+
+    def there(self, qualifier: str = "1") -> tuple[int, str | None]:
+        now = self.keeper.provision(attrs.evolve(ADDRESS, qualifier=qualifier))
+        assert now.allocated == now.available
+        return now.available, now.failure
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+def version_of(number: str) -> FunctionVersion:
+    return FunctionVersion(
+        account_id=ADDRESS.account_id, region=ADDRESS.region, name=ADDRESS.name, version=number, role="r",
+        runtime="python3.13", handler="h", revision_id=number,
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A function with versions 1 and 2, and the alias `a` of version 1."""
+    catalog = SqliteCatalog.open(tmp_path / "catalog.db")
+
+    def work(tx: CatalogTransaction) -> None:
+        tx.create_function(version_of("$LATEST"), FunctionSettings())
+        tx.put_version(version_of("1"))
+        tx.put_version(version_of("2"))
+        tx.put_alias(alias_to("1"))
+
+    await catalog.transact(work)
+    made = World(catalog)
+    yield made
+    await made.stop()
+    await catalog.close()
+
+
+def alias_to(number: str) -> Alias:
+    return Alias(
+        account_id=ADDRESS.account_id, region=ADDRESS.region, function_name="f", name="a", function_version=number
+    )
+
+
+async def test_as_many_are_started_as_are_configured_also_after_a_restart(world: World) -> None:
+    await world.configure(v1=3)
+    world.start()
+    await world.until(lambda: world.there() == (3, None))
+    await world.configure(v1=5)
+    await world.until(lambda: world.there() == (5, None))
+    assert len(world.made) == 5
+
+
+async def test_they_follow_their_alias(world: World) -> None:
+    world.start()
+    await world.configure(a=2)
+    await world.until(lambda: world.there("a") == (2, None))
+    await world.catalog.transact(lambda tx: tx.put_alias(alias_to("2")))
+    await world.until(lambda: world.there("a") == (2, None) and world.there("2") == (2, None))
+    assert world.there("1") == (0, None)
+
+
+async def test_one_that_ends_is_replaced(world: World) -> None:
+    world.start()
+    await world.configure(v1=2)
+    await world.until(lambda: world.there() == (2, None))
+    await world.made[0].stop("failure")
+    assert world.there() == (1, None)
+    await world.until(lambda: world.there() == (2, None))
+
+
+async def test_a_function_that_cannot_initialise_is_not_tried_for_ever(world: World) -> None:
+    world.init_fails = True
+    world.start()
+    await world.configure(v1=1)
+    await world.until(lambda: world.there() == (0, INIT_FAILED))
+    world.clock.at += 10 * RETRY_S
+    assert len(world.made) == 1
+    world.init_fails = False
+    await world.configure(v1=2)
+    await world.until(lambda: world.there() == (2, None))
+
+
+async def test_a_fault_of_the_machine_is_tried_again_later(world: World) -> None:
+    world.machine_fails = True
+    world.start()
+    await world.configure(v1=1)
+    await world.until(lambda: world.there() == (0, "no memory is left"))
+    world.machine_fails = False
+    world.clock.at += RETRY_S
+    await world.until(lambda: world.there() == (1, None))
+
+
+async def test_idle_ones_are_not_reaped_and_others_are(world: World) -> None:
+    world.start()
+    await world.configure(v1=2)
+    await world.until(lambda: world.there() == (2, None))
+    pool = world.pools.pool_for(version_of("1"))
+    held = [await pool.acquire() for _ in range(3)]
+    for environment in held:
+        pool.release(environment)
+    sweep = asyncio.create_task(world.pools.run())
+    for _ in range(5):
+        world.clock.at += IDLE_S / 2 + 1
+        await world.until(lambda: all(environment.idle_since == world.clock.at for environment in world.made))
+    await world.until(lambda: len(pool.all) == 2)
+    sweep.cancel()
+    await asyncio.gather(sweep, return_exceptions=True)
+    assert world.there() == (2, None)
+    assert {id(environment) for environment in pool.idle} == {id(environment) for environment in world.made}
+    assert all(environment.frozen for environment in world.made)
+
+
+async def test_when_the_configuration_goes_they_grow_old_like_any_other(world: World) -> None:
+    world.start()
+    await world.configure(v1=1)
+    await world.until(lambda: world.there() == (1, None))
+    await world.configure()
+    await world.until(lambda: world.there() == (0, None))
+    world.clock.at += IDLE_S + 1
+    pool = world.pools.pool_for(version_of("1"))
+    pool.sweep(world.clock.at, world.clock.at - IDLE_S)
+    await world.until(lambda: not pool.all)
