@@ -106,6 +106,21 @@ class Authorizer:
         if not decision.is_allowed:
             raise _denied(request, decision)
 
+    async def authorize_url(self, asking: Asking | None, function: FunctionAddress, auth_type: str) -> None:
+        """Whether a function URL may be called; `asking` is None where its AuthType is NONE. Raises AwsError, 403.
+
+        Two actions since October 2025: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        """
+        values = {"lambda:FunctionUrlAuthType": auth_type, "lambda:InvokedViaFunctionUrl": "true"}
+        for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"):
+            if asking is None:
+                self._by_function_policy(policy.ANONYMOUS, action, function, values)
+                continue
+            target = Target(action, function.qualified_arn, function.account_id, dict(values), function=function)
+            decision, request = await self._decide(asking, target, {})
+            if not decision.is_allowed:
+                raise _denied(request, decision)
+
     def account_in_open_mode(
         self, account_id: str, region: str, operation: Operation, params: Mapping[str, Any]
     ) -> str:
@@ -218,6 +233,15 @@ class Authorizer:
 
 
 _NOTHING: Final = IdentityPolicies()
+
+
+def acting_as(role_arn: str, session_name: str) -> KnownKey:
+    """A role at work without a request of its own: a function's destinations, its pollers. For `Asking`."""
+    principal = policy.role_session(role_arn, session_name)
+    return KnownKey(
+        access_key_id=f"{role_arn}/{session_name}", secret_access_key="", account_id=principal.account_id,
+        principal_arn=principal.arn, role_arn=role_arn,
+    )  # fmt: skip
 
 
 def principal_of(key: KnownKey) -> Principal:

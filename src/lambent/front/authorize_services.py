@@ -282,6 +282,8 @@ def _events(name: str, params: Params, place: Place) -> list[str]:
 
 def _path(operation: Operation, params: Params) -> str:
     path = operation.uri.partition("?")[0]
+    members = operation.input.members if operation.input is not None else {}
     for member, value in params.items():
-        path = path.replace(f"{{{member}}}", str(value)).replace(f"{{{member[:1].lower()}{member[1:]}}}", str(value))
+        label = members[member].location_name if member in members else None
+        path = path.replace(f"{{{label or member}}}", str(value))
     return re.sub(r"\{[^}]*\}", "*", path)

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from lambent.front import authorize_services as services
 from lambent.front.authorize_place import Place, Target
-from lambent.model.names import FunctionAddress, join_qualifiers, parse_function_ref, parse_layer_ref
+from lambent.model.names import (
+    FunctionAddress,
+    join_qualifiers,
+    parse_function_ref,
+    parse_layer_ref,
+    parse_layer_version_arn,
+)
 from lambent.wire.shapes import Operation
 
 Params = Mapping[str, Any]
@@ -79,6 +85,8 @@ def _of_lambda(name: str, params: Params, place: Place) -> Iterable[Target]:
         # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html: who names a role must be let to.
         context = {"iam:PassedToService": "lambda.amazonaws.com"}
         yield Target("iam:PassRole", role, account_in(role) or place.account_id, context)
+    if name in ("CreateFunction", "UpdateFunctionConfiguration"):
+        yield from _used_layers(params, place)
     code = params.get("Code") or params  # UpdateFunctionCode has its members at the top
     if name in ("CreateFunction", "UpdateFunctionCode", "PublishLayerVersion") and isinstance(code, Mapping):
         # Lambda reads packages with the caller's rights, not with its own.
@@ -86,6 +94,15 @@ def _of_lambda(name: str, params: Params, place: Place) -> Iterable[Target]:
         if package.get("S3Bucket") and package.get("S3Key"):
             action = "s3:GetObjectVersion" if package.get("S3ObjectVersion") else "s3:GetObject"
             yield Target(action, f"arn:aws:s3:::{package['S3Bucket']}/{package['S3Key']}", place.account_id)
+
+
+def _used_layers(params: Params, place: Place) -> Iterable[Target]:
+    """Who gives a function layers must be allowed to read them."""
+    for text in params.get("Layers") or ():
+        ref = parse_layer_version_arn(text, "layers")
+        account_id, region = ref.account_id or place.account_id, ref.region or place.region
+        arn = f"arn:aws:lambda:{region}:{account_id}:layer:{ref.name}:{ref.version}"
+        yield Target("lambda:GetLayerVersion", arn, account_id, layer=(ref.name, ref.version or 0))
 
 
 def _lambda_target(name: str, action: str, params: Params, place: Place) -> Target:
