@@ -79,6 +79,25 @@ async def test_permissions_over_the_wire(client: Any) -> None:
         await in_thread(client.get_policy, FunctionName="f", Qualifier="live")
 
 
+async def test_of_sixteen_who_saw_the_same_revision_one_changes_the_policy(client: Any) -> None:
+    seen = (await in_thread(client.get_function_configuration, FunctionName="f"))["RevisionId"]
+
+    def add(number: int) -> int:
+        try:
+            answer = client.add_permission(
+                FunctionName="f", StatementId=f"s{number}", Action="*", Principal="*", RevisionId=seen
+            )
+        except client.exceptions.PreconditionFailedException as error:
+            answer = error.response
+        status: int = answer["ResponseMetadata"]["HTTPStatusCode"]
+        return status
+
+    statuses = await asyncio.gather(*(asyncio.to_thread(add, number) for number in range(16)))
+    assert sorted(statuses) == [201, *[412] * 15]
+    policy = json.loads((await in_thread(client.get_policy, FunctionName="f"))["Policy"])
+    assert [each["Sid"] for each in policy["Statement"]] == [f"s{statuses.index(201)}"]
+
+
 async def test_whole_policies_over_the_wire(client: Any) -> None:
     statement = {"Effect": "Deny", "Principal": "*", "Action": "lambda:*", "Resource": f"{ARN}:1"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -303,10 +303,22 @@ def test_statements_that_are_none_are_refused(statement: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["{", "[]", "1", "{}", '{"Statement":[]}', '{"Version":"2020-01-01","Statement":[]}', "[" * 100_000, '{"Statement":"\\ud800"}', '{"Statement":NaN}',
-                 json.dumps({"Statement": [DENY, DENY]}), json.dumps({"Statement": [DENY], "More": 1})],
+    "document",
+    [
+        "{",
+        "[]",
+        "1",
+        "{}",
+        "[" * 100_000,
+        '{"Statement":[]}',
+        '{"Statement":NaN}',
+        '{"Statement":"\\ud800"}',
+        '{"Version":"2020-01-01","Statement":[]}',
+        json.dumps({"Statement": [DENY, DENY]}),
+        json.dumps({"Statement": [DENY], "More": 1}),
+    ],
     ids=lambda text: text[:40],
-)  # fmt: skip
+)
 def test_documents_that_are_no_policies_are_refused(document: str) -> None:
     with pytest.raises(AwsError) as raised:
         parsed(document, ARN)
