@@ -15,7 +15,7 @@ from lambent.control.event_source_mappings import EventSourceMappingOperations
 from lambent.control.functions import FunctionOperations
 from lambent.control.layer_permissions import LayerPermissionOperations
 from lambent.control.layers import LayerOperations
-from lambent.control.outside import Outside
+from lambent.control.outside import Outside, TrustOf
 from lambent.control.packages import Packages
 from lambent.control.permissions import PermissionOperations
 from lambent.control.provisioned import ProvisionedConcurrencyOperations
@@ -35,8 +35,8 @@ class LambdaService:
 
     `clients` reaches the other services: code in S3, roles, keys, networks, images. Without it code comes inline only, and
     names of other services' resources are taken as they are. `role_check` is the setting of that name, with
-    `roles_must_exist` for what `auto` means; `code_storage_max_bytes` and `account_concurrency` are quotas of
-    an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
+    `roles_must_exist` for what `auto` means; `trust_of` looks into IAM without a request. `code_storage_max_bytes` and
+    `account_concurrency` are quotas of an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
     """
 
     name = "lambda"
@@ -50,11 +50,12 @@ class LambdaService:
         *,
         role_check: str = "auto",
         roles_must_exist: bool = False,
+        trust_of: TrustOf | None = None,
         code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES,
         account_concurrency: int = ACCOUNT_CONCURRENCY,
         provisioning: Provisioning | None = None,
     ) -> None:
-        outside = Outside(clients, role_check, roles_must_exist)
+        outside = Outside(clients, role_check, roles_must_exist, trust_of)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
         self.vault = Vault(catalog, clock, clients)
         tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes)

@@ -82,6 +82,19 @@ async def test_a_role_of_another_account_cannot_be_passed_where_roles_must_exist
     )  # fmt: skip
 
 
+async def test_where_iam_can_be_looked_into_it_is_not_asked(make: Make) -> None:
+    policies = {ROLE: ANY_LAMBDA, f"{ROLE}-2": {"Statement": []}}
+
+    async def trust_of(arn: str) -> Any:
+        return policies.get(arn)
+
+    control = await make(trust_of=trust_of)
+    await control.create("known")
+    await control.create("unknown", Role=f"{ROLE}-3")
+    assert (await error_of(control.create("untrusting", Role=f"{ROLE}-2"))).message == NOT_ASSUMABLE
+    assert control.neighbours.calls == []
+
+
 def statement(**changes: Any) -> dict[str, Any]:
     return {**ANY_LAMBDA["Statement"][0], **changes}
 
@@ -135,7 +148,7 @@ async def test_an_object_that_cannot_be_had_is_told_in_the_words_of_s3(control: 
 
 async def test_an_image_is_kept_by_its_digest_and_has_no_zip(control: Control) -> None:
     control.neighbours.images = {("team/app", "latest"): image_digest("a"), ("team/app", "v2"): image_digest("b")}
-    request = {"PackageType": "Image", "Role": ROLE, "ImageConfig": {"Command": ["app.handler"]}}
+    request: dict[str, Any] = {"PackageType": "Image", "Role": ROLE, "ImageConfig": {"Command": ["app.handler"]}}
     created = await control("CreateFunction", FunctionName="f", Code={"ImageUri": IMAGE}, **request)
     assert (created["PackageType"], created["CodeSize"]) == ("Image", 0)
     assert created["CodeSha256"] == image_digest("a").removeprefix("sha256:")
