@@ -24,7 +24,7 @@ import uvloop
 
 from lambent.front.gateway import Gateway
 from lambent.http1.server import Connection, Server
-from lambent.invoke.admission import Admission
+from lambent.invoke.admission import Admission, Reserve
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
@@ -144,8 +144,8 @@ class Nothing:
 
     def subscribe(self, changed: Any) -> None: ...
 
-    def of(self, account_id: str, region: str) -> dict[str, int]:
-        return {}
+    def of(self, account_id: str, region: str) -> Reserve:
+        return Reserve()
 
     async def unpacked(self, digest: str) -> Path:
         return Path("/")
@@ -187,7 +187,7 @@ async def measure(profile: bool) -> None:
         credentials_for=lambda version: {},
     )  # fmt: skip
     pools = Pools(lambda version: Environment(version, around), clock, freeze_after_s=1e9, idle_environment_s=1e9)
-    invoker = Invoker(nothing, Admission(nothing, 1000), pools)
+    invoker = Invoker(nothing, Admission(nothing, 1_000_000), pools)
     front = Connection(Server(Gateway([], invoker)))
     answered: asyncio.Event = asyncio.Event()
 

@@ -53,7 +53,9 @@ class Server:
         command = [sys.executable, "-m", "lambent", "up", "--port", str(self.port), "--data", str(directory)]
         self.log = (directory.parent / "server.log").open("wb")
         begun = time.perf_counter()
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        # What is measured is the machine: an account's quota of requests, 10,000 a second, is not to be in the way.
+        quotas = {"LAMBENT_ACCOUNT_CONCURRENCY": "1000000"}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env={**os.environ, **quotas})
         self.start_s = self._until_healthy(begun)
 
     def _until_healthy(self, begun: float) -> float:
