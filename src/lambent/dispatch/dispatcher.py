@@ -124,7 +124,7 @@ class Dispatcher:
                 key, self._store.claim, self._attempt, lambda: self._bound(key), self._clock
             )
             self._keep(lane.run, self._functions, key, f"events of {key[2]}")
-        lane.alarm.ring()
+        lane.notify()
 
     def _wake_target(self, target: str) -> None:
         lane = self._deliveries.get(target)

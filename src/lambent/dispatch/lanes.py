@@ -101,26 +101,37 @@ class FunctionLane:
         self._clock = clock
         self._window = Window()
         self._running: set[asyncio.Task[None]] = set()
-        self.alarm = Alarm(clock)
+        self._alarm = Alarm(clock)
+        self._is_full = False  # then more events change nothing, until an attempt ends
+        self._has_news = False
+
+    def notify(self) -> None:
+        """There may be more to do."""
+        self._has_news = True
+        if not self._is_full:
+            self._alarm.ring()
 
     async def run(self) -> None:
         """Returns when there is nothing more to do. Raises sqlite3.Error, StoreError."""
         try:
             while True:
-                self.alarm.reset()
+                self._alarm.reset()
+                self._has_news = False
                 free = min(self._window.size, self._bound()) - len(self._running)
                 claimed, due_ms = await self._claim(self._key, free) if free > 0 else ([], None)
                 for event in claimed:
                     self._begin(event)
-                is_full = free <= 0 or len(claimed) == free
-                self._window.look(is_full and free <= 0, self._clock.monotonic())
-                if is_full:
-                    await self.alarm.wait(GROW_EVERY_S)
+                self._is_full = free <= 0 or len(claimed) == free
+                self._window.look(free <= 0, self._clock.monotonic())
+                if self._is_full:
+                    await self._alarm.wait(GROW_EVERY_S)
+                elif self._has_news:
+                    continue
                 elif due_ms is not None:
-                    await self.alarm.wait(due_ms / 1000 - self._clock.now())
+                    await self._alarm.wait(due_ms / 1000 - self._clock.now())
                 elif self._running:
-                    await self.alarm.wait(None)
-                elif not self.alarm.has_rung:
+                    await self._alarm.wait(None)
+                else:
                     return
         finally:
             for task in self._running:
@@ -139,4 +150,4 @@ class FunctionLane:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self.alarm.ring()
+        self._alarm.ring()
