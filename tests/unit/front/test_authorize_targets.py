@@ -52,6 +52,7 @@ def test_every_operation_of_lambda_and_logs_needs_some_permission() -> None:
         "VersionNumber": 1,
         "UUID": "u",
         "CapacityProviderName": "c",
+        "Qualifier": "live",
     }
     for service in (MODELS.service("lambda"), MODELS.service("logs")):
         for name in service.operation_names:
