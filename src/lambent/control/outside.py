@@ -20,6 +20,9 @@ from lambent.ports import Clients
 
 LAMBDA_PRINCIPAL: Final = "lambda.amazonaws.com"
 _UNKNOWN_ROLE: Final = frozenset(("NoSuchEntity", "NoSuchEntityException"))
+_IDENTITY: Final = re.compile(
+    r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):(?P<kind>user|role)/(?:[^\s]*/)?(?P<name>[^/\s]+)"
+)
 _NOT_BUILT: Final = frozenset(("NotImplemented", "UnknownOperationException", "InvalidAction"))
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html: account, region, repository, tag or digest.
@@ -75,6 +78,26 @@ class Outside:
             raise
         role = answer["Role"]
         return role.get("AssumeRolePolicyDocument") if role["Arn"] == role_arn else None
+
+    async def knows(self, context: RequestContext, principal: str) -> bool:
+        """Whether the user or role that a policy names exists, where that matters; in any account of this server's.
+
+        Everything else that a policy may name counts as known. Raises AwsError when IAM cannot be asked.
+        """
+        found = _IDENTITY.fullmatch(principal)
+        if found is None or not self.roles_must_exist or self.clients is None:
+            return True
+        kind = found["kind"].capitalize()
+        there = attrs.evolve(context, account_id=found["account"])
+        try:
+            answer = await self.clients.call(there, "iam", f"Get{kind}", {f"{kind}Name": found["name"]})
+        except AwsError as error:
+            if error.code in _UNKNOWN_ROLE:
+                return False
+            if error.code in _NOT_BUILT:
+                return True
+            raise
+        return bool(answer[kind]["Arn"] == principal)
 
     async def vpc_id(self, context: RequestContext, vpc: Mapping[str, Any] | None) -> str:
         """The VPC of the subnets; empty where there are none, or nobody can be asked.

@@ -5,13 +5,15 @@ They are kept in the function's settings, family "policy", by qualifier. `policy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from lambent.control.checks import check_revision
 from lambent.control.policy_documents import (
     Policy,
     compact,
+    identities,
+    invalid_principal,
     no_policy,
     parsed,
     rendered,
@@ -71,6 +73,7 @@ class PermissionOperations:
     async def add_permission(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "AddPermission")
         _refuse_latest(address)
+        await self._check_known(context, [request["Principal"]])
         new = statement(
             request["StatementId"],
             request["Principal"],
@@ -112,12 +115,19 @@ class PermissionOperations:
             raise not_found("The resource you requested does not exist.")
         return _shown(self._tools.catalog, address, policy)
 
+    async def _check_known(self, context: RequestContext, principals: Iterable[str]) -> None:
+        """Raises AwsError InvalidParameterValueException for a user or a role that does not exist."""
+        for principal in principals:
+            if not await self._tools.outside.knows(context, principal):
+                raise invalid_principal()
+
     # --- whole policies --------------------------------------------------------------------------------------------
 
     async def put_resource_policy(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = _resource(context, request, "PutResourcePolicy")
         _refuse_latest(address)
         policy = parsed(request["Policy"], address.qualified_arn)
+        await self._check_known(context, identities(policy))
 
         def work(tx: CatalogTransaction) -> dict[str, Any]:
             _check_revision(tx, address, request)

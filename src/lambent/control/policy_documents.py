@@ -43,7 +43,11 @@ def principal_of(text: str) -> str | dict[str, str]:
         return {"AWS": text}
     if _SERVICE.fullmatch(text):
         return {"Service": text}
-    raise invalid_parameter("The provided principal was invalid. Please check the principal and try again.")
+    raise invalid_principal()
+
+
+def invalid_principal() -> AwsError:
+    return invalid_parameter("The provided principal was invalid. Please check the principal and try again.")
 
 
 def statement(sid: str, principal: str, action: str, resource: str, condition: Mapping[str, Any]) -> Statement:
@@ -136,23 +140,23 @@ def parsed(document: str, resource_arn: str) -> Policy:
     for position, each in enumerate(statements, 1):
         if "Resource" in each and not all(_names(text, resource_arn) for text in _listed(each["Resource"])):
             raise invalid_parameter(f"Statement {position} of the policy: its Resource has to be {resource_arn}.")
-        for principal in (each.get("Principal"), each.get("NotPrincipal")):
-            if isinstance(principal, dict):
-                _check_identities(_listed(principal.get("AWS", [])))
     check_size(compact(content))
-    return {**content, "Statement": statements}
+    policy = {**content, "Statement": statements}
+    if any(text != "*" and "AWS" not in principal_of(text) for text in identities(policy)):
+        raise invalid_principal()
+    return policy
+
+
+def identities(policy: Mapping[str, Any]) -> list[str]:
+    """The accounts, users, roles and sessions that a policy names, in every form."""
+    principals = [each.get(name) for each in policy["Statement"] for name in ("Principal", "NotPrincipal")]
+    return [text for each in principals if isinstance(each, dict) for text in _listed(each.get("AWS", []))]
 
 
 def _names(text: str, resource_arn: str) -> bool:
     """The resource itself, or by wildcard all versions and aliases of its function."""
     function_arn = ":".join(resource_arn.split(":")[:7])
     return text in (resource_arn, f"{function_arn}:*", f"{function_arn}*")
-
-
-def _check_identities(texts: list[str]) -> None:
-    for text in texts:
-        if text != "*" and "AWS" not in principal_of(text):
-            raise invalid_parameter("The provided principal was invalid. Please check the principal and try again.")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_harness import ACCOUNT, REGION, Control
+from lambent.control.lambda_service import LambdaService
 from lambent.control.permissions import policy_of
 from lambent.control.policy_documents import check_size, parsed, principal_of, with_statement, without_statement
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
+from lambent.model.request import RequestContext
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 F = FunctionAddress(ACCOUNT, REGION, "f")
 S3 = {"Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+DENY = {"Sid": "no", "Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": ARN}
 STALE = (
     "The Revision Id provided does not match the latest Revision Id. "
     "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
@@ -252,10 +256,58 @@ def test_the_limit_is_20480_bytes_exactly() -> None:
         check_size("é" * 10240 + "x")
 
 
+class Iam:
+    """`ports.Clients` with one user and one role in another account."""
+
+    known = ("arn:aws:iam::999999999999:user/dev/ada", "arn:aws:iam::999999999999:role/robot")
+
+    async def call(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        kind = operation.removeprefix("Get")
+        for arn in self.known:
+            if arn.split(":")[4] == context.account_id and arn.endswith(f"/{request[f'{kind}Name']}"):
+                return {kind: {"Arn": arn}}
+        raise AwsError("NoSuchEntity", "It cannot be found.", 404)
+
+
+@pytest.fixture
+async def strict(control: Control) -> Control:
+    """A service that holds roles and users against IAM."""
+    control.service = LambdaService(
+        control.catalog, control.blobs, control.clock, clients=Iam(), role_check="never", roles_must_exist=True
+    )
+    await control.create()
+    return control
+
+
+@pytest.mark.parametrize("principal", [*Iam.known, "999999999999", "*", "s3.amazonaws.com"])
+async def test_whoever_exists_may_be_named(strict: Control, principal: str) -> None:
+    await add(strict, "x", Principal=principal)
+    if "amazonaws" not in principal:
+        whole = json.dumps({"Statement": {**DENY, "Principal": {"AWS": [principal]}}})
+        await strict("PutResourcePolicy", ResourceArn=ARN, Policy=whole)
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "arn:aws:iam::999999999999:user/ada",  # without her path she is somebody else
+        "arn:aws:iam::123456789012:role/robot",
+        "arn:aws:iam::999999999999:user/robot",
+    ],
+)
+async def test_users_and_roles_who_do_not_exist_are_refused_where_that_matters(strict: Control, principal: str) -> None:
+    message = "The provided principal was invalid. Please check the principal and try again."
+    await refused(
+        strict, "AddPermission", "InvalidParameterValueException", message,
+        FunctionName="f", StatementId="x", **{**S3, "Principal": principal},
+    )  # fmt: skip
+    whole = json.dumps({"Statement": {**DENY, "Principal": {"AWS": principal}}})
+    await refused(strict, "PutResourcePolicy", "InvalidParameterValueException", message, ResourceArn=ARN, Policy=whole)
+
+
 # --- whole policies ------------------------------------------------------------------------------------------------
-
-
-DENY = {"Sid": "no", "Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": ARN}
 
 
 async def test_a_whole_policy_replaces_what_was_there_and_statements_join_it(control: Control) -> None:
