@@ -67,16 +67,17 @@ def _account_refuses(message: str) -> AwsError:
 
 @attrs.define
 class _Rate:
-    """A bucket of requests that fills at its limit a second, and holds those of one second."""
+    """Requests in seconds that begin with their first one. As cheap as can be: every invocation asks."""
 
-    limit: float  # requests a second
-    left: float
-    filled_at_s: float
+    limit: int  # requests in a second
+    left: int
+    ends_at_s: float = 0.0  # of the second under way
 
     def take(self, now_s: float) -> bool:
-        self.left = min(self.limit, self.left + (now_s - self.filled_at_s) * self.limit)
-        self.filled_at_s = now_s
-        if self.left < 1:
+        if now_s >= self.ends_at_s:
+            self.ends_at_s = now_s + 1.0
+            self.left = self.limit
+        if not self.left:
             return False
         self.left -= 1
         return True
@@ -127,15 +128,15 @@ class ConcurrencyLedger:
             self._unreserved_running -= 1
 
     def _rate_of(self, function_name: str, reserve: int) -> _Rate:
-        limit = float(reserve * REQUESTS_PER_CONCURRENCY)
+        limit = reserve * REQUESTS_PER_CONCURRENCY
         rate = self._rates.get(function_name)
         if rate is None or rate.limit != limit:
             rate = self._rates[function_name] = _full(limit)
         return rate
 
 
-def _full(limit: float) -> _Rate:
-    return _Rate(limit=limit, left=limit, filled_at_s=0.0)
+def _full(limit: int) -> _Rate:
+    return _Rate(limit=limit, left=limit)
 
 
 def _throttled(reason: str) -> AwsError:
