@@ -98,7 +98,8 @@ class FunctionOperations:
             tx.create_function(latest, with_code_signing(FunctionSettings(tags=tags), signing_arn))
             return publish(tx, latest, None, limit) if request.get("Publish") else latest
 
-        return await self._tools.configuration(context, await self._tools.catalog.transact(work))
+        # AWS answers with the unqualified ARN here, even where it has published a version.
+        return await self._tools.configuration(context, await self._tools.catalog.transact(work), address.arn)
 
     async def update_function_code(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located_unqualified(context, request, "UpdateFunctionCode")
@@ -175,7 +176,7 @@ class FunctionOperations:
         key_arn = after.extra.get("KMSKeyArn")
         if request.get("Environment") is not None:
             variables = request["Environment"].get("Variables") or {}
-        elif key_arn != before.extra.get("KMSKeyArn"):
+        elif before.sealed is not None and key_arn != before.extra.get("KMSKeyArn"):
             variables = await self._tools.vault.opened(context, before)
         else:
             return before.sealed

@@ -50,15 +50,13 @@ class Vault:
 
     async def seal(
         self, context: RequestContext, arn: str, variables: Mapping[str, str], kms_key_arn: str | None
-    ) -> SealedEnvironment | None:
-        """The variables of the function `arn` (unqualified), encrypted; None for no variables.
+    ) -> SealedEnvironment:
+        """The variables of the function `arn` (unqualified), encrypted. For none of them no customer's key is asked.
 
         Raises AwsError InvalidParameterValueException for a key that may not be used.
         """
-        if not variables:
-            return None
         service_key = await self._own_key()
-        if kms_key_arn is None:
+        if kms_key_arn is None or not variables:
             return seal(variables, arn, service_key, service_key)
         try:
             answer = await self._kms(

@@ -81,4 +81,6 @@ def publish(
         }
     published = attrs.evolve(latest, **changes)
     tx.put_version(published)
+    # Publishing changes $LATEST's revision, too.
+    tx.put_latest(attrs.evolve(latest, revision_id=new_revision()), serving=tx.serving(address))
     return published
