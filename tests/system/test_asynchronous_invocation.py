@@ -88,6 +88,64 @@ def test_retries_of_three_minutes_take_no_time_when_the_clock_is_turned(turnable
     assert abs(log.count("ValueError") - 6) <= 3
 
 
+def received(server: LiveServer, url: str) -> dict[str, Any]:
+    def message() -> dict[str, Any] | None:
+        messages: list[dict[str, Any]] = (
+            server.client("sqs")
+            .receive_message(QueueUrl=url, WaitTimeSeconds=1, MessageAttributeNames=["All"])
+            .get("Messages", [])
+        )
+        return messages[0] if messages else None
+
+    found = until(message, 30)
+    server.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=found["ReceiptHandle"])
+    return found
+
+
+def queue(server: LiveServer, name: str) -> tuple[str, str]:
+    """A new queue's address and ARN."""
+    url = server.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    attributes = server.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return url, attributes["Attributes"]["QueueArn"]
+
+
+def test_a_failed_event_comes_to_its_dead_letters_and_its_destination(turnable: LiveServer) -> None:
+    letters, letters_arn = queue(turnable, "letters")
+    records, records_arn = queue(turnable, "records")
+    name = turnable.create(FAILS, DeadLetterConfig={"TargetArn": letters_arn})
+    turnable.client().put_function_event_invoke_config(
+        FunctionName=name, MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": records_arn}}
+    )
+    request_id = send(turnable, name, {"order": 7})
+    until_step(turnable, name, request_id, "failed")
+    ask(turnable, "POST", "/_lambent/clock", {"advance_s": 60})
+    letter = received(turnable, letters)
+    assert json.loads(letter["Body"]) == {"order": 7}
+    attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    assert attributes == {"RequestID": request_id, "ErrorCode": "200", "ErrorMessage": "always"}
+    record = json.loads(received(turnable, records)["Body"])
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 2
+    assert record["responsePayload"]["errorType"] == "ValueError"
+
+
+def test_a_success_is_told_to_another_function_on_the_same_server(turnable: LiveServer) -> None:
+    teller = turnable.create("def handler(event, context):\n    print('told', event['responsePayload'])\n")
+    name = turnable.create("def handler(event, context):\n    return event['n'] + 1\n")
+    arn = turnable.client().get_function(FunctionName=teller)["Configuration"]["FunctionArn"]
+    turnable.client().put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": arn}}
+    )
+    until_step(turnable, name, send(turnable, name, {"n": 41}), "sent")
+
+    def told() -> bool:
+        events = ask(turnable, "GET", f"/_lambent/events/{teller}")["events"]
+        return bool(events) and whats(events[0])[-1] == "succeeded"
+
+    until(told, 30)
+    until(lambda: "told 42" in turnable.log_of(teller), 30)
+
+
 def test_a_server_whose_clock_cannot_be_turned_has_no_such_page(live: LiveServer) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         ask(live, "GET", "/_lambent/clock")

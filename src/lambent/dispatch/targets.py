@@ -57,8 +57,9 @@ class Targets:
         message: dict[str, Any] = {"QueueUrl": url, "MessageBody": delivery.body.decode()}
         if "attributes" in delivery.message:
             message["MessageAttributes"] = delivery.message["attributes"]
-        if delivery.message.get("trace_header"):
-            trace = {"DataType": "String", "StringValue": delivery.message["trace_header"]}
+        trace_header = delivery.message.get("trace_header") or ""
+        if trace_header.startswith("Root="):  # what else a caller may have sent is not taken by SQS
+            trace = {"DataType": "String", "StringValue": trace_header}
             message["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
         try:
             await self._call(context, "sqs", "SendMessage", message)
