@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from lambent.model.errors import AwsError
 from lambent.wire.shapes import Operation, Raw, Service
 
 NAMESPACE: Final = "http://queue.amazonaws.com/doc/2012-11-05/"
 API_VERSION: Final = "2012-11-05"
+
+# What SQS says otherwise in this protocol, by code.
+_WORDS: Final = {"QueueDoesNotExist": "The specified queue does not exist for this wsdl version."}
 
 # List → the name of its items. A batch's list has its items' own: SendMessageBatchRequestEntryList.
 _ITEMS: Final = {
@@ -56,6 +60,11 @@ def named(operation: Operation) -> Operation:
     if service not in _services:
         _services[service] = service.renamed(_shape, NAMESPACE)
     return _services[service].operation(operation.name)
+
+
+def words(error: AwsError) -> str:
+    """The message that goes with an error of SQS in this protocol."""
+    return _WORDS.get(error.code, error.message)
 
 
 def _shape(name: str, raw: Raw) -> Raw:

@@ -110,6 +110,9 @@ class Queue:
     created_ms: int
     modified_ms: int
     purged_ms: int = 0
+    is_fifo: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.name.endswith(".fifo"), takes_self=True)
+    )
     numbers: Mapping[str, int] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _numbers(self.attributes), takes_self=True)
     )
@@ -124,10 +127,6 @@ class Queue:
     @property
     def arn(self) -> str:
         return f"arn:aws:sqs:{self.region}:{self.account_id}:{self.name}"
-
-    @property
-    def is_fifo(self) -> bool:
-        return self.name.endswith(".fifo")
 
     @property
     def visibility_timeout_s(self) -> int:

@@ -10,7 +10,7 @@ from lambent.wire import form, xml_body
 from lambent.wire.errors import fault, modelled_fields, query_code
 from lambent.wire.messages import Headers, WireRequest, WireResponse
 from lambent.wire.shapes import Operation, Service, Shape
-from lambent.wire.sqs_query import NAMESPACE, named
+from lambent.wire.sqs_query import NAMESPACE, named, words
 
 _CONTENT_TYPE: Final = "text/xml"
 
@@ -54,17 +54,18 @@ def serialize_response(operation: Operation, result: Mapping[str, Any], request_
 def serialize_error(error: AwsError, request: WireRequest, request_id: str, service: Service | None) -> WireResponse:
     shape = service.error_shape(error.code) if service is not None else None
     namespace = service.xml_namespace if service is not None else None
+    message = error.message
     if service is not None and service.name == "sqs":
-        namespace = NAMESPACE
+        namespace, message = NAMESPACE, words(error)
     writer = xml_body.Writer()
     writer.open("ErrorResponse", (None, namespace) if namespace else None)
     writer.open("Error")
     writer.text("Type", fault(error))
     writer.text("Code", query_code(error, shape, service))
-    writer.text("Message", error.message)
+    writer.text("Message", message)
     fields = modelled_fields(error, shape)
     # The generic elements are there already. A member `message` is written as well, for readers of the modelled shape.
-    taken = {"Message", "Type", "Code"}
+    taken = {"Message", "Type", "Code"} if message == error.message else {"Message", "message", "Type", "Code"}
     writer.members({n: m for n, m in fields.members.items() if n not in taken}, fields.values)
     writer.close("Error")
     writer.text("RequestId", request_id)

@@ -1,0 +1,31 @@
+"""A clock that stands until it is moved, for tests of queues: who sleeps wakes when it was moved far enough."""
+
+from __future__ import annotations
+
+import asyncio
+
+BEGIN_S = 1_795_246_123.0
+
+
+class HandClock:
+    def __init__(self, now_s: float = BEGIN_S) -> None:
+        self.now_s = now_s
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        return self.now_s
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        until: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now_s + seconds, until))
+        await until
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+        for until_s, sleeper in self._sleepers:
+            if until_s <= self.now_s and not sleeper.done():
+                sleeper.set_result(None)
+        self._sleepers = [(at, sleeper) for at, sleeper in self._sleepers if not sleeper.done()]
