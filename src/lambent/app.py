@@ -25,7 +25,7 @@ import uvloop
 
 import lambent
 from lambent.config import Config, ConfigError
-from lambent.control.credentials import IssuedCredentials
+from lambent.control.credentials import AccessKey, IssuedCredentials
 from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
@@ -33,6 +33,7 @@ from lambent.control.vault import Vault
 from lambent.dispatch.dispatcher import Dispatcher
 from lambent.front.access import Access
 from lambent.front.authorize import Authorizer
+from lambent.front.authorize_directory import CompiledDirectory
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Door, Gateway
 from lambent.front.identify import Home
@@ -50,6 +51,11 @@ from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
 from lambent.model.limits import MIB
 from lambent.model.names import FunctionAddress
+from lambent.neighbours.clients import ServiceClients
+from lambent.neighbours.directory import Directory
+from lambent.neighbours.endpoints import Endpoints
+from lambent.neighbours.neighbours import Neighbours
+from lambent.neighbours.process import NeighboursProcess
 from lambent.ports import Clock, Sandbox
 from lambent.runtimes.build import missing
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
@@ -189,24 +195,38 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(queues.close)
         events = await EventStore.open(config.data_dir / "events.db", clock)
         stack.push_async_callback(events.close)
-        dispatcher = Dispatcher(events, road.invoker.invoke, catalog, clock, counters=Counters())
+        process = NeighboursProcess(config.data_dir, port)
+        directory = Directory(process, real.now)
+        neighbours = Neighbours(
+            process, Endpoints(dict(config.endpoints)), directory, lambda account: _pair(credentials.root(account))
+        )
+        stack.push_async_callback(neighbours.close)
+        clients = ServiceClients(neighbours)
+        dispatcher = Dispatcher(events, road.invoker.invoke, catalog, clock, clients, Counters())
         stack.push_async_callback(dispatcher.close)
         lambda_service = LambdaService(
-            catalog, blobs, clock,
+            catalog, blobs, clock, clients=clients,
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
             code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
             provisioning=road.provisioned,
         )  # fmt: skip
         road.vault = lambda_service.vault
         lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
-        home = Home(account_id=config.account_id, region=config.region, account_of_key=credentials.account_of)
+        home = Home(
+            account_id=config.account_id, region=config.region,
+            account_of_key=lambda key: credentials.account_of(key) or directory.account_of(key),
+        )  # fmt: skip
+        services = (lambda_service, LogsService(logs, real), SqsService(queues))
+        for service in services:
+            clients.add(service)
         gateway = Gateway(
-            services=(lambda_service, LogsService(logs, real), SqsService(queues)),
+            services=services,
             invoke=road.invoker,
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            authorizer=Authorizer(credentials, catalog, None, real.now),
+            authorizer=Authorizer(credentials, catalog, CompiledDirectory(directory), real.now),
+            neighbours=neighbours,
             enqueue=dispatcher.accept,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
@@ -214,7 +234,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             },
             allowed_origins=config.allowed_origins,
             now_s=real.now,
-            about=_about(prepared, real),
+            about=_about(prepared, real, neighbours),
         )
         stack.push_async_callback(gateway.close)
         road.gateway = gateway
@@ -357,6 +377,10 @@ class _Road:
         return server
 
 
+def _pair(key: AccessKey) -> tuple[str, str]:
+    return key.access_key_id, key.secret_access_key
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -400,11 +424,11 @@ def _give(data_dir: Path, uid: int, gid: int) -> None:
             os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)
 
 
-def _about(prepared: Prepared, clock: Clock) -> Callable[[], dict[str, Any]]:
+def _about(prepared: Prepared, clock: Clock, neighbours: Neighbours) -> Callable[[], dict[str, Any]]:
     """What the health check says of this server."""
     began_s = clock.monotonic()
     facts = {"isolation": prepared.level.value, "runtimes": sorted(prepared.installations.by_runtime)}
-    return lambda: {**facts, "uptime_s": int(clock.monotonic() - began_s)}
+    return lambda: {**facts, "uptime_s": int(clock.monotonic() - began_s), "neighbours": neighbours.about()}
 
 
 async def _close_stalled(server: Server, clock: Clock) -> None:

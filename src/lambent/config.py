@@ -24,6 +24,8 @@ from lambent.model.errors import LambentError
 FILE_NAME: Final = "lambent.toml"
 PREFIX: Final = "LAMBENT_"
 REGION_PATTERN: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
+SERVICE_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]*")
+ENDPOINT_PATTERN: Final = re.compile(r"https?://[^/\s?#]+(?:/[^\s?#]*)?")
 ORIGIN_PATTERN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+")
 OTHER_VARIABLES: Final = frozenset({"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"})  # read by the command line itself
 
@@ -100,6 +102,21 @@ def _origins(value: Any) -> tuple[str, ...]:
         if ORIGIN_PATTERN.fullmatch(text) is None:
             raise ValueError(f"{text}: expected an origin as browsers send it, like https://console.example.net")
     return tuple(texts)
+
+
+def _endpoints(value: Any) -> tuple[tuple[str, str], ...]:
+    """A table in the file; in the environment `service=address`, separated by commas."""
+    if isinstance(value, str):
+        parts = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        value = {name.strip(): url.strip() for name, _, url in parts}
+    if not isinstance(value, dict):
+        raise ValueError("expected addresses by service")
+    for name, url in value.items():
+        if not SERVICE_PATTERN.fullmatch(name):
+            raise ValueError(f"{name}: expected a service by botocore's name, like s3 or dynamodb")
+        if not isinstance(url, str) or ENDPOINT_PATTERN.fullmatch(url) is None:
+            raise ValueError(f"{name}: expected an address like https://s3.eu-central-1.amazonaws.com")
+    return tuple(sorted(value.items()))
 
 
 def _setting(default: Any, parse: Parse, doc: str, *, unit: str = "", source: str = "") -> Any:
@@ -192,6 +209,12 @@ class Config:
         (), _origins,
         "Origins of web pages that may call this server from a browser, besides pages of this machine "
         "(`localhost`, `127.0.0.1`). In the environment separated by commas.",
+    )  # fmt: skip
+    endpoints: tuple[tuple[str, str], ...] = _setting(
+        (), _endpoints,
+        "Table of services, by botocore's names, that are elsewhere: `s3 = \"https://s3.eu-central-1.amazonaws.com\"`. Requests for "
+        "them are signed again with the server's own AWS credentials (environment, profile or role) and sent there. In the "
+        "environment `service=address`, separated by commas.",
     )  # fmt: skip
 
     @property

@@ -25,6 +25,7 @@ from lambent.model.invocation import Invocation, Outcome
 from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.model.provisioned import Provision
 from lambent.model.request import RequestContext
+from lambent.wire.messages import WireRequest, WireResponse
 
 T = TypeVar("T")
 
@@ -206,6 +207,16 @@ class Clients(Protocol):
         Raises AwsError as the service answered it (its code, message and status), ServiceException when it cannot be
         reached.
         """
+
+
+class Neighbours(Protocol):
+    """The services that Lambent does not build itself, and those that are configured to be elsewhere."""
+
+    def endpoint_of(self, service: str) -> str | None:
+        """Where the configuration sends this service, by botocore's name."""
+
+    async def answer(self, context: RequestContext, service: str, operation: str, request: WireRequest) -> WireResponse:
+        """A request as it came, already admitted. Raises AwsError; NotImplemented, 501, for what is not offered."""
 
 
 class Directory(Protocol):

@@ -90,6 +90,7 @@ class Gateway:
         allowed_origins: Iterable[str] = (),
         now_s: Callable[[], float] = time.time,
         about: Callable[[], Mapping[str, Any]] = dict,
+        neighbours: ports.Neighbours | None = None,
     ) -> None:
         """`path_doors`: by prefix, each beginning `/_lambent/`. `host_doors`: by a part of the host name (`.lambda-url.`).
 
@@ -109,6 +110,7 @@ class Gateway:
         self._host_doors = [(part.encode(), door) for part, door in host_doors]
         self._origins = frozenset(origin.encode() for origin in allowed_origins)
         self._about = about
+        self._neighbours = neighbours
         self._tasks: set[asyncio.Task[None]] = set()
 
     # http1.server.Application
@@ -307,6 +309,10 @@ class Gateway:
         known = self._access.admit_known(asked, wire)
         admitted = _path_style(known.request)
         operation, call = self._built(asked)
+        if call is None and not self._decides:
+            return await self._by_neighbours(
+                asked, operation, admitted, wire, request_id, asked.caller.account_id, None
+            )
         if operation.service.name == "lambda" and len(admitted.body) > LAMBDA_REQUEST_MAX_BYTES:
             raise _request_too_large(operation.name, LAMBDA_REQUEST_MAX_BYTES)
         protocol = PROTOCOLS[asked.protocol]
@@ -318,6 +324,8 @@ class Gateway:
         if (rules := VALIDATED.get(name)) is not None:
             validate(operation.input, params, rules)
         account_id = await self._decided(asked, operation, params, known.key, request, wire)
+        if call is None:
+            return await self._by_neighbours(asked, operation, admitted, wire, request_id, account_id, known.key)
         context = RequestContext(
             account_id=account_id,
             region=asked.region,
@@ -328,6 +336,27 @@ class Gateway:
         )
         result = await call(context, params)
         return protocol.serialize_response(operation, result, request_id)
+
+    async def _by_neighbours(
+        self,
+        asked: Asked,
+        operation: Operation,
+        admitted: WireRequest,
+        wire: WireRequest,
+        request_id: str,
+        account_id: str,
+        key: KnownKey | None,
+    ) -> WireResponse:
+        assert self._neighbours is not None
+        context = RequestContext(
+            account_id=account_id,
+            region=asked.region,
+            request_id=request_id,
+            base_url=f"http://{wire.headers.get('host', 'localhost')}",
+            access_key_id=asked.caller.access_key_id,
+            principal_arn=key.principal_arn if key is not None else None,
+        )
+        return await self._neighbours.answer(context, operation.service.name, operation.name, admitted)
 
     async def _decided(
         self,
@@ -353,8 +382,8 @@ class Gateway:
         asking = Asking(key=key, region=asked.region, source_ip=peer_address(request), headers=wire.headers)
         return await authorizer.authorize(asking, operation, params)
 
-    def _built(self, asked: Asked) -> tuple[Operation, ports.Operation]:
-        """Raises AwsError, 404 for what AWS does not have either, 501 `NotImplemented` for what Lambent has not."""
+    def _built(self, asked: Asked) -> tuple[Operation, ports.Operation | None]:
+        """None: the neighbours answer it. Raises AwsError, 404 for what AWS does not have either, 501 `NotImplemented` for what Lambent has not."""
         if asked.service is None:
             what = f" for {asked.caller.signing_name}" if asked.caller.signing_name else ""
             raise AwsError("UnknownOperationException", f"No AWS service was recognised in this request{what}.", 404)
@@ -364,6 +393,9 @@ class Gateway:
             raise AwsError(
                 "UnknownOperationException", f"{asked.service.name} has no operation{named} at this address.", 404
             )
+        near = self._neighbours
+        if near is not None and (service is None or near.endpoint_of(asked.service.name) is not None):
+            return asked.operation, None
         call = service.operations.get(asked.operation.name) if service is not None else None
         if call is None:
             what = (

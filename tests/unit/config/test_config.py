@@ -84,6 +84,21 @@ def test_origins_are_a_list_in_the_file_and_separated_by_commas_in_the_environme
     assert load(environ=environ, working_dir=tmp_path).allowed_origins == ("https://c.example", "https://d.example")
 
 
+def test_endpoints_are_a_table_in_the_file_and_pairs_in_the_environment(tmp_path: Path) -> None:
+    written(tmp_path, '[endpoints]\ns3 = "https://s3.example"\nkms = "http://kms.example:8080/x"\n')
+    assert load(environ={}, working_dir=tmp_path).endpoints == (
+        ("kms", "http://kms.example:8080/x"), ("s3", "https://s3.example"),
+    )  # fmt: skip
+    environ = {"LAMBENT_ENDPOINTS": "sqs=https://sqs.example, s3=https://other.example"}
+    assert dict(load(environ=environ, working_dir=tmp_path).endpoints)["sqs"] == "https://sqs.example"
+
+
+@pytest.mark.parametrize("wrong", ["s3", "s3=example.com", "S 3=https://x.example", "s3=https://"])
+def test_an_endpoint_that_is_no_address_is_refused(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError, match="expected a"):
+        load(environ={"LAMBENT_ENDPOINTS": wrong}, working_dir=tmp_path)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "lambent.example", "192.168.1.4"])
 def test_an_open_door_or_checked_signatures_make_it_production(host: str) -> None:
     assert Config(host=host).production
@@ -121,6 +136,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     samples |= {"internet": "on", "idle_environment_s": "9", "freeze_after_ms": "1", "log_format": "json"}
     samples |= {"allowed_origins": "https://a.example", "internet_private": "on"}
     samples |= {"role_check": "always", "code_storage_mib": "1", "virtual_clock": "on", "account_concurrency": "9"}
+    samples |= {"endpoints": "s3=https://s3.example"}
     assert set(samples) == set(FIELDS)
     config = load(environ={f"LAMBENT_{name.upper()}": value for name, value in samples.items()}, working_dir=tmp_path)
     changed = {name for name, value in attrs.asdict(config).items() if value != getattr(Config(), name)}

@@ -1,0 +1,109 @@
+"""The seam: what the gateway hands over and what Lambent itself calls goes to the neighbours' process or to real endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from lambent.model.errors import AwsError, service_fault
+from lambent.model.request import RequestContext
+from lambent.neighbours import frames
+from lambent.neighbours.directory import Directory
+from lambent.neighbours.endpoints import Endpoints
+from lambent.neighbours.operations import is_read
+from lambent.neighbours.process import NeighboursProcess
+from lambent.wire.messages import WireRequest, WireResponse
+
+RootKey = Callable[[str], tuple[str, str]]
+"""An account's own access key and secret: what neighbours call our front door with."""
+
+
+class Neighbours:
+    """Every service that Lambent does not build itself. Implements `ports.Neighbours`."""
+
+    def __init__(
+        self, process: NeighboursProcess, endpoints: Endpoints, directory: Directory, root_key: RootKey
+    ) -> None:
+        self._process = process
+        self._endpoints = endpoints
+        self._directory = directory
+        self._root_key = root_key
+
+    def endpoint_of(self, service: str) -> str | None:
+        """The address of a service that the configuration sends elsewhere."""
+        return self._endpoints.url_of(service)
+
+    async def answer(self, context: RequestContext, service: str, operation: str, request: WireRequest) -> WireResponse:
+        """A client's request, admitted by the gateway. Raises AwsError; NotImplemented for what is not offered."""
+        if self._endpoints.url_of(service) is not None:
+            return await self._endpoints.forward(context, service, request)
+        question = frames.Wire(
+            service=service,
+            operation=operation,
+            account_id=context.account_id,
+            region=context.region,
+            request_id=context.request_id,
+            access_key_id=context.access_key_id,
+            root_key=self._root_key(context.account_id),
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=list(request.headers.items()),
+        )
+        try:
+            answer, body = await self._process.exchange(question, request.body)
+        except AwsError as error:
+            if error.code != "ServiceException" or not is_read(service, operation):
+                raise
+            answer, body = await self._process.exchange(question, request.body)  # by the next process
+        if not isinstance(answer, frames.Served):
+            raise service_fault("The neighbours' process answered another question.")
+        if answer.identities_changed:
+            whole = b"".join([chunk async for chunk in body])
+            await self._directory.changed(service)
+            return WireResponse(status=answer.status, headers=answer.headers, body=whole)
+        first = await anext(body, b"")
+        if len(first) < frames.CHUNK_BYTES:
+            rest = [chunk async for chunk in body]
+            return WireResponse(status=answer.status, headers=answer.headers, body=b"".join([first, *rest]))
+        return WireResponse(status=answer.status, headers=answer.headers, stream=_with_first(first, body))
+
+    async def call(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """One operation by members; bodies are whole, as bytes. Raises AwsError."""
+        if self._endpoints.url_of(service) is not None:
+            return await self._endpoints.call(context, service, operation, request)
+        question = frames.Call(
+            service=service,
+            operation=operation,
+            account_id=context.account_id,
+            region=context.region,
+            request_id=context.request_id,
+            access_key_id=context.access_key_id,
+            root_key=self._root_key(context.account_id),
+            request=dict(request),
+        )
+        answer, _ = await self._process.ask(question)
+        if not isinstance(answer, frames.Result):
+            raise service_fault("The neighbours' process answered another question.")
+        if answer.identities_changed:
+            await self._directory.changed(service)
+        members: dict[str, Any] = answer.value
+        return members
+
+    def about(self) -> dict[str, Any]:
+        """For the health check."""
+        told: dict[str, Any] = {"process": "running" if self._process.is_running else "not started"}
+        if self._endpoints.urls:
+            told["endpoints"] = dict(self._endpoints.urls)
+        return told
+
+    async def close(self) -> None:
+        await self._process.close()
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
