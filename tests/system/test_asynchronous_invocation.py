@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,35 @@ def test_a_failed_event_comes_to_its_dead_letters_and_its_destination(turnable: 
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestContext"]["approximateInvokeCount"] == 2
     assert record["responsePayload"]["errorType"] == "ValueError"
+
+
+def test_a_failed_event_comes_to_a_bucket_under_its_day(turnable: LiveServer) -> None:
+    s3 = turnable.client("s3")
+    s3.create_bucket(Bucket="failed-events")
+    name = turnable.create(FAILS)
+    turnable.client().put_function_event_invoke_config(
+        FunctionName=name, MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": "arn:aws:s3:::failed-events"}},
+    )  # fmt: skip
+    request_id = send(turnable, name, [1])
+    until_step(turnable, name, request_id, "sent")
+    (found,) = s3.list_objects_v2(Bucket="failed-events", Prefix=f"aws/lambda/async/{name}/")["Contents"]
+    record = json.loads(s3.get_object(Bucket="failed-events", Key=found["Key"])["Body"].read())
+    assert record["requestContext"]["requestId"] == request_id
+
+
+@pytest.mark.parametrize(("service", "make"), [
+    ("sns", lambda client: client.create_topic(Name="results")["TopicArn"]),
+    ("events", lambda client: client.create_event_bus(Name="results")["EventBusArn"]),
+])  # fmt: skip
+def test_a_success_is_told_to_topics_and_buses(turnable: LiveServer, service: str, make: Callable[[Any], str]) -> None:
+    arn = make(turnable.client(service))
+    name = turnable.create(WORKS)
+    turnable.client().put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": arn}}
+    )
+    event = until_step(turnable, name, send(turnable, name, 1), "sent")
+    assert event["steps"][-1]["detail"] == {"target": arn, "kind": "record"}
 
 
 def test_a_success_is_told_to_another_function_on_the_same_server(turnable: LiveServer) -> None:
