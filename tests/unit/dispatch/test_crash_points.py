@@ -1,0 +1,115 @@
+"""A server that ends between any two commits, and a disk that is full: nothing that was accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatch_harness import QUEUE, World, failed, key, steps, until
+from lambent.model.errors import AwsError
+from lambent.store import database
+from lambent.store.events import EventView
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "first")
+    (tmp_path / "first").mkdir()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A copy of the data directory after each commit: what a new server finds when the old one was killed there."""
+    taken: list[Path] = []
+    run_batch: Callable[..., None] = database.run_batch
+
+    def run_and_copy(connection: sqlite3.Connection, batch: list[Any]) -> None:
+        run_batch(connection, batch)
+        image = tmp_path / f"image-{len(taken)}"
+        shutil.copytree(tmp_path / "first", image)
+        taken.append(image)
+
+    monkeypatch.setattr(database, "run_batch", run_and_copy)
+    return taken
+
+
+async def events_of(world: World, name: str) -> list[EventView]:
+    return await world.store.events(key(name), 100)
+
+
+async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
+    images: list[Path], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.functions.add("f", dead_letters=QUEUE)
+    world.invocations.scripts["f"] = failed
+    sent = [await world.send("f", n) for n in range(2)]
+    for request_id in sent:
+        await world.turn_until_step("f", request_id, "sent", 121)
+    monkeypatch.undo()
+    assert len(images) >= 12
+    found_waiting = 0
+    for image in images:
+        later = World(image, clock=world.clock)
+        later.functions.add("f", dead_letters=QUEUE)
+        later.invocations.scripts["f"] = failed
+        await later.start()
+        stored = await events_of(later, "f")
+        before = {event.request_id: event for event in stored}
+        for request_id, event in before.items():
+            if "sent" not in steps(event):
+                found_waiting += 1
+                event = await later.turn_until_step("f", request_id, "sent", 121)
+            failures, interruptions = steps(event).count("failed"), steps(event).count("interrupted")
+            assert failures == 3
+            assert event.attempts == 3 + interruptions
+            assert event.undelivered == 0
+        bodies = {json.loads(letter["MessageBody"]) for letter in later.services.sent("SendMessage")}
+        already = {
+            n for n, request_id in enumerate(sent) if request_id in before and "sent" in steps(before[request_id])
+        }
+        assert bodies | already >= {n for n, request_id in enumerate(sent) if request_id in before}
+        await later.stop()
+    assert found_waiting > 10
+
+
+async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambent.dispatch.attempts.REWRITE_S", 0.01)
+    monkeypatch.setattr("lambent.dispatch.dispatcher.RESTART_LANE_S", 0.01)
+    world.functions.add("f")
+    running, release = asyncio.Event(), asyncio.Event()
+
+    async def waits(invocation: Any) -> Any:
+        running.set()
+        await release.wait()
+        return failed(invocation)
+
+    world.invocations.scripts["f"] = waits
+    first = await world.send("f", "first")
+    await running.wait()
+    connection = world.store._database._writer_connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(AwsError, match="ServiceException: The event could not be stored: database or disk is full"):
+        await world.send("f", "x" * 100_000)
+    release.set()
+    await asyncio.sleep(0.05)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    await world.until_step("f", first, "failed")
+    assert len(world.invocations.of("f")) == 1, "it ran once: only what came of it had to wait for the disk"
+    third = await world.send("f", "third")
+    await world.until_step("f", third, "failed")
+
+    async def both() -> bool:
+        return len(await events_of(world, "f")) == 2
+
+    assert await until(both)
