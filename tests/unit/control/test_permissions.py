@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 from control_harness import ACCOUNT, REGION, Control
 from lambent.control.lambda_service import LambdaService
 from lambent.control.permissions import policy_of
-from lambent.control.policy_documents import check_size, parsed, principal_of, with_statement, without_statement
+from lambent.control.policy_documents import (
+    check_size,
+    parsed,
+    principal_of,
+    rendered,
+    statement,
+    with_statement,
+    without_statement,
+)
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
+from lambent.model.policy import DocumentKind, parse_policy
 from lambent.model.request import RequestContext
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
@@ -331,7 +340,7 @@ async def test_a_whole_policy_replaces_what_was_there_and_statements_join_it(con
 
 
 @pytest.mark.parametrize(
-    "statement",
+    "wrong",
     [
         {**DENY, "Effect": "Perhaps"},
         {**DENY, "Resource": f"{ARN}2"},
@@ -348,9 +357,9 @@ async def test_a_whole_policy_replaces_what_was_there_and_statements_join_it(con
     ],
     ids=str,
 )
-def test_statements_that_are_none_are_refused(statement: object) -> None:
+def test_statements_that_are_none_are_refused(wrong: object) -> None:
     with pytest.raises(AwsError) as raised:
-        parsed(json.dumps({"Statement": [statement]}), ARN)
+        parsed(json.dumps({"Statement": [wrong]}), ARN)
     assert raised.value.code == "InvalidParameterValueException"
 
 
@@ -415,3 +424,57 @@ def test_statements_come_and_go_by_their_ids_alone(sids: list[str]) -> None:
         held = without_statement(held, sid)
         del kept[sid]
     assert held is None
+
+
+WORDS = st.sampled_from(
+    [
+        "*",
+        "Allow",
+        "Deny",
+        ARN,
+        f"{ARN}:*",
+        "lambda:InvokeFunction",
+        "999999999999",
+        "s3.amazonaws.com",
+        "",
+        "\ud800",
+        "é",
+    ]
+)
+MEMBERS = st.sampled_from(
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "Condition", "AWS", "Service",
+     "StringEquals", "aws:SourceAccount", "Version", "Id", "Statement"]
+)  # fmt: skip
+VALUES = st.recursive(
+    WORDS | st.none() | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=4),
+    max_leaves=12,
+)
+STATEMENTS = st.fixed_dictionaries(
+    {
+        "Effect": st.sampled_from(["Allow", "Deny"]),
+        "Principal": st.just("*") | WORDS.map(lambda word: {"AWS": word}) | VALUES,
+        "Action": st.just("lambda:InvokeFunction") | VALUES,
+        "Resource": st.just(ARN) | VALUES,
+    },
+    optional={"Sid": WORDS, "Condition": VALUES},
+)
+
+
+@given(document=st.text() | VALUES.map(json.dumps) | STATEMENTS.map(lambda each: json.dumps({"Statement": each})))
+def test_what_is_taken_as_a_policy_can_be_read_back_and_decided_by(document: str) -> None:
+    try:
+        policy = parsed(document, ARN)
+    except AwsError:
+        return
+    assert parse_policy(rendered(policy), DocumentKind.RESOURCE).statements
+    assert parsed(rendered(policy), ARN)["Statement"] == policy["Statement"]
+
+
+@given(text=st.text(max_size=40) | st.from_regex(r"arn:aws:(iam|sts)::\d{12}:(root|user/\S+|role/\S+)", fullmatch=True))
+def test_what_is_taken_as_a_principal_can_be_decided_by(text: str) -> None:
+    try:
+        made = statement("x", text, "lambda:InvokeFunction", ARN, {})
+    except AwsError:
+        return
+    assert parse_policy(rendered({"Statement": [made]}), DocumentKind.RESOURCE).statements
