@@ -130,6 +130,9 @@ class FakeSandbox:
     async def close(self) -> None: ...
 
 
+RESERVE = Reserve()
+
+
 class Nothing:
     """Every other port."""
 

@@ -63,7 +63,7 @@ class Application(Protocol):
 class Request:
     """One request and the way to answer it. `headers` has lower-case names; `body` is whole when `request` is called."""
 
-    __slots__ = ("_began", "_chunked", "_connection", "answered", "body", "content_length", "eof_is_disconnect",
+    __slots__ = ("_began", "_connection", "answered", "body", "content_length", "eof_is_disconnect", "fields",
                  "headers", "keep_alive", "method", "on_disconnect", "target")  # fmt: skip
 
     def __init__(
@@ -72,27 +72,25 @@ class Request:
         method: bytes,
         target: bytes,
         headers: HeaderList,
-        content_length: int | None = None,
+        keep_alive: bool = True,
     ) -> None:
         self._connection = connection
-        self.content_length = content_length  # of the body, in bytes; None without one or when it is chunked
         self.method = method
         self.target = target  # path and query, as sent
         self.headers = headers
+        self.fields = dict(headers[::-1])  # the first value of each
+        length = self.fields.get(b"content-length")  # the parser has seen that it is one number
+        self.content_length = None if length is None else int(length)  # of the body, in bytes; None when it is chunked
         self.body = b""
-        self.keep_alive = True
+        self.keep_alive = keep_alive
         self.answered = False  # the last byte of the answer has been handed to the transport
         self.on_disconnect: Callable[[], None] | None = None  # called when the peer is gone before the answer is whole
         self.eof_is_disconnect = False  # a peer that closes its half while it waits for the answer counts as gone
         self._began = False
-        self._chunked = False
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        return self.fields.get(name)
 
     @property
     def connected(self) -> bool:
@@ -149,7 +147,7 @@ class Request:
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Starts a chunked answer."""
-        self._began = self._chunked = True
+        self._began = True
         head = self._head(status, headers)
         head.append(b"transfer-encoding: chunked\r\n\r\n")
         self._connection.send(head)
@@ -202,7 +200,6 @@ class Connection(asyncio.Protocol):
         self._trailers: HeaderList | None = None
         self._big_input = False  # what is being fed may hold too large a head
         self._mid_head = False  # the last input ended inside a head
-        self._content_length: int | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._request: Request | None = None  # whose head is in
@@ -298,7 +295,6 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = self._lines = []
         self._trailers = None
-        self._content_length = None
         self._body = []
         self._body_bytes = 0
 
@@ -322,17 +318,14 @@ class Connection(asyncio.Protocol):
         if self._big_input or len(self._headers) > HEADERS_MAX_COUNT:
             self._check_headers()
         self._lines = self._trailers = []
-        fields = dict(self._headers)
-        if (length := fields.get(b"content-length")) is not None:
-            self._content_length = int(length)  # the parser has seen that it is a number
-        request = Request(self, self._parser.get_method(), self._target, self._headers, self._content_length)
-        request.keep_alive = self._parser.should_keep_alive()
+        parser = self._parser
+        request = Request(self, parser.get_method(), self._target, self._headers, parser.should_keep_alive())
         self._request = request
-        if self._content_length is not None and self._content_length > self.application.body_max_bytes:
+        if request.content_length is not None and request.content_length > self.application.body_max_bytes:
             self._refuse(request)
             return
         self._receiver = self.application.body_receiver(request)
-        if fields.get(b"expect") == b"100-continue" and self.transport is not None:
+        if request.fields.get(b"expect") == b"100-continue" and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
@@ -389,9 +382,9 @@ class Connection(asyncio.Protocol):
         self.last_progress = time.monotonic()
         if self._held:
             pieces, self._held = self._held + pieces, []
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
+            if self._release is not None:
+                self._release.cancel()
+                self._release = None
         if len(pieces) > 1 and len(pieces[-1]) > 16_384:
             self.transport.writelines(pieces)
         else:

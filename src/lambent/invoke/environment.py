@@ -69,6 +69,7 @@ class Environment:
     def __init__(self, version: FunctionVersion, surroundings: Surroundings) -> None:
         self.version = version
         self.id = os.urandom(16).hex()
+        self._arn = version.arn
         self.state = EnvironmentState.LAUNCHING
         self.idle_since = 0.0  # monotonic seconds; kept by the pool
         self.finishing = False  # it has answered, and will be free in a moment
@@ -342,7 +343,9 @@ class Environment:
                 run.answer(self._outcome(run, response))
             if not pending.finished:
                 self.finishing = self._fatal is None
-            elif self._fatal is not None:
+                return
+            pending.notify = None  # else the two would hold each other until the collector comes
+            if self._fatal is not None:
                 self._end_failed(run, self._fatal, response)
             else:
                 self._finished(run, response)
@@ -355,7 +358,7 @@ class Environment:
         self._end_failed(run, failures.INTERRUPTED)
 
     def _call(self, invocation: Invocation, left_s: float) -> RuntimeCall:
-        arn = self.version.arn
+        arn = self._arn
         return RuntimeCall(
             request_id=invocation.request_id,
             deadline_ms=int((self._clock.now() + left_s) * 1000),
@@ -512,7 +515,8 @@ def _trace_header(incoming: str | None) -> str:
     """The trace that an invocation belongs to; a new, unsampled one where the caller has none."""
     if incoming:
         return incoming
-    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
+    digits = f"{random.getrandbits(160):040x}"
+    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
 
 
 def _peak_mib(session: Session) -> int:

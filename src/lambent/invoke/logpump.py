@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -36,15 +37,21 @@ class LogPump:
         self._paused: asyncio.Task[None] | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._written = select.poll()
         for fd in self._sources:
-            self._loop.add_reader(fd, self._readable, fd)
+            self._loop.add_reader(fd, self._read, fd)
+            self._written.register(fd, select.POLLIN)
 
     def drain(self) -> None:
         """Emits what has already been written; called before END, which must come after it."""
         if self._closed:
             return
-        for fd in list(self._sources):
-            self._read(fd, final=True)
+        if self._written.poll(0):
+            for fd in list(self._sources):
+                self._read(fd)
+        for origin, decoder in self._sources.values():
+            if rest := decoder.flush():
+                self._emit(origin, rest)
 
     def close(self) -> None:
         if self._closed:
@@ -58,10 +65,7 @@ class LogPump:
                 self._emit(origin, rest)
         self._sources.clear()
 
-    def _readable(self, fd: int) -> None:
-        self._read(fd, final=False)
-
-    def _read(self, fd: int, *, final: bool) -> None:
+    def _read(self, fd: int) -> None:
         origin, decoder = self._sources[fd]
         for _ in range(READS_A_TURN):
             try:
@@ -78,8 +82,6 @@ class LogPump:
             self._unchecked_bytes += len(data)
             if len(data) < READ_BYTES:
                 break
-        if final and (rest := decoder.flush()):
-            self._emit(origin, rest)
         if self._unchecked_bytes >= PAUSE_EVERY_BYTES and self._paused is None:
             self._pause()
 
@@ -95,4 +97,4 @@ class LogPump:
         self._paused = None
         if not self._closed:
             for fd in self._sources:
-                self._loop.add_reader(fd, self._readable, fd)
+                self._loop.add_reader(fd, self._read, fd)

@@ -102,8 +102,8 @@ class EnvironmentApi:
         pending = self._runtime.pending
         if pending is not None and not pending.finished:
             raise RuntimeError("an environment works on one invocation at a time")
-        # Before the runtime's own, whose answer could otherwise come first.
-        self._extensions.announce(call)
+        if self._extensions.registry.by_name:  # before the runtime's own, whose answer could otherwise come first
+            self._extensions.announce(call)
         return self._runtime.offer(call)
 
     def fail_current(self, error_type: str, payload: bytes) -> None:

@@ -37,6 +37,7 @@ class RuntimeMove(enum.Enum):
     EVENT = "event"  # the platform hands over an event
     RESPONSE = "response"  # POST response, when its body begins
     ERROR = "error"  # POST error, likewise
+    EXCHANGE = "exchange"  # a whole response and the next GET invocation/next, in one piece
     SENT = "sent"  # the body is whole
     BODY_LOST = "body lost"  # the connection broke before the body's end
     WAIT_LOST = "wait lost"  # the connection that waited in /next broke
@@ -59,6 +60,7 @@ RUNTIME_MOVES: Final[Mapping[tuple[RuntimeState, RuntimeMove], RuntimeState]] = 
     (R.RESPONDING_ERROR, M.SENT): R.RESPONSE_SENT,
     (R.RESPONDING_ERROR, M.BODY_LOST): R.RUNNING,
     (R.RESPONSE_SENT, M.NEXT): R.READY,
+    (R.RUNNING, M.EXCHANGE): R.READY,  # RESPONSE, SENT and NEXT
     **{(state, M.GONE): R.GONE for state in RuntimeState},
 }
 

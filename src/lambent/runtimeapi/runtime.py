@@ -221,8 +221,7 @@ class RuntimeEndpoints:
         digits = data[len(head) : at]
         if at < 0 or not digits.isdigit() or at + 4 + int(digits) != end:
             return False
-        for move in (RuntimeMove.RESPONSE, RuntimeMove.SENT, RuntimeMove.NEXT):
-            self.protocol.move(move)
+        self.protocol.move(RuntimeMove.EXCHANGE)
         self._event = self.response_target = self._error_target = None
         response = RuntimeResponse(
             payload=data[at + 4 : end], content_type="application/json", response_bytes=end - at - 4
