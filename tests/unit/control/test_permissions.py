@@ -450,18 +450,23 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=4),
     max_leaves=12,
 )
-STATEMENTS = st.fixed_dictionaries(
+RIGHT = st.fixed_dictionaries(
     {
         "Effect": st.sampled_from(["Allow", "Deny"]),
-        "Principal": st.just("*") | WORDS.map(lambda word: {"AWS": word}) | VALUES,
-        "Action": st.just("lambda:InvokeFunction") | VALUES,
-        "Resource": st.just(ARN) | VALUES,
+        "Principal": st.sampled_from(["*", {"AWS": "999999999999"}, {"Service": ["s3.amazonaws.com"]}]),
+        "Action": st.sampled_from(["lambda:InvokeFunction", ["lambda:*", "*"]]),
+        "Resource": st.sampled_from([ARN, [f"{ARN}:*"]]),
     },
-    optional={"Sid": WORDS, "Condition": VALUES},
+    optional={"Condition": st.just({"StringEquals": {"aws:SourceAccount": "1"}})},
 )
+WRONG_SOMEWHERE = st.builds(lambda right, member, value: {**right, member: value}, RIGHT, MEMBERS, VALUES)
 
 
-@given(document=st.text() | VALUES.map(json.dumps) | STATEMENTS.map(lambda each: json.dumps({"Statement": each})))
+@given(
+    document=st.text()
+    | st.lists(RIGHT | WRONG_SOMEWHERE, max_size=3).map(lambda statements: json.dumps({"Statement": statements}))
+    | VALUES.map(json.dumps)
+)
 def test_what_is_taken_as_a_policy_can_be_read_back_and_decided_by(document: str) -> None:
     try:
         policy = parsed(document, ARN)
