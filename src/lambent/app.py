@@ -29,6 +29,7 @@ from lambent.control.credentials import AccessKey, IssuedCredentials
 from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
+from lambent.control.role_rights import RoleRights
 from lambent.control.vault import Vault
 from lambent.dispatch.dispatcher import Dispatcher
 from lambent.front.access import Access
@@ -197,6 +198,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(events.close)
         process = NeighboursProcess(config.data_dir, port)
         directory = Directory(process, real.now)
+        compiled = CompiledDirectory(directory)
         neighbours = Neighbours(
             process, Endpoints(dict(config.endpoints)), directory, lambda account: _pair(credentials.root(account))
         )
@@ -209,6 +211,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
             code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
             provisioning=road.provisioned,
+            role_rights=RoleRights(compiled) if config.auth == "enforce" else None,
         )  # fmt: skip
         road.vault = lambda_service.vault
         lambda_service.operations = {**lambda_service.operations, **invoke_async(catalog, dispatcher.accept)}
@@ -225,7 +228,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            authorizer=Authorizer(credentials, catalog, CompiledDirectory(directory), real.now),
+            authorizer=Authorizer(credentials, catalog, compiled, real.now),
             neighbours=neighbours,
             enqueue=dispatcher.accept,
             path_doors={

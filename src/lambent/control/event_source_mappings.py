@@ -14,6 +14,7 @@ from typing import Any, Final
 from lambent.control.checks import check_tags
 from lambent.control.mapping_sources import SourceChecks
 from lambent.control.paging import page
+from lambent.control.role_rights import RoleRights
 from lambent.control.tools import need_qualified
 from lambent.model.errors import AwsError, conflict, invalid_parameter, not_found
 from lambent.model.event_source import (
@@ -49,12 +50,14 @@ _UPDATE_KEEPS: Final = ("AmazonManagedKafkaEventSourceConfig", "SelfManagedKafka
 
 
 class EventSourceMappingOperations:
-    """`clients` asks the sources themselves; without it they are taken to exist."""
+    """`clients` asks the sources themselves; without it they are taken to exist. `rights` asks policies of roles."""
 
-    def __init__(self, catalog: Catalog, clock: Clock, clients: Clients | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, clock: Clock, clients: Clients | None = None, rights: RoleRights | None = None
+    ) -> None:
         self._catalog = catalog
         self._clock = clock
-        self._sources = SourceChecks(clients)
+        self._sources = SourceChecks(clients, rights)
         self.operations: Mapping[str, Operation] = {
             "CreateEventSourceMapping": self.create,
             "GetEventSourceMapping": self.get,

@@ -20,6 +20,7 @@ from lambent.control.packages import Packages
 from lambent.control.permissions import PermissionOperations
 from lambent.control.provisioned import ProvisionedConcurrencyOperations
 from lambent.control.recursion import RecursionOperations
+from lambent.control.role_rights import RoleRights
 from lambent.control.runtime_management import RuntimeManagementOperations
 from lambent.control.tags import TagOperations
 from lambent.control.tools import Tools
@@ -37,6 +38,7 @@ class LambdaService:
     names of other services' resources are taken as they are. `role_check` is the setting of that name, with
     `roles_must_exist` for what `auto` means; `trust_of` looks into IAM without a request. `code_storage_max_bytes` and
     `account_concurrency` are quotas of an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
+    `role_rights` is given where policies decide: then roles must be able to read the sources of mappings.
     """
 
     name = "lambda"
@@ -54,6 +56,7 @@ class LambdaService:
         code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES,
         account_concurrency: int = ACCOUNT_CONCURRENCY,
         provisioning: Provisioning | None = None,
+        role_rights: RoleRights | None = None,
     ) -> None:
         outside = Outside(clients, role_check, roles_must_exist, trust_of)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
@@ -76,7 +79,7 @@ class LambdaService:
             ConcurrencyOperations(catalog, account_concurrency),
             ProvisionedConcurrencyOperations(catalog, clock, account_concurrency, provisioning),
             DurableOperations(tools),
-            EventSourceMappingOperations(catalog, clock, clients),
+            EventSourceMappingOperations(catalog, clock, clients, role_rights),
             EventInvokeConfigOperations(catalog, clock),
         )
         self.operations: Mapping[str, Operation] = {

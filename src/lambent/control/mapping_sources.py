@@ -1,29 +1,35 @@
-"""Asks an event source whether it is there, as AWS does before it takes a mapping."""
+"""Asks whether an event source is there and the function's role may read it, as AWS does before it takes a mapping."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from lambent.control.role_rights import RoleRights
 from lambent.model.errors import AwsError, invalid_parameter
-from lambent.model.event_source import QUEUES, SourceArn, SourceKind, parse_source_arn
+from lambent.model.event_source import QUEUES, STREAMS, SourceArn, SourceKind, parse_source_arn
 from lambent.model.function import FunctionVersion
 from lambent.model.request import RequestContext
 from lambent.ports import Clients
 
 log = logging.getLogger(__name__)
 
-_NO_QUEUE = frozenset({"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"})
+_NO_QUEUE: Final = frozenset({"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"})
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, "Execution role permissions", and its like of
+# streams. ListStreams is among AWS's words, but not about one stream.
+_QUEUE_ACTIONS: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+_STREAM_ACTIONS: Final = ("GetRecords", "GetShardIterator", "DescribeStream")
 
 
 class SourceChecks:
-    """Sources of services that cannot be asked are taken to exist."""
+    """Sources of services that cannot be asked are taken to exist; without `rights` every role may read them."""
 
-    def __init__(self, clients: Clients | None) -> None:
+    def __init__(self, clients: Clients | None, rights: RoleRights | None = None) -> None:
         self._clients = clients
+        self._rights = rights
 
     async def check(
         self, context: RequestContext, kind: SourceKind, mapping: Mapping[str, Any], function: FunctionVersion
@@ -36,6 +42,7 @@ class SourceChecks:
             raise invalid_parameter(
                 f"The event source must be in the same region as the function: it is in {arn.region}, not {context.region}."
             )
+        await self._check_role(kind, mapping["EventSourceArn"], function)
         there = attrs.evolve(context, account_id=arn.account_id)
         if kind in QUEUES:
             await self._check_queue(there, arn, function)
@@ -50,6 +57,23 @@ class SourceChecks:
         elif kind is SourceKind.DYNAMODB:
             await self._check_stream(
                 there, "dynamodbstreams", "DescribeStream", {"StreamArn": mapping["EventSourceArn"]}
+            )
+
+    async def _check_role(self, kind: SourceKind, arn: str, function: FunctionVersion) -> None:
+        if self._rights is None:
+            return
+        actions = _QUEUE_ACTIONS if kind in QUEUES else _STREAM_ACTIONS if kind in STREAMS else ()
+        service, stream = arn.split(":")[2], arn.split("/consumer/")[0]
+        for action in actions:
+            if await self._rights.may(function.role, function.name, f"{service}:{action}", stream):
+                continue
+            if kind in QUEUES:
+                raise invalid_parameter(
+                    f"The provided execution role does not have permissions to call {action} on SQS"
+                )
+            raise invalid_parameter(
+                f"Cannot access stream {arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "
+                "DescribeStream, and ListStreams Actions on your stream in IAM."
             )
 
     async def _check_queue(self, context: RequestContext, arn: SourceArn, function: FunctionVersion) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from control_harness import ACCOUNT, REGION, Control
+from control_harness import ACCOUNT, REGION, ROLE, Control
+from fake_directory import FakeDirectory, allow, deny
 from lambent.control.event_source_mappings import KIND, EventSourceMappingOperations
 from lambent.control.mapping_states import MappingStates
+from lambent.control.role_rights import RoleRights
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 
@@ -481,3 +483,41 @@ async def test_the_source_is_asked_where_it_can_be(
             await operations["CreateEventSourceMapping"](context, request)
         assert (caught.value.code, caught.value.message) == ("InvalidParameterValueException", message)
     assert [operation for _, _, operation in neighbours.asked] == list(answers)
+
+
+CANNOT_READ = (
+    "Cannot access stream {}. Please ensure the role can perform the GetRecords, GetShardIterator, DescribeStream, and "
+    "ListStreams Actions on your stream in IAM."
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "statements", "message"),
+    [
+        (SQS, [allow("sqs:*", resource=QUEUE)], None),
+        (SQS, [], "The provided execution role does not have permissions to call ReceiveMessage on SQS"),
+        (
+            SQS,
+            [allow("sqs:*"), deny("sqs:DeleteMessage")],
+            "The provided execution role does not have permissions to call DeleteMessage on SQS",
+        ),
+        (KINESIS, [allow("kinesis:Get*", "kinesis:Describe*", resource=STREAM)], None),
+        (KINESIS, [allow("kinesis:Get*", "kinesis:Describe*", resource=STREAM + "2")], CANNOT_READ.format(STREAM)),
+        (DYNAMODB, [allow("kinesis:*")], CANNOT_READ.format(TABLE)),
+        (MQ, [], None),
+    ],
+)
+async def test_where_policies_decide_the_role_must_be_able_to_read_the_source(
+    control: Control, source: dict[str, Any], statements: list[dict[str, Any]], message: str | None
+) -> None:
+    await control.create("f")
+    directory = FakeDirectory()
+    directory.allow(ROLE, *statements)
+    rights = RoleRights(directory)
+    operations = EventSourceMappingOperations(control.catalog, control.clock, None, rights).operations
+    context = RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://127.0.0.1")
+    call = operations["CreateEventSourceMapping"](context, {"FunctionName": "f", **source})
+    if message is None:
+        assert (await call)["State"] == "Creating"
+    else:
+        assert await refusal(call) == ("InvalidParameterValueException", message)
