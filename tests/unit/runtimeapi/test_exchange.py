@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any, cast
 
 import pytest
@@ -100,7 +101,7 @@ async def test_however_the_bytes_are_cut_the_response_is_taken_whole(bodies: lis
         assert environment.statuses() == [200]
         data = post(pending.call.request_id, body) + NEXT
         edges = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             environment.connection.data_received(data[start:end])
         assert pending.finished
         assert (await pending).payload == body
