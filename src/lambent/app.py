@@ -29,6 +29,7 @@ from lambent.control.credentials import AccessKey, IssuedCredentials
 from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
+from lambent.control.outside import TrustOf
 from lambent.control.role_rights import RoleRights
 from lambent.control.vault import Vault
 from lambent.dispatch.dispatcher import Dispatcher
@@ -209,6 +210,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         lambda_service = LambdaService(
             catalog, blobs, clock, clients=clients,
             role_check=config.role_check, roles_must_exist=config.auth == "enforce",
+            trust_of=_trust_of(directory, neighbours),
             code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
             provisioning=road.provisioned,
             role_rights=RoleRights(compiled) if config.auth == "enforce" else None,
@@ -378,6 +380,18 @@ class _Road:
         server = Server(self.gateway, version)
         await server.serve(listener)
         return server
+
+
+def _trust_of(directory: Directory, neighbours: Neighbours) -> TrustOf | None:
+    """How a role's trust policy is looked up; None where IAM is elsewhere and has to be asked."""
+    if neighbours.endpoint_of("iam") is not None:
+        return None
+
+    async def trust_of(role_arn: str) -> Any:
+        role = await directory.role(role_arn)
+        return role.trust_policy if role is not None else None
+
+    return trust_of
 
 
 def _pair(key: AccessKey) -> tuple[str, str]:
