@@ -70,6 +70,7 @@ from lambent.sandbox.machine import detect
 from lambent.sandbox.process import ProcessSandbox
 from lambent.services.logs.operations import LogsService
 from lambent.services.sqs import SqsService
+from lambent.services.sts.operations import StsService
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.collector import collect_now_and_then
@@ -221,7 +222,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             account_id=config.account_id, region=config.region,
             account_of_key=lambda key: credentials.account_of(key) or directory.account_of(key),
         )  # fmt: skip
-        services = (lambda_service, LogsService(logs, real), SqsService(queues))
+        sts = StsService(credentials, real, compiled, clients)
+        services = (lambda_service, LogsService(logs, real), SqsService(queues), sts)
         for service in services:
             clients.add(service)
         gateway = Gateway(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -21,11 +22,13 @@ from invoking import Invoking
 from lambent.control.credentials import SESSION_LIFETIME_S, IssuedCredentials
 from lambent.front.authorize import Authorizer
 from lambent.front.gateway import Gateway
+from lambent.front.identify import Home
 from lambent.http1.server import Server
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.request import RequestContext
 from lambent.ports import Operation, Service
+from lambent.services.sts.operations import StsService
 
 HOME, OTHER, REGION = "111111111111", "222222222222", "eu-west-1"
 ROLE = f"arn:aws:iam::{HOME}:role/worker"
@@ -101,15 +104,15 @@ async def started(path: Path, auth: Any = "enforce") -> tuple[World, Server, Gat
     neighbours = {
         "s3": Recorder("s3", "PutObject", "ListObjectsV2", "DeleteObjects"),
         "sqs": Recorder("sqs", "SendMessage", "SendMessageBatch", "ListQueues"),
-        "sts": Recorder("sts", "AssumeRole", "GetCallerIdentity", "AssumeRoleWithWebIdentity"),
         "dynamodb": Recorder("dynamodb", "GetItem"),
         "ec2": Recorder("ec2", "DescribeVpcs"),
         "logs": Recorder("logs", "PutLogEvents", "DescribeLogGroups"),
     }
-    services: list[Service] = [control.service, *neighbours.values()]
+    sts = StsService(issued, control.clock, directory)
+    services: list[Service] = [control.service, sts, *neighbours.values()]
     gateway = Gateway(
         services, Echo(), control.catalog, auth=auth, now_s=clock.now,
-        authorizer=Authorizer(issued, control.catalog, directory, clock.now),
+        home=Home(account_of_key=issued.account_of), authorizer=Authorizer(issued, control.catalog, directory, clock.now),
     )  # fmt: skip
     server = Server(gateway)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -370,13 +373,118 @@ async def test_a_role_is_given_to_whom_it_trusts(world: World) -> None:
 async def test_nobody_becomes_a_role_on_the_word_of_a_provider_that_cannot_be_asked(world: World) -> None:
     client = world.client("sts", "any")
     members = {"RoleArn": ROLE, "RoleSessionName": "s1", "WebIdentityToken": "a-token"}
-    assert (await refusal(client.assume_role_with_web_identity, **members))[0] == "AccessDenied"
-    assert world.neighbours["sts"].asked == []
+    assert (await refusal(client.assume_role_with_web_identity, **members))[:2] == ("NotImplemented", 501)
 
 
 async def test_anybody_may_ask_who_he_is(world: World) -> None:
     client = world.client("sts", world.directory.user("ada", HOME, deny("*")))
-    await asyncio.to_thread(client.get_caller_identity)
+    found = await asyncio.to_thread(client.get_caller_identity)
+    assert (found["Account"], found["Arn"]) == (HOME, ADA)
+    assert found["UserId"].startswith("AIDA")
+    found = await asyncio.to_thread(world.function("sts").get_caller_identity)
+    assert found["Arn"] == f"arn:aws:sts::{HOME}:assumed-role/worker/f"
+    found = await asyncio.to_thread(world.root("sts", OTHER).get_caller_identity)
+    assert (found["UserId"], found["Arn"]) == (OTHER, f"arn:aws:iam::{OTHER}:root")
+
+
+async def assumed(world: World, client: Any, service: str = "lambda", **members: Any) -> Any:
+    """A client with the credentials that AssumeRole gives."""
+    answer = await asyncio.to_thread(client.assume_role, RoleArn=ROLE, RoleSessionName="s1", **members)
+    given = answer["Credentials"]
+    return world.client(service, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+
+async def test_an_assumed_role_is_a_session_with_the_roles_rights(world: World) -> None:
+    ada = world.client("sts", world.directory.user("ada", HOME))
+    world.directory.trust(ROLE, {"AWS": ADA})
+    session = await assumed(world, ada)
+    who = f"arn:aws:sts::{HOME}:assumed-role/worker/s1"
+    assert await refusal(session.list_functions) == no_identity(who, "lambda:ListFunctions", "*")
+    world.directory.allow(ROLE, allow("lambda:*"))
+    await asyncio.to_thread(session.list_functions)
+    narrow = await assumed(world, ada, Policy=json.dumps(document(allow("lambda:Get*"))))
+    assert "no session policy allows the lambda:ListFunctions action" in (await refusal(narrow.list_functions))[2]
+    await asyncio.to_thread(narrow.get_function, FunctionName="f")
+    world.clock.ahead_s += 3601
+    assert (await refusal(narrow.list_functions))[0] == "ExpiredTokenException"
+
+
+async def test_tags_of_a_session_are_its_principals(world: World) -> None:
+    ada = world.client("sts", world.directory.user("ada", HOME))
+    world.directory.trust(ROLE, {"AWS": ADA})
+    red = {"StringEquals": {"aws:PrincipalTag/team": "red"}}
+    world.directory.allow(ROLE, allow("lambda:*", Condition=red))
+    for team, allowed in (("red", True), ("blue", False)):
+        session = await assumed(world, ada, Tags=[{"Key": "team", "Value": team}])
+        if allowed:
+            await asyncio.to_thread(session.list_functions)
+        else:
+            await refusal(session.list_functions)
+
+
+async def test_a_role_of_another_account_works_there(world: World) -> None:
+    eve = world.client("sts", world.directory.user("eve", OTHER, allow("sts:AssumeRole")))
+    world.directory.trust(ROLE, {"AWS": OTHER})
+    world.directory.allow(ROLE, allow("lambda:*"))
+    session = await assumed(world, eve)
+    found = await asyncio.to_thread(session.get_function, FunctionName="f")
+    assert found["Configuration"]["FunctionArn"] == FUNCTION
+
+
+async def test_a_users_session_may_do_what_the_user_may(world: World) -> None:
+    key = world.directory.user("ada", HOME, allow("lambda:List*"))
+    given = (await asyncio.to_thread(world.client("sts", key).get_session_token))["Credentials"]
+    members = (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    await asyncio.to_thread(world.client("lambda", *members).list_functions)
+    assert (await refusal(world.client("lambda", *members).get_function, FunctionName="f"))[2].startswith(
+        f"User: {ADA} is"
+    )
+    code, _, message = await refusal(world.client("sts", *members).get_session_token)
+    assert (code, message) == ("AccessDenied", "Cannot call GetSessionToken with session credentials")
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "message"),
+    [
+        (
+            {"RoleArn": "arn:aws:iam::111111111111:user/ada"},
+            "ValidationError",
+            "arn:aws:iam::111111111111:user/ada is invalid",
+        ),
+        (
+            {"DurationSeconds": 7200},
+            "ValidationError",
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        ),
+        ({"Policy": "{}"}, "MalformedPolicyDocument", "Syntax errors in policy."),
+        ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]}, "NotImplemented", "PolicyArns needs IAM"),
+    ],
+)
+async def test_a_session_that_cannot_be_given_is_refused(
+    world: World, members: dict[str, Any], code: str, message: str
+) -> None:
+    ada = world.client("sts", world.directory.user("ada", HOME, allow("*")))
+    for arn in (ROLE, "arn:aws:iam::111111111111:user/ada"):
+        world.directory.trust(arn, {"AWS": ADA})
+    refused = await refusal(ada.assume_role, **{"RoleArn": ROLE, "RoleSessionName": "s1", **members})
+    assert refused[0] == code
+    assert refused[2].startswith(message)
+
+
+async def test_the_root_assumes_no_roles(world: World) -> None:
+    world.directory.trust(ROLE, {"AWS": HOME})
+    refused = await refusal(world.root("sts").assume_role, RoleArn=ROLE, RoleSessionName="s1")
+    assert refused == ("AccessDenied", 403, "Roles may not be assumed by root accounts.")
+
+
+async def test_in_open_mode_a_roles_session_is_of_the_roles_account(tmp_path: Path) -> None:
+    world, server, gateway = await started(tmp_path, auth="open")
+    try:
+        session = await assumed(world, world.client("sts", OTHER))
+        found = await asyncio.to_thread(session.get_function, FunctionName="f")
+        assert found["Configuration"]["FunctionArn"] == FUNCTION
+    finally:
+        await ended(world, server, gateway)
 
 
 async def test_in_open_mode_another_accounts_function_needs_its_policy(tmp_path: Path) -> None:

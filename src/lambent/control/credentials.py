@@ -8,11 +8,12 @@ function's execution role until a certain moment, is written in its session toke
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -40,13 +41,24 @@ class AccessKey:
     secret_access_key: str
 
 
-class _Session(msgspec.Struct, array_like=True):
+@attrs.frozen
+class SessionKey:
+    """Temporary credentials."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
+class _Session(msgspec.Struct, array_like=True, omit_defaults=True):
     """What a session token says."""
 
-    role_arn: str
-    function_name: str
-    function_arn: str
+    principal_arn: str
+    role_arn: str | None
     expires_s: int
+    function_arn: str | None = None  # of credentials that a function's environment has
+    policies: tuple[str, ...] = ()  # documents that narrow it
+    tags: dict[str, str] = {}
 
 
 class IssuedCredentials:
@@ -55,6 +67,8 @@ class IssuedCredentials:
     def __init__(self, master: bytes, now_s: Callable[[], float] = time.time) -> None:
         self._master = master
         self._now_s = now_s
+        # The same session is the same object: whoever remembers decisions compares with `is`.
+        self._remembered = functools.lru_cache(maxsize=4096)(self._known_session)
 
     def root(self, account_id: str) -> AccessKey:
         """The account's own key: the same on every start."""
@@ -62,13 +76,31 @@ class IssuedCredentials:
 
     def for_function(self, version: FunctionVersion) -> dict[str, str]:
         """The variables of one environment's credentials; every environment has its own."""
-        key = self._temporary(version.account_id, os.urandom(_NONCE_BYTES))
-        session = _Session(version.role, version.name, version.arn, int(self._now_s()) + SESSION_LIFETIME_S)
+        owner = (version.role.split(":") + [""] * 5)[4]  # of what is no ARN, nobody
+        principal_arn = f"arn:aws:sts::{owner}:assumed-role/{version.role.rpartition('/')[2]}/{version.name}"
+        expires_s = int(self._now_s()) + SESSION_LIFETIME_S
+        session = self._given(
+            version.account_id, _Session(principal_arn, version.role, expires_s, function_arn=version.arn)
+        )
         return {
-            "AWS_ACCESS_KEY_ID": key.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
-            "AWS_SESSION_TOKEN": self._token(key.access_key_id, msgspec.json.encode(session)),
+            "AWS_ACCESS_KEY_ID": session.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+            "AWS_SESSION_TOKEN": session.session_token,
         }
+
+    def session(
+        self,
+        *,
+        account_id: str,
+        principal_arn: str,
+        role_arn: str | None,
+        expires_s: int,
+        policies: tuple[str, ...],
+        tags: Mapping[str, str],
+    ) -> SessionKey:
+        """Credentials of a role's or a user's session; `policies` are documents that narrow it."""
+        told = _Session(principal_arn, role_arn, expires_s, policies=policies, tags=dict(tags))
+        return self._given(account_id, told)
 
     def secret_for(self, access_key_id: str) -> str | None:
         """The secret of a key that was issued here; None for any other."""
@@ -92,21 +124,23 @@ class IssuedCredentials:
             return KnownKey(
                 access_key_id=access_key_id, secret_access_key=secret, account_id=account_id, principal_arn=arn
             )
-        session = self._session(access_key_id, session_token or "")
-        if session is None:
-            return None
-        principal = policy.role_session(session.role_arn, session.function_name)
-        if principal.account_id != account_id:  # a role of another account is no key to that account
-            return None
+        return self._remembered(access_key_id, account_id, session_token or "")
+
+    def _known_session(self, access_key_id: str, account_id: str, token: str) -> KnownKey | None:
+        session = self._session(access_key_id, token)
+        if session is None or session.principal_arn.split(":")[4] != account_id:
+            return None  # a role of another account is no key to that account
         return KnownKey(
             access_key_id=access_key_id,
-            secret_access_key=secret,
-            account_id=principal.account_id,
-            principal_arn=principal.arn,
+            secret_access_key=self._secret(access_key_id),
+            account_id=account_id,
+            principal_arn=session.principal_arn,
             role_arn=session.role_arn,
-            session_token=session_token,
+            session_token=token,
+            session_policies=tuple(map(policy.parse_policy, session.policies)) or None,
             expires_s=session.expires_s,
             source_function_arn=session.function_arn,
+            tags=session.tags,
         )
 
     def account_of(self, access_key_id: str) -> str | None:
@@ -134,6 +168,11 @@ class IssuedCredentials:
 
     def _secret(self, access_key_id: str) -> str:
         return base64.b64encode(self._mac(f"secret:{access_key_id}")).decode()[:40]
+
+    def _given(self, account_id: str, session: _Session) -> SessionKey:
+        key = self._temporary(account_id, os.urandom(_NONCE_BYTES))
+        token = self._token(key.access_key_id, msgspec.json.encode(session))
+        return SessionKey(key.access_key_id, key.secret_access_key, token)
 
     def _token(self, access_key_id: str, session: bytes) -> str:
         check = hmac.digest(self._master, b"token:" + access_key_id.encode() + b":" + session, hashlib.sha256)

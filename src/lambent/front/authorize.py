@@ -31,9 +31,6 @@ log = logging.getLogger(__name__)
 
 REMEMBERED_DECISIONS: Final = 4096
 _XML_PROTOCOLS: Final = frozenset({"query", "ec2", "rest-xml"})
-# Their tokens come from identity providers that are not asked here, so nobody can be let in by them.
-_UNVERIFIABLE: Final = frozenset({"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
-
 
 _Remembered = tuple[IdentityPolicies, Policy | None, tuple[Policy, ...] | None, policy.Decision]
 
@@ -79,14 +76,6 @@ class Authorizer:
         if known is None or known.session_token != (session_token or None):
             return None
         return known
-
-    def refuse_unverifiable(self, operation: Operation) -> None:
-        """For what comes without a signature. Raises AwsError AccessDenied for roles given on a provider's word."""
-        if operation.service.name == "sts" and operation.name in _UNVERIFIABLE:
-            message = (
-                f"Not authorized to perform sts:{operation.name}: Lambent cannot verify tokens of identity providers."
-            )
-            raise AwsError("AccessDenied", message, 403)
 
     async def authorize(self, asking: Asking, operation: Operation, params: Mapping[str, Any]) -> str:
         """Raises AwsError when some policy refuses, in AWS's words. Gives the account whose resource it is."""

@@ -48,7 +48,7 @@ def of_caller(key: KnownKey, principal: Principal, tags: Mapping[str, str]) -> V
         values["aws:username"] = principal.arn.rpartition("/")[2]
     if key.source_function_arn is not None:
         values["lambda:SourceFunctionArn"] = key.source_function_arn
-    for name, value in tags.items():
+    for name, value in {**tags, **key.tags}.items():
         values[f"aws:PrincipalTag/{name}"] = value
     return values
 

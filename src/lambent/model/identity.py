@@ -22,6 +22,7 @@ class KnownKey:
     session_policies: tuple[Policy, ...] | None = None  # None: the session was not narrowed
     expires_s: float | None = None  # seconds since the epoch; None: never
     source_function_arn: str | None = None  # of credentials that a function's environment was given
+    tags: Mapping[str, str] = attrs.field(factory=dict)  # of the session
 
 
 @attrs.frozen(kw_only=True)

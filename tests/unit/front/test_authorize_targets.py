@@ -53,6 +53,9 @@ def test_every_operation_of_lambda_and_logs_needs_some_permission() -> None:
         "UUID": "u",
         "CapacityProviderName": "c",
         "Qualifier": "live",
+        "Code": {},
+        "Content": {},
+        "Arn": f"{LAMBDA}:layer:l:1",
     }
     for service in (MODELS.service("lambda"), MODELS.service("logs")):
         for name in service.operation_names:
