@@ -96,24 +96,23 @@ class EventSourceMappingOperations:
         address = None
         if request.get("FunctionName") is not None:
             address = _located(context, request["FunctionName"], "UpdateEventSourceMapping")
-        changed = self._updated(kind, before, request)
-        check_settings(kind, changed, self._clock.now())
+        check_settings(kind, self._updated(kind, before, request), self._clock.now())
         if address is not None:
-            function = _need_function(self._catalog, address)
-            changed["FunctionArn"] = address.qualified_arn
-            await self._sources.check(context, kind, changed, function)
+            await self._sources.check(context, kind, before, _need_function(self._catalog, address))
 
-        def work(tx: CatalogTransaction) -> None:
+        def work(tx: CatalogTransaction) -> dict[str, Any]:
             current = _need(tx, context, request["UUID"])
             _refuse_busy(current, "update")
-            if current != before:
-                raise _in_use("update")  # somebody else's update came between
+            changed = self._updated(kind, current, request)
+            check_settings(kind, changed, self._clock.now())
             if address is not None:
+                _need_function(tx, address)
+                changed["FunctionArn"] = address.qualified_arn
                 _refuse_duplicate(tx, context, kind, changed, address)
             tx.put_document(KIND, context.account_id, context.region, request["UUID"], changed)
+            return changed
 
-        await self._catalog.transact(work)
-        return shown(changed)
+        return shown(await self._catalog.transact(work))
 
     async def delete(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         def work(tx: CatalogTransaction) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import msgspec
 
 from lambent.model.errors import AwsError, invalid_parameter
 
-FILTERS_MAX: Final = 10  # the quota is 5 and can be raised to 10; https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html
+FILTERS_MAX: Final = (
+    5  # of a mapping; https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, "basics"
+)
 DEPTH_MAX: Final = 100  # ours: deeper than any event is filtered
 _COMPARISONS: Final = frozenset({"<", "<=", ">", ">=", "="})
 

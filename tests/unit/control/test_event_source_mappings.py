@@ -251,7 +251,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ({**SQS, "Topics": ["lines"]}, "Unsupported Topics parameter for given event source mapping type."),
         ({**SQS, "FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "Invalid filter pattern definition."),
         ({**SQS, "FilterCriteria": {"Filters": [{}]}}, "Invalid filter pattern definition."),
-        ({**SQS, "FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 11}}, "An event source mapping can have up to 10 filters."),
+        ({**SQS, "FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}, "An event source mapping can have up to 5 filters."),
         ({**SQS, "MetricsConfig": {"Metrics": ["ErrorCount"]}}, "Only EventCount metrics are supported for given event source mapping type."),
         (
             {**SQS, "ProvisionedPollerConfig": {}},
