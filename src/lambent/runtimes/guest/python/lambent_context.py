@@ -6,6 +6,18 @@ import sys
 import time
 
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+# What a context shows of the environment, by the name of its attribute. The function may change it at any time.
+_VARIABLES = tuple(
+    (attribute, os.fsencode(name))
+    for attribute, name in (
+        ("log_group_name", "AWS_LAMBDA_LOG_GROUP_NAME"),
+        ("log_stream_name", "AWS_LAMBDA_LOG_STREAM_NAME"),
+        ("function_name", "AWS_LAMBDA_FUNCTION_NAME"),
+        ("memory_limit_in_mb", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
+        ("function_version", "AWS_LAMBDA_FUNCTION_VERSION"),
+    )
+)
+_decoded = {name: (None, None) for _, name in _VARIABLES}
 
 
 class _Record:
@@ -42,18 +54,22 @@ class ClientContext(_Record):
 class LambdaContext:
     def __init__(self, request_id, client_context, cognito_identity, deadline_ms, function_arn, tenant_id):
         self.aws_request_id = request_id
-        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        variables = os.environ._data  # what os.environ stands on: it would encode and decode on every look
+        for attribute, name in _VARIABLES:
+            value = variables.get(name)
+            if _decoded[name][0] is not value:
+                _decoded[name] = (value, None if value is None else os.fsdecode(value))
+            setattr(self, attribute, _decoded[name][1])
         self.invoked_function_arn = function_arn
         self.tenant_id = tenant_id
-        self._w3c = _take_w3c(client_context)
-        self.client_context = ClientContext.of(client_context)
-        if self.client_context is not None:
+        self._w3c = {}
+        self.client_context = None
+        if client_context is not None:
+            self._w3c = _take_w3c(client_context)
+            self.client_context = ClientContext.of(client_context)
             self.client_context.client = Client.of(self.client_context.client)
-        self.identity = CognitoIdentity.of({})
+        self.identity = identity = CognitoIdentity()
+        identity.cognito_identity_id = identity.cognito_identity_pool_id = None
         if cognito_identity is not None:
             self.identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
             self.identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")

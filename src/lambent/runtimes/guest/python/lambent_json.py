@@ -19,6 +19,19 @@ class _Encoder(json.JSONEncoder):
     def __init__(self):
         super().__init__(ensure_ascii=not _writes_unicode(), allow_nan=True)
         self._mark = None
+        self._under_way = {}  # the containers that are being written, so that circles are found
+        # What `JSONEncoder.encode` makes anew for every call.
+        self._write = json.encoder.c_make_encoder and json.encoder.c_make_encoder(
+            self._under_way,
+            self.default,
+            json.encoder.encode_basestring_ascii if self.ensure_ascii else json.encoder.encode_basestring,
+            None,
+            self.key_separator,
+            self.item_separator,
+            False,
+            False,
+            True,
+        )
 
     def default(self, o):
         if isinstance(o, decimal.Decimal):
@@ -33,13 +46,22 @@ class _Encoder(json.JSONEncoder):
     def encode(self, o):
         o = _without_named_tuples(o)
         try:
-            text = super().encode(o)
+            text = self._text(o)
         except TypeError:  # perhaps a key, which the standard library judges otherwise
             rebuilt = _rebuilt(o)
             if rebuilt == o:
                 raise
-            text = super().encode(rebuilt)
+            text = self._text(rebuilt)
         return text if self._mark is None else self._unmark(text)
+
+    def _text(self, o):
+        if self._write is None or isinstance(o, str):
+            return super().encode(o)
+        try:
+            return "".join(self._write(o, 0))
+        except BaseException:
+            self._under_way.clear()
+            raise
 
     def _marked(self, digits):
         # The encoder cannot be made to write a bare number, so it writes a string with a mark that nobody can guess.
