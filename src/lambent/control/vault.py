@@ -19,7 +19,7 @@ from lambent.model.request import RequestContext
 from lambent.model.sealing import SERVICE_KEY, SealedEnvironment, SealError, open_sealed, seal
 from lambent.ports import Catalog, Clients, Clock
 
-REMEMBERED_S: Final = 10.0  # ours: how long a key may still be used after KMS took it away
+REMEMBERED_S: Final = 5.0  # ours: how long a key may still be used after KMS took it away
 REMEMBERED_KEYS: Final = 1_024
 
 # What is wrong with a key, by KMS's error: (Lambda's error when decrypting, the words for it).
@@ -64,8 +64,9 @@ class Vault:
             )
         except AwsError as error:
             raise _not_configured(error) from error
-        sealed = seal(variables, arn, answer["Plaintext"], service_key)
-        return attrs.evolve(sealed, wrapped_key=base64.b64encode(answer["CiphertextBlob"]).decode())
+        wrapped_key = base64.b64encode(answer["CiphertextBlob"]).decode()
+        self._remember(wrapped_key, answer["Plaintext"])
+        return attrs.evolve(seal(variables, arn, answer["Plaintext"], service_key), wrapped_key=wrapped_key)
 
     async def opened(self, context: RequestContext, version: FunctionVersion) -> dict[str, str]:
         """The variables of a version.
@@ -107,19 +108,21 @@ class Vault:
         return self._service_key
 
     async def _data_key(self, context: RequestContext, version: FunctionVersion, wrapped_key: str) -> bytes:
-        now_s = self._clock.monotonic()
-        until_s, key = self._remembered.get(wrapped_key, (0.0, b""))
-        if until_s > now_s:
-            return key
+        until_s, known = self._remembered.get(wrapped_key, (0.0, b""))
+        if until_s > self._clock.monotonic():
+            return known
         request = {"CiphertextBlob": base64.b64decode(wrapped_key), "EncryptionContext": _context(version.arn)}
         try:
             answer = await self._kms(context, "Decrypt", version.extra.get("KMSKeyArn"), request)
         except AwsError as error:
             self._remembered.pop(wrapped_key, None)
             raise _not_decrypted(error) from error
-        key = bytes(answer["Plaintext"])
+        return self._remember(wrapped_key, answer["Plaintext"])
+
+    def _remember(self, wrapped_key: str, key: bytes) -> bytes:
+        now_s = self._clock.monotonic()
         if len(self._remembered) >= REMEMBERED_KEYS:
-            self._remembered = {w: held for w, held in self._remembered.items() if held[0] > now_s}
+            self._remembered = {wrapped: held for wrapped, held in self._remembered.items() if held[0] > now_s}
         self._remembered[wrapped_key] = (now_s + REMEMBERED_S, key)
         return key
 
