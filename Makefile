@@ -3,8 +3,9 @@
 # make test     format, lint, types, import rules, tests
 # make lint     the same without the tests
 # make test-long, make bench
+# make compatibility   ask a running server what it does with every member of Lambda's model, and write it down
 .DEFAULT_GOAL := up
-.PHONY: up down test test-long lint bench clean
+.PHONY: up down test test-long lint bench compatibility clean
 
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -56,6 +57,9 @@ test-long: .venv/.dev
 bench: .venv/.dev
 	@scripts/system-packages bench
 	$(BIN)/python -m bench
+
+compatibility: .venv/.dev
+	$(BIN)/python -m bench.compatibility
 
 clean:
 	@if [ -f .lambent/server.pid ]; then scripts/server stop; fi
