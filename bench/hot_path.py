@@ -24,11 +24,12 @@ import uvloop
 
 from lambent.front.gateway import Gateway
 from lambent.http1.server import Connection, Server
-from lambent.invoke.admission import Admission, Reserve
+from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit, RuntimeInstallation, StartMethod
+from lambent.model.concurrency import Shares
 from lambent.model.function import FunctionVersion
 from lambent.telemetry.system_clock import SystemClock
 
@@ -130,7 +131,7 @@ class FakeSandbox:
     async def close(self) -> None: ...
 
 
-RESERVE = Reserve()
+RESERVE = Shares()
 
 
 class Nothing:
@@ -147,8 +148,8 @@ class Nothing:
 
     def subscribe(self, changed: Any) -> None: ...
 
-    def of(self, account_id: str, region: str) -> Reserve:
-        return Reserve()
+    def of(self, account_id: str, region: str) -> Shares:
+        return RESERVE
 
     async def unpacked(self, digest: str) -> Path:
         return Path("/")

@@ -6,42 +6,26 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import attrs
-
-from lambent.model.concurrency import ConcurrencyLedger
-from lambent.model.function import FunctionVersion
-from lambent.model.names import FunctionAddress
-from lambent.ports import Catalog
-
-
-@attrs.define
-class Reserve:
-    """What the functions of one account and region have reserved."""
-
-    by_function: dict[str, int] = attrs.field(factory=dict)
-    total: int = 0
-
-    def put(self, name: str, reserved: int | None) -> None:
-        """`None`: the function shares what is unreserved."""
-        self.total -= self.by_function.pop(name, 0)
-        if reserved is not None:
-            self.by_function[name] = reserved
-            self.total += reserved
+from lambent.model.concurrency import ConcurrencyLedger, Share, Shares
+from lambent.model.function import LATEST, FunctionVersion
+from lambent.model.names import FunctionAddress, is_version
+from lambent.model.provisioned import FAMILY
+from lambent.ports import Catalog, CatalogView
 
 
 class ReservedConcurrency:
-    """What each function has reserved, followed as the catalog changes, so that asking costs a dictionary access."""
+    """What functions have reserved and provisioned, followed as the catalog changes, so that asking costs a look-up."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._known: dict[tuple[str, str], Reserve] = {}
+        self._known: dict[tuple[str, str], Shares] = {}
         catalog.subscribe(self._changed)
 
-    def of(self, account_id: str, region: str) -> Reserve:
+    def of(self, account_id: str, region: str) -> Shares:
         """Not to be changed."""
         known = self._known.get((account_id, region))
         if known is None:
-            known = self._known[account_id, region] = Reserve()
+            known = self._known[account_id, region] = Shares()
             for name in self._catalog.function_names(account_id, region):
                 self._changed(account_id, region, name)
         return known
@@ -50,29 +34,47 @@ class ReservedConcurrency:
         known = self._known.get((account_id, region))
         if known is None:
             return
-        settings = self._catalog.settings(FunctionAddress(account_id, region, name))
-        known.put(name, settings.reserved_concurrency if settings is not None else None)
+        address = FunctionAddress(account_id, region, name)
+        settings = self._catalog.settings(address)
+        if settings is None:
+            known.put(name, None, {})
+            return
+        provisioned = {}
+        for qualifier, config in (settings.extra.get(FAMILY) or {}).items():
+            version = provisioned_version(self._catalog, address, qualifier)
+            if version is not None:
+                provisioned[version] = config["Requested"]
+        known.put(name, settings.reserved_concurrency, provisioned)
+
+
+def provisioned_version(catalog: CatalogView, address: FunctionAddress, qualifier: str) -> str | None:
+    """The number that a version or an alias stands for; None for an alias that is gone or is of no version."""
+    if is_version(qualifier):
+        return qualifier
+    alias = catalog.alias(address, qualifier)
+    return alias.function_version if alias is not None and alias.function_version != LATEST else None
 
 
 class Reserves(Protocol):
-    def of(self, account_id: str, region: str) -> Reserve: ...
+    def of(self, account_id: str, region: str) -> Shares: ...
 
 
 class Lease:
     """The right to run one invocation, given back once."""
 
-    __slots__ = ("_function_name", "_ledger", "_unreserved", "held")
+    __slots__ = ("_function_name", "_ledger", "_share", "_version", "held")
 
-    def __init__(self, ledger: ConcurrencyLedger, function_name: str, unreserved: bool) -> None:
+    def __init__(self, ledger: ConcurrencyLedger, function_name: str, version: str, share: Share) -> None:
         self._ledger = ledger
         self._function_name = function_name
-        self._unreserved = unreserved
+        self._version = version
+        self._share = share
         self.held = True
 
     def release(self) -> None:
         if self.held:
             self.held = False
-            self._ledger.give_back(self._function_name, self._unreserved)
+            self._ledger.give_back(self._function_name, self._version, self._share)
 
 
 class Admission:
@@ -92,6 +94,5 @@ class Admission:
         ledger = self._ledgers.get(key)
         if ledger is None:
             ledger = self._ledgers[key] = ConcurrencyLedger(self._account_limit)
-        reserve = self._reserved.of(*key)
-        unreserved = ledger.take(version.name, reserve.by_function, reserve.total, self._monotonic_s())
-        return Lease(ledger, version.name, unreserved)
+        share = ledger.take(version.name, version.version, self._reserved.of(*key), self._monotonic_s())
+        return Lease(ledger, version.name, version.version, share)

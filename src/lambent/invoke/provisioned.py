@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import attrs
 
+from lambent.invoke.admission import provisioned_version
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pool, Pools
 from lambent.model.cage import EnvironmentSpec
 from lambent.model.errors import AwsError, LambentError
-from lambent.model.function import LATEST, FunctionVersion, State
-from lambent.model.names import FunctionAddress, is_version
+from lambent.model.function import FunctionVersion, State
+from lambent.model.names import FunctionAddress
 from lambent.model.provisioned import FAMILY, INIT_FAILED, Provision
 from lambent.ports import PROVISIONED_INDEX, Catalog, Clock
 
@@ -84,7 +85,7 @@ class ProvisionedEnvironments:
 
     def provision(self, qualified: FunctionAddress) -> Provision:
         """What there is for this version or alias now."""
-        version = self._version_of(qualified, str(qualified.qualifier))
+        version = provisioned_version(self._catalog, qualified, str(qualified.qualifier))
         kept = self._kept.get(qualified.key, {}).get(version or "")
         if kept is None:
             return Provision()
@@ -132,7 +133,7 @@ class ProvisionedEnvironments:
         configs = settings.extra.get(FAMILY) or {} if settings is not None else {}
         before, now = self._kept.pop(key, {}), {}
         for qualifier, config in configs.items():
-            number = self._version_of(address, qualifier)
+            number = provisioned_version(self._catalog, address, qualifier)
             version = self._catalog.version(address, int(number)) if number is not None else None
             if version is None or version.state is not State.ACTIVE:
                 continue
@@ -149,13 +150,6 @@ class ProvisionedEnvironments:
         for gone in before.values():  # what has been started stays until it is reaped like any other
             for task in gone.starting:
                 task.cancel()
-
-    def _version_of(self, address: FunctionAddress, qualifier: str) -> str | None:
-        """The number that a version or an alias stands for."""
-        if is_version(qualifier):
-            return qualifier
-        alias = self._catalog.alias(address, qualifier)
-        return alias.function_version if alias is not None and alias.function_version != LATEST else None
 
     # --- what is done ----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Source of the rules: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurr
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Final
 
@@ -83,49 +84,99 @@ class _Rate:
         return True
 
 
+class Share(enum.Enum):
+    """What an invocation that runs was counted against."""
+
+    RESERVED = "reserved"  # its function's own reserve
+    PROVISIONED = "provisioned"  # what its version has provisioned
+    UNRESERVED = "unreserved"  # what the account has for all
+
+
+_RESERVED, _PROVISIONED, _UNRESERVED = Share  # every invocation asks; an Enum's own look-up is slow
+
+
+@attrs.define
+class Shares:
+    """What the functions of one account and region have set aside for themselves."""
+
+    reserved: dict[str, int] = attrs.field(factory=dict)  # by function
+    provisioned: dict[tuple[str, str], int] = attrs.field(
+        factory=dict
+    )  # by function and version; not of those that reserve
+    total: int = 0
+
+    def put(self, function_name: str, reserved: int | None, provisioned: Mapping[str, int]) -> None:
+        """What a function has now, `provisioned` by version. What is provisioned lies within a reserve where there is one."""
+        self.total -= self.reserved.pop(function_name, 0)
+        for key in [key for key in self.provisioned if key[0] == function_name]:
+            self.total -= self.provisioned.pop(key)
+        if reserved is not None:
+            self.reserved[function_name] = reserved
+            self.total += reserved
+            return
+        for version, count in provisioned.items():
+            self.provisioned[function_name, version] = count
+            self.total += count
+
+
 class ConcurrencyLedger:
     """Counts running invocations against an account's and its functions' limits, in one account and region.
 
-    A function with reserved concurrency draws from its own reserve only; the others share what is unreserved. Neither may
-    begin more than ten invocations a second for each that it may run at once.
+    A function with reserved concurrency draws from its own reserve only. Of the others, versions with provisioned
+    concurrency use that first; then they share what nobody has set aside. None may begin more than ten invocations a
+    second for each that it may run at once.
     """
 
     def __init__(self, limit: int = ACCOUNT_CONCURRENCY) -> None:
         self.limit = limit
         self.running: dict[str, int] = {}
         self._unreserved_running = 0
+        self._provisioned_running: dict[tuple[str, str], int] = {}
         self._account_rate = _full(limit * REQUESTS_PER_CONCURRENCY)
         self._rates: dict[str, _Rate] = {}  # of functions with a reserve
 
-    def take(self, function_name: str, reserved: Mapping[str, int], reserved_total: int, now_s: float) -> bool:
-        """Counts one more invocation; returns whether it was counted as unreserved. Raises AwsError 429.
-
-        `reserved_total` is the sum of `reserved`; `now_s` are seconds that never go back.
-        """
+    def take(self, function_name: str, version: str, shares: Shares, now_s: float) -> Share:
+        """Counts one more invocation. Raises AwsError 429. `now_s` are seconds that never go back."""
         running = self.running.get(function_name, 0)
-        own = reserved.get(function_name)
+        own = shares.reserved.get(function_name)
+        share = _UNRESERVED
         if own is not None:
+            share = _RESERVED
             if running >= own:
                 raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             if not self._rate_of(function_name, own).take(now_s):
                 raise _throttled("ReservedFunctionInvocationRateLimitExceeded")
-        elif self._unreserved_running >= self.limit - reserved_total:
+        elif shares.provisioned and self._takes_provisioned(function_name, version, shares):
+            share = _PROVISIONED
+        elif self._unreserved_running >= self.limit - shares.total:
             raise _throttled("ConcurrentInvocationLimitExceeded")
         elif not self._account_rate.take(now_s):
             raise too_many_requests("Rate exceeded", "CallerRateLimitExceeded", retry_after_s=RETRY_AFTER_S)
         else:
             self._unreserved_running += 1
         self.running[function_name] = running + 1
-        return own is None
+        return share
 
-    def give_back(self, function_name: str, was_unreserved: bool) -> None:
+    def _takes_provisioned(self, function_name: str, version: str, shares: Shares) -> bool:
+        key = (function_name, version)
+        running = self._provisioned_running.get(key, 0)
+        if running >= shares.provisioned.get(key, 0):
+            if not running:
+                self._provisioned_running.pop(key, None)  # of what is not provisioned any more nothing is kept
+            return False
+        self._provisioned_running[key] = running + 1
+        return True
+
+    def give_back(self, function_name: str, version: str, share: Share) -> None:
         left = self.running[function_name] - 1
         if left:
             self.running[function_name] = left
         else:
             del self.running[function_name]
-        if was_unreserved:
+        if share is _UNRESERVED:
             self._unreserved_running -= 1
+        elif share is _PROVISIONED:
+            self._provisioned_running[function_name, version] -= 1
 
     def _rate_of(self, function_name: str, reserve: int) -> _Rate:
         limit = reserve * REQUESTS_PER_CONCURRENCY

@@ -16,11 +16,12 @@ import attrs
 import pytest_asyncio
 from msgspec.structs import replace
 
-from lambent.invoke.admission import Admission, Reserve
+from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
 from lambent.model.cage import RuntimeInstallation, StartMethod
+from lambent.model.concurrency import Shares
 from lambent.model.errors import not_found
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
@@ -123,8 +124,8 @@ PROVIDED = RuntimeInstallation(
 
 
 class Unreserved:
-    def of(self, account_id: str, region: str) -> Reserve:
-        return Reserve()
+    def of(self, account_id: str, region: str) -> Shares:
+        return Shares()
 
 
 async def provided(version: FunctionVersion) -> RuntimeInstallation:
@@ -156,6 +157,7 @@ class Road:
             handler="h",
             code_digest=str(folder),
             revision_id=str(uuid.uuid4()),
+            last_modified=str(uuid.uuid4()),
         )
         version = attrs.evolve(version, **changes)
         self.functions.put(version)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.model.concurrency import ConcurrencyLedger, check_provisioned, check_reserve
+from lambent.model.concurrency import ConcurrencyLedger, Share, Shares, check_provisioned, check_reserve
 from lambent.model.errors import AwsError
 
 NAMES = ["a", "b", "c"]
@@ -19,48 +19,72 @@ class Ledger(ConcurrencyLedger):
     now_s = 0.0
     pause_s = 60.0
 
-    def begin(self, name: str, reserved: dict[str, int]) -> bool:
+    def later(self) -> float:
         self.now_s += self.pause_s
-        return self.take(name, reserved, sum(reserved.values()), self.now_s)
+        return self.now_s
+
+    def begin(self, name: str, reserved: dict[str, int], **provisioned: int) -> Share:
+        """`provisioned` is of the function's versions, `v1` for version 1, which is what runs."""
+        shares = Shares()
+        for function, count in reserved.items():
+            shares.put(function, count, {})
+        if provisioned:
+            by_version = {version.removeprefix("v"): count for version, count in provisioned.items()}
+            shares.put(name, reserved.get(name), by_version)
+        return self.take(name, "1", shares, self.later())
 
 
-def reason_of(ledger: Ledger, name: str, reserved: dict[str, int]) -> str:
+def reason_of(ledger: Ledger, name: str, reserved: dict[str, int], **provisioned: int) -> str:
     with pytest.raises(AwsError) as caught:
-        ledger.begin(name, reserved)
+        ledger.begin(name, reserved, **provisioned)
     error = caught.value
     assert (error.code, error.status, error.fields["Type"]) == ("TooManyRequestsException", 429, "User")
     assert error.fields["retryAfterSeconds"] == "1"
     return str(error.fields["Reason"])
 
 
-@given(limit=st.integers(4, 20), reserved=RESERVED, steps=st.lists(st.tuples(st.sampled_from(NAMES), st.booleans())))
+@given(
+    limit=st.integers(4, 20),
+    reserved=RESERVED,
+    provisioned=st.integers(0, 3),
+    steps=st.lists(st.tuples(st.sampled_from(NAMES), st.booleans())),
+)
 def test_leases_never_exceed_a_limit_and_each_is_returned_once(
-    limit: int, reserved: dict[str, int], steps: list[tuple[str, bool]]
+    limit: int, reserved: dict[str, int], provisioned: int, steps: list[tuple[str, bool]]
 ) -> None:
-    limit = max(limit, sum(reserved.values()))
-    ledger = Ledger(limit)
-    held: list[tuple[str, bool]] = []
+    set_aside = sum(reserved.values()) + provisioned
+    limit = max(limit, set_aside)
+    ledger, shares = Ledger(limit), Shares()
+    for function, most in reserved.items():
+        shares.put(function, most, {})
+    shares.put("c", None, {"1": provisioned})
+    held: list[tuple[str, Share]] = []
     for name, take in steps:
         if take:
             refused: AwsError | None = None
             try:
-                held.append((name, ledger.begin(name, reserved)))
+                held.append((name, ledger.take(name, "1", shares, ledger.later())))
             except AwsError as error:
                 refused = error
             if refused is not None:
                 assert refused.status == 429
                 own = sum(1 for other, _ in held if other == name)
-                unreserved = sum(1 for _, was_unreserved in held if was_unreserved)
-                full = own >= reserved[name] if name in reserved else unreserved >= limit - sum(reserved.values())
-                assert full, "throttled although there was room"
+                full = held_of(held, Share.UNRESERVED) >= limit - set_aside
+                assert own >= reserved[name] if name in reserved else full, "throttled although there was room"
         elif held:
-            ledger.give_back(*held.pop())
+            last, share = held.pop()
+            ledger.give_back(last, "1", share)
         assert sum(ledger.running.values()) == len(held) <= limit
+        assert held_of(held, Share.PROVISIONED) <= provisioned
         for function, most in reserved.items():
             assert ledger.running.get(function, 0) <= most
-    while held:
-        ledger.give_back(*held.pop())
+    for name, share in held:
+        ledger.give_back(name, "1", share)
     assert ledger.running == {}
+
+
+def held_of(held: list[tuple[str, Share]], share: Share) -> int:
+    return sum(1 for _, its in held if its is share)
 
 
 def test_zero_reserved_concurrency_stops_a_function() -> None:
@@ -73,6 +97,27 @@ def test_what_others_reserved_is_not_shared() -> None:
     assert reason_of(ledger, "free", {"other": 2}) == "ConcurrentInvocationLimitExceeded"
 
 
+def test_what_is_provisioned_is_set_aside_and_used_first() -> None:
+    ledger = Ledger(limit=3)
+    assert [ledger.begin("a", {}, v1=2) for _ in range(3)] == [Share.PROVISIONED, Share.PROVISIONED, Share.UNRESERVED]
+    assert reason_of(ledger, "a", {}, v1=2) == "ConcurrentInvocationLimitExceeded"
+    ledger.give_back("a", "1", Share.PROVISIONED)
+    assert ledger.begin("a", {}, v1=2) is Share.PROVISIONED
+    others = Ledger(limit=3)
+    assert others.begin("a", {}, v2=2) is Share.UNRESERVED, "another version's"
+    assert reason_of(others, "a", {}, v2=2) == "ConcurrentInvocationLimitExceeded"
+
+
+def test_what_is_provisioned_lies_within_a_reserve() -> None:
+    shares = Shares()
+    shares.put("a", 5, {"1": 3})
+    assert (shares.total, shares.provisioned) == (5, {})
+    shares.put("a", None, {"1": 3, "2": 1})
+    assert shares.total == 4
+    shares.put("a", None, {})
+    assert (shares.total, shares.reserved, shares.provisioned) == (0, {}, {})
+
+
 @pytest.mark.parametrize(
     ("reserved", "reason"),
     [({}, "CallerRateLimitExceeded"), ({"a": 2}, "ReservedFunctionInvocationRateLimitExceeded")],
@@ -83,7 +128,7 @@ def test_ten_times_the_concurrency_begin_each_second_and_no_more(reserved: dict[
     ledger.now_s = 1000.0
     for second in range(3):
         for _ in range(20):
-            ledger.give_back("a", ledger.begin("a", reserved))
+            ledger.give_back("a", "1", ledger.begin("a", reserved))
         assert reason_of(ledger, "a", reserved) == reason, second
         ledger.now_s += 1.0
 
