@@ -55,7 +55,8 @@ class AliasOperations:
         check_weights(alias)
 
         def work(tx: CatalogTransaction) -> None:
-            need_latest(tx, address)
+            if tx.latest(address) is None:
+                raise function_not_found(attrs.evolve(address, qualifier=alias.function_version))
             if tx.alias(address, name) is not None:
                 raise conflict(f"Alias already exists: {alias.arn}")
             _need_versions(tx, address, alias)
@@ -148,7 +149,12 @@ def check_weights(alias: Alias) -> None:
                 f"Function version {version} is already included in routing configuration."
             )
         if alias.function_version == LATEST:
-            raise invalid_parameter("$LATEST is not supported for an alias pointing to more than 1 version")
+            # The one error of its kind that AWS sends without `Type`.
+            raise AwsError(
+                "InvalidParameterValueException",
+                "$LATEST is not supported for an alias pointing to more than 1 version",
+                400,
+            )
         if not is_version(version):
             raise validation(
                 constraint_failed(

@@ -18,7 +18,7 @@ from lambent.model.limits import (
     TIMEOUT_MAX_S,
 )
 from lambent.model.names import ROLE_PATTERN, constraint_failed, pattern_constraint
-from lambent.model.runtime_ids import DEPRECATED, NOT_CREATED, SUPPORTED, supports_snap_start
+from lambent.model.runtime_ids import DEPRECATED, NOT_CREATED, SUCCESSORS, SUPPORTED, supports_snap_start
 from lambent.ports import CatalogTransaction
 
 TAGS_MAX: Final = 50  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-tags.html
@@ -152,9 +152,11 @@ def _check_memory(memory_mib: int) -> None:
 def check_runtime(runtime: str, is_new: bool) -> None:
     """Raises AwsError for what AWS does not let a new function have, or an existing one."""
     if runtime in DEPRECATED or (is_new and runtime in NOT_CREATED):
+        successor = SUCCESSORS.get(runtime)
+        recommended = f"the new runtime ({successor})" if successor else "a supported runtime"
         raise invalid_parameter(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
-            "We recommend you use a supported runtime while creating or updating functions."
+            f"We recommend you use {recommended} while creating or updating functions."
         )
     if runtime not in SUPPORTED and runtime not in NOT_CREATED:
         raise invalid_parameter(

@@ -30,6 +30,12 @@ DEPRECATED: Final = frozenset((
     "python2.7", "python3.6", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "ruby2.5",
 ))  # fmt: skip
 
+# What AWS recommends instead of a runtime that it refuses, as it was recorded; of others it says "a supported runtime".
+SUCCESSORS: Final = {
+    "dotnetcore3.1": "dotnet6", "go1.x": "provided.al2023", "java8": "java21", "nodejs12.x": "nodejs18.x",
+    "nodejs14.x": "nodejs20.x", "provided": "provided.al2023", "python3.7": "python3.12", "ruby2.7": "ruby3.2",
+}  # fmt: skip
+
 # https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html, "Supported features and limitations": Java 11 and later,
 # Python 3.12 and later, .NET 8 and later; no OS-only runtime and no container image.
 _SNAP_START: Final = re.compile(r"java(1[1-9]|[2-9]\d)(\.al2023)?|python3\.(1[2-9]|[2-9]\d)|dotnet([89]|[1-9]\d)")

@@ -173,7 +173,7 @@ async def test_a_name_is_taken_once_per_account_and_region(control: Control) -> 
          "Runtime and Handler are mandatory parameters for functions created with deployment packages."),
         ({"Runtime": "python3.7"}, "InvalidParameterValueException",
          "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions. "
-         "We recommend you use a supported runtime while creating or updating functions."),
+         "We recommend you use the new runtime (python3.12) while creating or updating functions."),
         ({"Runtime": "cobol"}, "InvalidParameterValueException", None),
         ({"Role": "worker"}, "ValidationException",
          "1 validation error detected: Value 'worker' at 'role' failed to satisfy constraint: Member must satisfy "
@@ -203,7 +203,9 @@ async def test_a_name_is_taken_once_per_account_and_region(control: Control) -> 
         ({"Code": {"S3Bucket": "bucket", "S3Key": "k"}}, "InvalidParameterValueException",
          "Error occurred while GetObject. S3 Error Code: NoSuchBucket. "
          "S3 Error Message: The specified bucket does not exist"),
-        ({"Runtime": "python3.6"}, "InvalidParameterValueException", None),
+        ({"Runtime": "python3.6"}, "InvalidParameterValueException",
+         "The runtime parameter of python3.6 is no longer supported for creating or updating AWS Lambda functions. "
+         "We recommend you use a supported runtime while creating or updating functions."),
         ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "nodejs22.x"}, "InvalidParameterValueException",
          "nodejs22.x is not supported for SnapStart enabled functions."),
         ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}},
@@ -254,6 +256,16 @@ async def test_bad_requests_are_refused_and_leave_nothing(
     request = {name: value for name, value in request.items() if value is not None}
     await refused(control, "CreateFunction", code, message, **request)
     assert (await control("ListFunctions"))["Functions"] == []
+
+
+async def test_a_runtime_may_be_kept_longer_than_it_may_be_chosen_for_a_new_function(control: Control) -> None:
+    await control.create()
+    updated = await control("UpdateFunctionConfiguration", FunctionName="f", Runtime="python3.7")
+    assert updated["Runtime"] == "python3.7"
+    await control.settled()
+    await refused(
+        control, "UpdateFunctionConfiguration", "InvalidParameterValueException", FunctionName="f", Runtime="python3.6"
+    )
 
 
 async def test_while_it_is_pending_a_function_cannot_be_changed(idle_control: Control) -> None:

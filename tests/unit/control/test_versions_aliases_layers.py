@@ -244,3 +244,23 @@ async def test_two_versions_of_one_layer_are_refused(control: Control) -> None:
         "Two different versions of the same layer are not allowed to be referenced in the same function. "
         f"{LAYER}:1 and {LAYER}:2 are versions of the same layer."
     )
+
+
+async def test_an_alias_of_a_function_that_is_not_there_names_the_version_that_was_asked_for(control: Control) -> None:
+    with pytest.raises(AwsError) as raised:
+        await control("CreateAlias", FunctionName="none", Name="live", FunctionVersion="1")
+    assert raised.value.code == "ResourceNotFoundException"
+    assert raised.value.message == f"Function not found: arn:aws:lambda:{REGION}:{ACCOUNT}:function:none:1"
+
+
+async def test_publishing_changes_the_revision_of_what_was_published_and_once_only(control: Control) -> None:
+    await control.create()
+    before = await control("GetFunctionConfiguration", FunctionName="f")
+    published = await control("PublishVersion", FunctionName="f", RevisionId=before["RevisionId"])
+    after = await control("GetFunctionConfiguration", FunctionName="f")
+    assert len({before["RevisionId"], published["RevisionId"], after["RevisionId"]}) == 3
+    with pytest.raises(AwsError, match="PreconditionFailedException"):
+        await control("PublishVersion", FunctionName="f", RevisionId=before["RevisionId"])
+    again = await control("PublishVersion", FunctionName="f", RevisionId=after["RevisionId"])
+    assert (again["Version"], again["RevisionId"]) == ("1", published["RevisionId"])
+    assert (await control("GetFunctionConfiguration", FunctionName="f"))["RevisionId"] == after["RevisionId"]
