@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -35,6 +36,7 @@ from lambent.control.vault import Vault
 from lambent.dispatch.dispatcher import Dispatcher
 from lambent.front.access import Access
 from lambent.front.authorize import Authorizer
+from lambent.front.authorize_buckets import Buckets
 from lambent.front.authorize_directory import CompiledDirectory
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Door, Gateway
@@ -88,6 +90,8 @@ STALLED_CHECK_S: Final = 5.0
 LISTEN_BACKLOG: Final = 4096
 MASTER_SECRET: Final = "access-keys"
 ROOT_FOLDERS: Final = ("sandbox", "runtimes")  # of the data directory: the launcher's, and what zygotes execute
+# Requests leave hardly any circles behind, so the collector need not look after every 700 objects.
+GC_THRESHOLDS: Final = (10_000, 20, 20)
 BUILD_POLL_S: Final = 0.05
 
 
@@ -223,6 +227,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             account_of_key=lambda key: credentials.account_of(key) or directory.account_of(key),
         )  # fmt: skip
         sts = StsService(credentials, real, compiled, clients)
+        buckets = Buckets(clients, real.monotonic) if neighbours.endpoint_of("s3") is None else None
         services = (lambda_service, LogsService(logs, real), SqsService(queues), sts)
         for service in services:
             clients.add(service)
@@ -232,7 +237,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            authorizer=Authorizer(credentials, catalog, compiled, real.now),
+            authorizer=Authorizer(credentials, catalog, compiled, real.now, buckets),
             neighbours=neighbours,
             enqueue=dispatcher.accept,
             path_doors={
@@ -263,6 +268,9 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         if config.auth == "enforce":
             key = credentials.root(config.account_id)
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
+        gc.collect()
+        gc.freeze()  # what is here now stays; the collector need not look at it again and again
+        gc.set_threshold(*GC_THRESHOLDS)
         yield url
 
 

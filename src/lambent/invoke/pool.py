@@ -197,7 +197,7 @@ class Pools:
         key = (version.account_id, version.region, version.name, version.version, tenant_id)
         pool = self._pools.get(key)
         if pool is not None:
-            if pool.version is version or pool.version.revision_id == version.revision_id:
+            if pool.version is version or pool.version.build == version.build:
                 return pool
             self._retire(pool)
         pool = self._pools[key] = Pool(version, self._factory, self._clock)
@@ -211,7 +211,7 @@ class Pools:
             if key[:3] != (account_id, region, name):
                 continue
             version = current(key[3])
-            if version is None or version.revision_id != pool.version.revision_id:
+            if version is None or version.build != pool.version.build:
                 del self._pools[key]
                 self._retire(pool)
 

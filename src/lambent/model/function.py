@@ -93,6 +93,11 @@ class FunctionVersion:
         return f"{self.arn}:{self.version}"
 
     @property
+    def build(self) -> tuple[str, str, str | None]:
+        """What its environments are made from: other than `revision_id`, permissions and tags leave it as it is."""
+        return self.last_modified, self.config_sha256, self.code_digest
+
+    @property
     def is_pending(self) -> bool:
         """It is yet to be made ready."""
         return self.state is State.PENDING or self.last_update_status is UpdateStatus.IN_PROGRESS
