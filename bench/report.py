@@ -70,6 +70,12 @@ GOALS: Final = (
          part="control", figure="many_mib", limit=200, unit=" MiB", part_of_code="_listed", file="control_plane.py"),
     Goal(promise="What 10,000 functions add to the time of a start",
          part="control", figure="many_start_s", limit=0.5, unit=" s", part_of_code="_listed", file="control_plane.py"),
+    Goal(promise="Asynchronous events accepted a second, each on disk when it is answered, from 16 connections",
+         part="asynchronous", figure="accepted_per_s", limit=5_000, at_least=True, part_of_code="over_http",
+         file="asynchronous.py"),
+    Goal(promise="The same, against the bare store in groups",
+         part="asynchronous", figure="ratio", limit=0.5, unit=" ×", at_least=True, part_of_code="into_the_store",
+         file="asynchronous.py"),
 )  # fmt: skip
 
 
@@ -109,6 +115,7 @@ def benchmarks_page(figures: Mapping[str, Any]) -> str:
         ("Warm invocations", "warm"),
         ("Many environments at once", "density"),
         ("The control plane", "control"),
+        ("Asynchronous events", "asynchronous"),
     ):
         parts.append(f"## {title}\n\n{_figures(figures.get(part, 'not measured'))}")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

@@ -140,7 +140,10 @@ async def test_an_event_that_would_be_too_old_is_over(world: World) -> None:
     )
     world.invocations.scripts["f"] = throttled
     request_id = await world.send("f", [1])
-    event = await world.turn_until_step("f", request_id, "sent", 8, times=2)
+    for throttles, wait_s in enumerate((1, 2, 4, 8, 16), 1):
+        await world.until_step("f", request_id, "throttled", throttles)
+        world.clock.advance(wait_s)
+    event = await world.until_step("f", request_id, "sent", times=2)
     assert [s.detail["condition"] for s in event.steps if s.what == "dropped"] == ["EventAgeExceeded"]
     record = json.loads(world.services.sent("SendMessage")[0]["MessageBody"])
     assert record["requestContext"]["condition"] == "EventAgeExceeded"

@@ -56,7 +56,7 @@ async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
     for request_id in sent:
         await world.turn_until_step("f", request_id, "sent", 121)
     monkeypatch.undo()
-    assert len(images) >= 12
+    assert len(images) >= 8, "one for each change of one event at least"
     found_waiting = 0
     for image in images:
         later = World(image, clock=world.clock)
@@ -79,7 +79,7 @@ async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
         }
         assert bodies | already >= {n for n, request_id in enumerate(sent) if request_id in before}
         await later.stop()
-    assert found_waiting > 10
+    assert found_waiting >= 6
 
 
 async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

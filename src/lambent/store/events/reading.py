@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -61,6 +62,13 @@ def due_deliveries(
     connection: sqlite3.Connection, target: str, now_ms: int, limit: int
 ) -> tuple[list[Delivery], int | None]:
     """Up to `limit` of them, oldest first; also when the first that is not among them is due, if there is one."""
+    with _one_moment(connection):
+        return _due_deliveries(connection, target, now_ms, limit)
+
+
+def _due_deliveries(
+    connection: sqlite3.Connection, target: str, now_ms: int, limit: int
+) -> tuple[list[Delivery], int | None]:
     rows = connection.execute(
         "SELECT d.id, d.event_id, e.account_id, e.region, e.name, d.message, d.body, d.created_ms, d.tries "
         "FROM deliveries d JOIN events e ON e.id = d.event_id "
@@ -92,8 +100,23 @@ _EVENT: Final = (
 )
 
 
+@contextlib.contextmanager
+def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is read within belongs together, whatever is written meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def events(connection: sqlite3.Connection, key: FunctionKey, limit: int) -> list[EventView]:
     """The newest events of a function, the newest last."""
+    with _one_moment(connection):
+        return _events(connection, key, limit)
+
+
+def _events(connection: sqlite3.Connection, key: FunctionKey, limit: int) -> list[EventView]:
     rows = connection.execute(
         f"SELECT {_EVENT} FROM events e WHERE e.account_id = ? AND e.region = ? AND e.name = ? ORDER BY e.id DESC LIMIT ?",
         (*key, limit),
@@ -103,23 +126,25 @@ def events(connection: sqlite3.Connection, key: FunctionKey, limit: int) -> list
 
 def event(connection: sqlite3.Connection, key: FunctionKey, request_id: str) -> EventView | None:
     """One event with its payload; the newest of that request id."""
-    row = _row_of(connection, key, request_id)
-    if row is None:
-        return None
-    (payload,) = connection.execute("SELECT body FROM payloads WHERE event_id = ?", (row[0],)).fetchone()
-    return _event(connection, row, payload)
+    with _one_moment(connection):
+        row = _row_of(connection, key, request_id)
+        if row is None:
+            return None
+        (payload,) = connection.execute("SELECT body FROM payloads WHERE event_id = ?", (row[0],)).fetchone()
+        return _event(connection, row, payload)
 
 
 def invocation(connection: sqlite3.Connection, key: FunctionKey, request_id: str) -> Invocation | None:
     """What was asked for with this event."""
-    row = _row_of(connection, key, request_id)
-    return None if row is None else stored_invocation(connection, row[0], key, row[1], row[2])
+    with _one_moment(connection):
+        row = _row_of(connection, key, request_id)
+        return None if row is None else stored_invocation(connection, row[0], key, row[1], row[2])
 
 
 def steps_after(connection: sqlite3.Connection, key: FunctionKey, after: int, limit: int) -> list[StepView]:
     """What happened to a function's events since the step `after`, in order."""
     rows = connection.execute(
-        "SELECT e.request_id, s.id, s.at_ms, s.what, s.detail FROM steps s JOIN events e ON e.id = s.event_id "
+        "SELECT e.request_id, s.id, s.at_ms, s.what, s.detail FROM steps s CROSS JOIN events e ON e.id = s.event_id "
         "WHERE s.id > ? AND e.account_id = ? AND e.region = ? AND e.name = ? ORDER BY s.id LIMIT ?",
         (after, *key, limit),
     )

@@ -41,9 +41,9 @@ class EventStore:
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
         self._last_id = database.read_now(rows.last_id)
-        self._accepting = Batches[Accepted](self._write_accepted, lambda each: len(each.invocation.payload))
+        self._accepting = Batches[Accepted](database, rows.accept, lambda each: len(each.invocation.payload))
         self._finishing = Batches[Finished](
-            self._write_finished, lambda each: sum(len(d.body) for d in each.deliveries)
+            database, rows.finish, lambda each: sum(len(delivery.body) for delivery in each.deliveries)
         )
 
     @classmethod
@@ -129,12 +129,6 @@ class EventStore:
     async def steps_after(self, key: FunctionKey, after: int, limit: int) -> list[StepView]:
         """What happened since the step of that id (0: ever), in order."""
         return await self._database.read(lambda c: reading.steps_after(c, key, after, limit))
-
-    async def _write_accepted(self, accepted: Sequence[Accepted]) -> None:
-        await self._database.write(lambda c: rows.accept(c, accepted))
-
-    async def _write_finished(self, finished: Sequence[Finished]) -> None:
-        await self._database.write(lambda c: rows.finish(c, finished))
 
     # housekeeping
 
