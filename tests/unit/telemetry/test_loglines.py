@@ -62,7 +62,9 @@ def test_the_report_line_reads_as_at_aws(changes: dict[str, object], expected: s
 
 
 def test_the_text_format_has_start_end_and_no_more() -> None:
-    assert line(loglines.started(REQUEST_ID, "$LATEST"), AT_MS, TEXT) == f"START RequestId: {REQUEST_ID} Version: $LATEST"
+    assert (
+        line(loglines.started(REQUEST_ID, "$LATEST"), AT_MS, TEXT) == f"START RequestId: {REQUEST_ID} Version: $LATEST"
+    )
     assert line(loglines.runtime_done(report()), AT_MS, TEXT) == f"END RequestId: {REQUEST_ID}"
     assert line(loglines.init_runtime_done(), AT_MS, TEXT) is None
     assert line(loglines.init_reported(12.3), AT_MS, TEXT) is None
