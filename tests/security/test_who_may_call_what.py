@@ -96,9 +96,9 @@ def trust(*principals: str) -> str:
     return document({"Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
 
 
-def root_of(server: LiveServer) -> Keys:
+def root_of(server: LiveServer, account_id: str = ACCOUNT) -> Keys:
     done = subprocess.run(
-        [sys.executable, "-m", "lambent", "credentials", "--json", "--data", str(server.data)],
+        [sys.executable, "-m", "lambent", "credentials", "--json", "--data", str(server.data), "--account", account_id],
         env=environ(), capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     printed = json.loads(done.stdout)
@@ -220,6 +220,35 @@ def test_a_role_is_assumed_by_whom_it_trusts_and_narrowed(world: World) -> None:
     client = world.client("lambda", Keys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]))
     client.list_functions()
     assert "no session policy allows" in refused(client.delete_function, FunctionName="caller")[1]
+
+
+def test_a_bucket_of_another_account_needs_both_policies(world: World) -> None:
+    own, bucket = world.client("s3"), f"bucket-{uuid.uuid4().hex[:8]}"
+    own.create_bucket(Bucket=bucket)
+    own.put_object(Bucket=bucket, Key="open/1", Body=b"content")
+    own.put_object(Bucket=bucket, Key="closed/1", Body=b"content")
+    other = world.client("s3", root_of(world.server, "222222222222"))
+    code, message = refused(other.get_object, Bucket=bucket, Key="open/1")
+    assert (code, message.endswith("because no resource-based policy allows the s3:GetObject action")) == (
+        "AccessDenied",
+        True,
+    )
+    grant = allow("s3:GetObject", f"arn:aws:s3:::{bucket}/open/*") | {"Principal": {"AWS": "222222222222"}}
+    own.put_bucket_policy(Bucket=bucket, Policy=document(grant))
+    assert other.get_object(Bucket=bucket, Key="open/1")["Body"].read() == b"content"
+    assert refused(other.get_object, Bucket=bucket, Key="closed/1")[0] == "AccessDenied"
+    assert refused(other.put_object, Bucket=bucket, Key="open/1", Body=b"x")[0] == "AccessDenied"
+    forbid = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/closed/*",
+    }
+    own.put_bucket_policy(Bucket=bucket, Policy=document(forbid))
+    assert (
+        "with an explicit deny in a resource-based policy" in refused(own.get_object, Bucket=bucket, Key="closed/1")[1]
+    )
+    assert refused(own.get_object, Bucket=f"{bucket}-none", Key="k")[0] == "NoSuchBucket"
 
 
 def test_what_policies_say_outlives_a_kill(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -17,6 +17,7 @@ from lambent.control.layer_permissions import layer_policy_of
 from lambent.control.permissions import policy_of
 from lambent.control.policy_documents import rendered
 from lambent.front import authorize_context as contexts
+from lambent.front.authorize_buckets import CHANGING, Buckets, bucket_in
 from lambent.front.authorize_place import Place, Target
 from lambent.front.authorize_targets import targets_of
 from lambent.model import policy
@@ -59,8 +60,15 @@ class Authorizer:
     """Decides. `directory` is IAM's; without one there are only the root and functions, whose roles allow nothing."""
 
     def __init__(
-        self, issued: IssuedKeys, catalog: CatalogView, directory: Directory | None, now_s: Callable[[], float]
+        self,
+        issued: IssuedKeys,
+        catalog: CatalogView,
+        directory: Directory | None,
+        now_s: Callable[[], float],
+        buckets: Buckets | None = None,
     ) -> None:
+        """Without `buckets` every bucket counts for the caller's own, and has no policy."""
+        self._buckets = buckets
         self._issued = issued
         self._catalog = catalog
         self._directory = directory
@@ -86,6 +94,8 @@ class Authorizer:
                 raise _denied(request, decision, operation.service)
             if index == 0 and (target.function is not None or target.layer is not None):
                 account_id = target.account_id
+        if self._buckets is not None and operation.service.name == "s3" and operation.name in CHANGING:
+            self._buckets.forget(str(params.get("Bucket")))
         return account_id
 
     async def authorize_invoke(self, asking: Asking, function: FunctionAddress) -> None:
@@ -158,7 +168,7 @@ class Authorizer:
     ) -> tuple[policy.Decision, policy.Request]:
         key = asking.key
         own = await self._identity(key)
-        resource, is_trust = await self._resource_policy(target)
+        target, resource, is_trust = await self._resource_policy(asking, target)
         policies = Policies(
             identity=own.documents, boundary=own.boundary, session=key.session_policies,
             resource=resource, is_trust=is_trust, resource_must_allow=is_trust,
@@ -197,18 +207,23 @@ class Authorizer:
             return _NOTHING
         return await self._directory.policies(key.role_arn or key.principal_arn)
 
-    async def _resource_policy(self, target: Target) -> tuple[Policy | None, bool]:
-        """The policy of a function, a layer version or a role; and whether it is a role's."""
+    async def _resource_policy(self, asking: Asking, target: Target) -> tuple[Target, Policy | None, bool]:
+        """The policy of a function, a layer version, a bucket or a role; and whether it is a role's."""
         if target.action == "sts:AssumeRole":
             role = await self._directory.role(target.resource) if self._directory is not None else None
-            return (role.trust_policy if role is not None else None), True
+            return target, (role.trust_policy if role is not None else None), True
         if target.function is not None:
-            return self._function_policy(target.function), False
+            return target, self._function_policy(target.function), False
         if target.layer is not None:
             name, number = target.layer
             layer = LayerAddress(target.account_id, target.resource.split(":")[3], name)
-            return _compiled_resource(layer_policy_of(self._catalog, layer, number)), False
-        return None, False
+            return target, _compiled_resource(layer_policy_of(self._catalog, layer, number)), False
+        bucket = bucket_in(target.resource) if target.action.startswith("s3:") else None
+        if bucket is not None and self._buckets is not None:
+            found = await self._buckets.look(asking.place, bucket)
+            owned = target if found.is_own else attrs.evolve(target, account_id="")
+            return owned, found.policy, False
+        return target, None, False
 
     def _function_policy(self, function: FunctionAddress) -> Policy | None:
         settings = self._catalog.settings(attrs.evolve(function, qualifier=None))
