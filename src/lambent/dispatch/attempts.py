@@ -82,6 +82,10 @@ class Attempts:
             return await self._refused(event, config, service_fault(str(error)))
         return await self._ran(event, config, outcome)
 
+    async def put_back(self, event: Claimed, error: Exception) -> Settled:
+        """After a mistake of our own: the event waits, by AWS's defaults. Raises StoreError."""
+        return await self._refused(event, EventInvokeConfig(), service_fault(repr(error)))
+
     def _not_to_be_run(
         self, event: Claimed, settings: FunctionSettings, config: EventInvokeConfig, address: FunctionAddress
     ) -> Condition | None:

@@ -49,7 +49,7 @@ class Dispatcher:
         self._clock = clock
         self._counters = counters or Counters()
         self._attempts = Attempts(store, invoke, catalog, clock, self._counters)
-        self._targets = Targets(clients, self.accept)
+        self._targets = Targets(clients, self._accept_existing)
         self._functions: dict[FunctionKey, FunctionLane] = {}
         self._deliveries: dict[str, TargetLane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,6 +74,12 @@ class Dispatcher:
         """Returns once the event is durable. Raises AwsError for one that is too large, ServiceException for a disk
         that does not take it."""
         await self._accept(invocation, {})
+
+    async def _accept_existing(self, invocation: Invocation) -> None:
+        """Raises AwsError ResourceNotFoundException too."""
+        place = (invocation.account_id, invocation.region, invocation.function_name)
+        self._catalog.resolve(*place, invocation.qualifier, random.random())
+        await self.accept(invocation)
 
     async def replay(self, function: FunctionAddress, request_id: str) -> str:
         """Sends a past event again, under a new request id, which it returns.
@@ -163,6 +169,9 @@ class Dispatcher:
             settled = await self._attempts.run(event)
         except StoreError:  # the server is stopping: the event is free again when the next one starts
             return False
+        except Exception as error:  # the outermost edge of an attempt: it must not keep its event for itself
+            log.exception("event %s could not be settled: report it with this traceback", event.invocation.request_id)
+            settled = await self._attempts.put_back(event, error)
         for target in settled.targets:
             self._wake_target(target)
         return settled.throttled

@@ -7,17 +7,22 @@ few events at a time from the store and lets them go before it takes more; it en
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from lambent.ports import Clock
 from lambent.store.events import Claimed, FunctionKey
 
+log = logging.getLogger(__name__)
+
 WINDOW_FIRST: Final = 4  # attempts of one function at the same time, to begin with
 WINDOW_MOST: Final = 100
 WINDOWS_TOGETHER: Final = 256  # of all functions: bounds what payloads take of the memory (1 MB each)
 GROW_EVERY_S: Final = 0.25
 GROW_FROM_MS: Final = 10.0  # functions that are quicker than this need no more environments
+RECLAIM_S: Final = 1.0
 LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
 
 
@@ -112,13 +117,13 @@ class FunctionLane:
             self._alarm.ring()
 
     async def run(self) -> None:
-        """Returns when there is nothing more to do. Raises sqlite3.Error, StoreError."""
+        """Returns when there is nothing more to do. Raises StoreError when the server is stopping."""
         try:
             while True:
                 self._alarm.reset()
                 self._has_news = False
                 free = min(self._window.size, self._bound()) - len(self._running)
-                claimed, due_ms = await self._claim(self._key, free) if free > 0 else ([], None)
+                claimed, due_ms = await self._take(free) if free > 0 else ([], None)
                 for event in claimed:
                     self._begin(event)
                 self._is_full = free <= 0 or len(claimed) == free
@@ -137,6 +142,17 @@ class FunctionLane:
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _take(self, limit: int) -> tuple[list[Claimed], int | None]:
+        """What runs already must not suffer from a disk that does not take the next claim."""
+        while True:
+            try:
+                return await self._claim(self._key, limit)
+            except sqlite3.Error as error:
+                log.error(
+                    "events of %s cannot be claimed (%s); make room on the disk: trying again", self._key[2], error
+                )
+                await asyncio.sleep(RECLAIM_S)  # real time: the disk knows no other
 
     def _begin(self, event: Claimed) -> None:
         task = asyncio.get_running_loop().create_task(self._run_one(event))

@@ -26,6 +26,7 @@ from dispatch_harness import (
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
+from lambent.model.names import FunctionAddress
 
 
 @pytest.fixture
@@ -309,6 +310,22 @@ async def test_an_interrupted_attempt_is_made_again(world: World) -> None:
     assert steps(event) == ["accepted", "attempted", "interrupted", "attempted", "succeeded"]
 
 
+async def test_a_mistake_of_our_own_does_not_keep_the_event(world: World) -> None:
+    world.functions.add("f", event_invoke={"$LATEST": {"MaximumRetryAttempts": "two"}})  # never stored by Lambda's API
+    request_id = await world.send("f")
+    await world.until_step("f", request_id, "refused")
+    world.functions.add("f")
+    await world.turn_until_step("f", request_id, "succeeded", 2)
+
+
+async def test_a_record_for_a_function_that_is_not_there_waits_until_it_is(world: World) -> None:
+    world.functions.add("f", event_invoke=config(**to(OnSuccess="arn:aws:lambda:us-east-1:000000000000:function:late")))
+    request_id = await world.send("f")
+    await world.until_step("f", request_id, "refused by target")
+    world.functions.add("late")
+    await world.turn_until_step("f", request_id, "sent", 2)
+
+
 async def test_events_of_a_function_that_is_gone_are_dropped(world: World) -> None:
     world.functions.add("f")
     world.invocations.scripts["f"] = failed
@@ -351,8 +368,6 @@ async def test_a_past_event_can_be_sent_again(world: World) -> None:
     first = await world.send("f", {"n": 1}, qualifier="live", client_context='{"c":1}')
     await world.until_step("f", first, "succeeded")
     address = world.functions.versions["f"]
-    from lambent.model.names import FunctionAddress
-
     function = FunctionAddress(address.account_id, address.region, "f")
     second = await world.dispatcher.replay(function, first)
     event = await world.until_step("f", second, "succeeded")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from dispatch_harness import QUEUE, World, failed, key, steps, until
+from dispatch_harness import QUEUE, World, failed, key, steps, succeeded, until
 from lambent.model.errors import AwsError
 from lambent.store import database
-from lambent.store.events import EventView
+from lambent.store.events import EventStore, EventView
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
 
 async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lambent.dispatch.attempts.REWRITE_S", 0.01)
-    monkeypatch.setattr("lambent.dispatch.dispatcher.RESTART_LANE_S", 0.01)
+    monkeypatch.setattr("lambent.dispatch.lanes.RECLAIM_S", 0.01)
     world.functions.add("f")
     running, release = asyncio.Event(), asyncio.Event()
 
@@ -101,6 +101,8 @@ async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monke
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(AwsError, match="ServiceException: The event could not be stored: database or disk is full"):
         await world.send("f", "x" * 100_000)
+    world.dispatcher._functions[key("f")].notify()  # it tries to claim more, and cannot
+    await asyncio.sleep(0.05)
     release.set()
     await asyncio.sleep(0.05)
     connection.execute("PRAGMA max_page_count = 1000000")
@@ -113,3 +115,40 @@ async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monke
         return len(await events_of(world, "f")) == 2
 
     assert await until(both)
+
+
+async def test_a_claim_that_the_disk_refuses_ends_nothing_that_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.dispatch.lanes.RECLAIM_S", 0.01)
+    world.functions.add("f")
+    running, release = asyncio.Event(), asyncio.Event()
+
+    async def waits(invocation: Any) -> Any:
+        running.set()
+        await release.wait()
+        return succeeded(invocation)
+
+    world.invocations.scripts["f"] = waits
+    first = await world.send("f", 1)
+    await running.wait()
+    claim, refused = EventStore.claim, 0
+
+    async def refuses(store: EventStore, function: Any, limit: int) -> Any:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            raise sqlite3.OperationalError("database or disk is full")
+        return await claim(store, function, limit)
+
+    world.dispatcher._functions[key("f")]._claim = lambda function, limit: refuses(world.store, function, limit)
+    second = await world.send("f", 2)
+
+    async def tried() -> bool:
+        return refused == 3
+
+    await until(tried)
+    release.set()
+    for request_id in (first, second):
+        await world.until_step("f", request_id, "succeeded")
+    assert len(world.invocations.of("f")) == 2
