@@ -143,7 +143,7 @@ class Config:
     auth: str = _setting(
         "open", _choice("open", "enforce"),
         "`open` reads account and region from a request's credentials and checks nothing; "
-        "`enforce` verifies Signature V4 on every request and counts as production.",
+        "`enforce` verifies Signature V4 on every request, lets IAM's policies decide it, and counts as production.",
     )  # fmt: skip
     isolation: str = _setting(
         "auto", _choice("auto", "root", "rootless", "process"),
