@@ -51,7 +51,11 @@ class Options:
 )
 @click.option("--layer", "layers", multiple=True, metavar="DIR|ZIP|ARN",
               help="A layer, published if it is a folder or a zip. Repeatable, in order.")  # fmt: skip
-@click.option("--role", metavar="ARN", help="Execution role; a role of this account is made up when none is given.")
+@click.option(
+    "--role",
+    metavar="ARN",
+    help="Execution role. Without it a role `lambent-deploy` is named, and made where roles must exist.",
+)
 @click.option("--watch", is_flag=True, help="Stay, and deploy again on every save.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @server_options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,16 @@ from lambent.cli.problems import Problem
 SETTLE_TIMEOUT_S: Final = 120.0
 FIRST_LOOK_S: Final = 0.02
 LONGEST_LOOK_S: Final = 0.5
+OWN_ROLE: Final = "lambent-deploy"
+TRUST: Final = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+ROLE_REFUSED: Final = frozenset((
+    "The role defined for the function cannot be assumed by Lambda.", "Cross-account pass role is not allowed.",
+))  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +63,7 @@ def deploy(server: Server, client: Any, wanted: Wanted, before: Mapping[str, Any
     """Creates the function, or changes what differs. Raises Problem."""
     with server.errors():
         if before is None:
-            _create(client, wanted, server.account_id())
+            _create(server, client, wanted)
             return Deployed(action="created", configuration=_settled(client, wanted.name))
         changes = _changes(wanted, before)
         if changes:
@@ -79,12 +90,27 @@ def layer_arn(server: Server, client: Any, name: str, archive: bytes) -> str:
         return str(published["LayerVersionArn"])
 
 
-def _create(client: Any, wanted: Wanted, account_id: str) -> None:
-    client.create_function(
-        FunctionName=wanted.name,
-        Code={"ZipFile": wanted.archive},
-        **{"Role": f"arn:aws:iam::{account_id}:role/lambent-deploy", **_members(wanted)},
-    )
+def _create(server: Server, client: Any, wanted: Wanted) -> None:
+    """Where roles must exist, a function for which none was named gets one of its own kind, made when it is missing."""
+    request = {
+        "FunctionName": wanted.name,
+        "Code": {"ZipFile": wanted.archive},
+        **{"Role": f"arn:aws:iam::{server.account_id()}:role/{OWN_ROLE}", **_members(wanted)},
+    }
+    try:
+        client.create_function(**request)
+    except client.exceptions.ClientError as error:
+        if wanted.role is not None or error.response["Error"]["Message"] not in ROLE_REFUSED:
+            raise
+        client.create_function(**{**request, "Role": _own_role(server.client("iam"))})
+
+
+def _own_role(iam: Any) -> str:
+    """The ARN of a role that Lambda may assume and that allows nothing."""
+    try:
+        return str(iam.create_role(RoleName=OWN_ROLE, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"])
+    except iam.exceptions.EntityAlreadyExistsException:
+        return str(iam.get_role(RoleName=OWN_ROLE)["Role"]["Arn"])
 
 
 def _members(wanted: Wanted) -> dict[str, Any]:
