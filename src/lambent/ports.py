@@ -196,6 +196,37 @@ class Catalog(FunctionResolver, CatalogView, Protocol):
         """32 random bytes, made when they are first asked for and the same ever after."""
 
 
+class Queue(Protocol):
+    """One of Lambent's own SQS queues, for who delivers to it or polls it in the same process.
+
+    Messages have the members of SendMessage and of ReceiveMessage, by botocore's names. Everything raises AwsError
+    QueueDoesNotExist when there is none (any more).
+    """
+
+    arn: str
+
+    @property
+    def visibility_timeout_s(self) -> int: ...
+
+    async def send_many(self, messages: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Returns their ids when all are on disk. Raises AwsError for one that is not allowed; then none is sent."""
+
+    async def receive(
+        self, count: int, *, invisible_s: float | None = None, wait_s: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Up to `count` messages with all of their attributes (FIFO: up to ten), fewer if there are no more.
+
+        They are hidden for `invisible_s`, by default as long as the queue says; the first one is waited for up to
+        `wait_s`, without asking the disk. Raises AwsError OverLimit.
+        """
+
+    async def delete_many(self, handles: Sequence[str]) -> list[AwsError | None]:
+        """For each receipt handle None, or why its message was not deleted. Raises AwsError ReceiptHandleIsInvalid."""
+
+    async def change_visibility(self, changes: Sequence[tuple[str, float]]) -> list[AwsError | None]:
+        """The same for handles and seconds from now; 0 gives a message back."""
+
+
 class Clients(Protocol):
     """Lambent as a client of AWS services: of its own, of its neighbours', or of real endpoints, as configured."""
 
@@ -209,7 +240,7 @@ class Clients(Protocol):
         """
 
 
-class Neighbours(Protocol):
+class Neighbours(Clients, Protocol):
     """The services that Lambent does not build itself, and those that are configured to be elsewhere."""
 
     def endpoint_of(self, service: str) -> str | None:

@@ -136,17 +136,17 @@ class Messages:
         if not received:
             return {}
         wanted = members.get("MessageAttributeNames", ())
-        return {"Messages": [_received(message, names, wanted) for message in received]}
+        return {"Messages": [described(message, names, wanted) for message in received]}
 
     # ── done, or later ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def delete_message(self, context: RequestContext, members: Members) -> Members:
         queue = self._queue_of(context, members, "DeleteMessage")
-        receipt = _receipt(queue, members)
+        receipt = receipt_of(queue, members)
         with in_the_words_of_aws():
             (problem,) = await self._store.delete_messages(queue, [receipt])
         if problem is not None:
-            raise _problem(members, problem)
+            raise problem_of(members, problem)
         return {}
 
     async def delete_message_batch(self, context: RequestContext, members: Members) -> Members:
@@ -161,12 +161,12 @@ class Messages:
 
     async def change_message_visibility(self, context: RequestContext, members: Members) -> Members:
         queue = self._queue_of(context, members, "ChangeMessageVisibility")
-        receipt = _receipt(queue, members)
+        receipt = receipt_of(queue, members)
         invisible_s = _invisible_s(members)
         with in_the_words_of_aws():
             (problem,) = await self._store.hide_messages(queue, [(receipt, invisible_s)])
         if problem is not None:
-            raise _problem(members, problem)
+            raise problem_of(members, problem)
         return {}
 
     async def change_message_visibility_batch(self, context: RequestContext, members: Members) -> Members:
@@ -215,7 +215,8 @@ def _attempt_id(queue: Queue, attempt_id: str | None) -> str | None:
     return attempt_id
 
 
-def _received(message: Received, names: set[str], wanted: Sequence[str]) -> Members:
+def described(message: Received, names: set[str], wanted: Sequence[str]) -> Members:
+    """As ReceiveMessage gives it, with these system attributes and message attributes."""
     answer: Members = {
         "MessageId": message.message_id,
         "ReceiptHandle": message.receipt_handle,
@@ -249,7 +250,8 @@ def system_attributes(message: Received) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _receipt(queue: Queue, members: Members, entry: str = "") -> Receipt:
+def receipt_of(queue: Queue, members: Members, entry: str = "") -> Receipt:
+    """Raises AwsError MissingParameter, ReceiptHandleIsInvalid."""
     handle = members.get("ReceiptHandle")
     if not handle:
         raise missing_parameter(f"{entry}ReceiptHandle")
@@ -268,7 +270,7 @@ def _readable(
     failures: list[Members] = []
     for position, entry in enumerate(entries, 1):
         try:
-            good.append((entry, _receipt(queue, entry, f"{kind}.{position}.")))
+            good.append((entry, receipt_of(queue, entry, f"{kind}.{position}.")))
         except AwsError as error:
             failures.append(batches.failed(entry, error))
     return good, failures
@@ -283,7 +285,8 @@ def _invisible_s(members: Members) -> int:
     return found
 
 
-def _problem(members: Members, problem: LambentError) -> AwsError:
+def problem_of(members: Members, problem: LambentError) -> AwsError:
+    """What the store has against a receipt, as AWS says it."""
     handle = members["ReceiptHandle"]
     match problem:
         case ReceiptExpired():
@@ -304,5 +307,5 @@ def _settled(entries: Sequence[Members], problems: Sequence[LambentError | None]
         if problem is None:
             successful.append({"Id": entry["Id"]})
         else:
-            failures.append(batches.failed(entry, _problem(entry, problem)))
+            failures.append(batches.failed(entry, problem_of(entry, problem)))
     return batches.outcome(successful, failures)

@@ -11,6 +11,7 @@ from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.ports import Operation
 from lambent.services.sqs import attributes, permissions
+from lambent.services.sqs.direct import DirectQueue
 from lambent.services.sqs.errors import (
     access_denied,
     in_the_words_of_aws,
@@ -70,6 +71,10 @@ class SqsService:
             **Messages(store, self._queue).operations,
             **MoveTasks(store).operations,
         }
+
+    def direct(self, arn: str, sender_id: str) -> DirectQueue:
+        """A queue of this server for others in its process; it need not exist yet."""
+        return DirectQueue(self._store, arn, sender_id)
 
     def _queue(self, context: RequestContext, members: Members, action: str) -> Queue:
         """Raises AwsError MissingParameter, QueueDoesNotExist, AccessDenied."""
