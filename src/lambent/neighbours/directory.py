@@ -24,7 +24,7 @@ Document = dict[str, Any]
 
 @attrs.frozen(kw_only=True)
 class KnownKey:
-    """An access key that IAM or STS gave out."""
+    """An access key that IAM gave out; the members of sessions are STS's, which Lambent does not keep here."""
 
     access_key_id: str
     account_id: str
@@ -102,17 +102,15 @@ class Directory:
             self._roles[arn] = found
         return self._roles[arn]
 
-    async def changed(self, service: str) -> None:
-        """IAM, STS or one that writes to them was written to: returns when nobody is told what was before. Raises AwsError."""
-        self._forget_after(service)
+    async def changed(self) -> None:
+        """IAM was written to: returns when nobody is told what was before. Raises AwsError."""
+        self._forget()
         told = {key_id: _known(key_id, key) for key_id, key in (await self._ask("keys")).items()}
         # Whoever compares with `is` sees what has changed.
         self._keys = {key_id: old if (old := self._keys.get(key_id)) == key else key for key_id, key in told.items()}
-        self._forget_after(service)  # what was asked for meanwhile may be older
+        self._forget()  # what was asked for meanwhile may be older
 
-    def _forget_after(self, service: str) -> None:
-        if service == "sts":
-            return  # sessions only
+    def _forget(self) -> None:
         self._attached.clear()
         self._roles.clear()
 

@@ -60,7 +60,7 @@ class Neighbours:
             raise service_fault("The neighbours' process answered another question.")
         if answer.identities_changed:
             whole = b"".join([chunk async for chunk in body])
-            await self._directory.changed(service)
+            await self._directory.changed()
             return WireResponse(status=answer.status, headers=answer.headers, body=whole)
         first = await anext(body, b"")
         if len(first) < frames.CHUNK_BYTES:
@@ -72,6 +72,9 @@ class Neighbours:
         self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
     ) -> dict[str, Any]:
         """One operation by members; bodies are whole, as bytes. Raises AwsError."""
+        if self._endpoints.url_of(service) is None and (service, operation) == ("iam", "GetRole") and self._is_unused:
+            role = request.get("RoleName")  # asked for every new function: that alone is no reason to start a process
+            raise AwsError("NoSuchEntity", f"The role with name {role} cannot be found.", 404)
         if self._endpoints.url_of(service) is not None:
             return await self._endpoints.call(context, service, operation, request)
         question = frames.Call(
@@ -88,9 +91,13 @@ class Neighbours:
         if not isinstance(answer, frames.Result):
             raise service_fault("The neighbours' process answered another question.")
         if answer.identities_changed:
-            await self._directory.changed(service)
+            await self._directory.changed()
         members: dict[str, Any] = answer.value
         return members
+
+    @property
+    def _is_unused(self) -> bool:
+        return not self._process.is_running and not self._process.has_state
 
     def about(self) -> dict[str, Any]:
         """For the health check."""

@@ -19,7 +19,7 @@ _READS_TOO: Final = frozenset(
     }
 )  # fmt: skip
 _WRITES_TOO: Final = frozenset(
-    {("sts", "GetSessionToken"), ("sts", "GetFederationToken"), ("cognito-identity", "GetId")}
+    {("cognito-identity", "GetId"), ("cognito-identity", "GetOpenIdTokenForDeveloperIdentity")}
 )
 # These wait for something that other requests to the same service bring about.
 _WAITING: Final = frozenset(
@@ -52,4 +52,4 @@ def waits(service: str, operation: str) -> bool:
 
 def changes_identities(service: str) -> bool:
     """Whether what it writes may change who may do what."""
-    return service in ("iam", "sts", "cognito-identity", "cloudformation")
+    return service == "iam"

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX: Final = 64  # each costs the process a thread
 STOP_S: Final = 10.0  # for what it still has to write
+NOTICE_S: Final = 1.0  # how long the end of the process may go unnoticed after its connections broke
 FOLDER: Final = "neighbours"
 DATABASE: Final = "state.db"
 
@@ -83,6 +84,8 @@ class NeighboursProcess:
                 raise
         except Broken as error:
             self._turns.release()
+            if self._ended is not None:  # a broken connection comes before the news of the end
+                await asyncio.wait((self._ended,), timeout=NOTICE_S)
             log.warning("the neighbours' process went away while it was asked for %s", _named(question))
             raise service_fault(
                 "The service was interrupted; what it had acknowledged is kept. Please try again."

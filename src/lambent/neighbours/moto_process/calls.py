@@ -107,6 +107,8 @@ def _session() -> Any:
 @functools.cache
 def host_for(service: str, region: str) -> str:
     """The host name of AWS's own endpoint. Raises AwsError for a service that nobody knows."""
+    if service in REFUSED:
+        raise _not_offered(service)
     if service == "s3":
         return "s3.amazonaws.com"
     try:
@@ -143,6 +145,10 @@ def _handlers(host: str) -> list[tuple[list[tuple[re.Pattern[str], Handler]], ty
     if not result:
         raise _not_offered(host.split(".")[0])
     return result
+
+
+# What moto has and does not do: it would say yes and nothing would happen.
+REFUSED: Final = frozenset({"batch", "cloudformation", "lambda", "logs"})
 
 
 def _not_offered(service: str) -> AwsError:

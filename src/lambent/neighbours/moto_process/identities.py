@@ -1,8 +1,7 @@
-"""Who is who in moto's IAM and STS: access keys with their owners, and what policies say of a principal."""
+"""Who is who in moto's IAM: access keys with their owners, and what policies say of a principal."""
 
 from __future__ import annotations
 
-import datetime
 import json
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-SERVICES: Final = frozenset({"iam", "sts"})
+SERVICES: Final = frozenset({"iam"})
 
 
 def _holders(module: str, name: str) -> Iterator[tuple[str, Any]]:
@@ -24,7 +23,7 @@ def _holders(module: str, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def access_keys() -> dict[str, dict[str, Any]]:
-    """Every key that is active and has not expired: its account, secret, principal, session policies, token and expiry."""
+    """Users' keys that are active: account, secret, and whose each is."""
     found: dict[str, dict[str, Any]] = {}
     for account_id, backend in _holders("moto.iam.models", "iam_backends"):
         for user in list(backend.users.values()):
@@ -33,29 +32,7 @@ def access_keys() -> dict[str, dict[str, Any]]:
                     found[key.access_key_id] = {
                         "account_id": account_id, "secret": key.secret_access_key, "principal_arn": user.arn,
                     }  # fmt: skip
-    now = datetime.datetime.now(datetime.UTC)
-    for account_id, backend in _holders("moto.sts.models", "sts_backends"):
-        for session in list(backend.assumed_roles):
-            expiry = session.expiration.replace(tzinfo=datetime.UTC)
-            if expiry > now:
-                found[session.access_key_id] = {
-                    "account_id": account_id, "secret": session.secret_access_key, "principal_arn": session.arn,
-                    "role_arn": session.role_arn, "token": session.session_token, "expiry_s": expiry.timestamp(),
-                    "session_policies": [session.policy] if session.policy else [],
-                }  # fmt: skip
     return found
-
-
-def forget_expired() -> None:
-    """Sessions that are over, with their keys: moto keeps them for ever."""
-    now = datetime.datetime.now(datetime.UTC)
-    for account_id, backend in _holders("moto.sts.models", "sts_backends"):
-        iam = _iam(account_id)
-        over = [s for s in list(backend.assumed_roles) if s.expiration.replace(tzinfo=datetime.UTC) <= now]
-        for session in over:
-            backend.assumed_roles.remove(session)
-            if iam is not None:
-                iam.access_keys.pop(session.access_key_id, None)
 
 
 def packed_keys() -> dict[str, bytes]:

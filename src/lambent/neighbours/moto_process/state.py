@@ -216,7 +216,6 @@ class State:
             self._database.execute("INSERT OR REPLACE INTO collections VALUES (?, ?)", (new, copy.unit.text))
 
     def _commit_keys(self) -> None:
-        identities.forget_expired()
         now = identities.packed_keys()
         for key_id in self._known_keys.keys() - now.keys():
             self._database.execute("DELETE FROM keys WHERE access_key_id = ?", (key_id,))
