@@ -137,6 +137,20 @@ async def test_values_of_the_wrong_type_are_not_taken_for_something_else(operati
 
 
 @pytest.mark.parametrize("operation", WITH_INPUT)
+async def test_nulls_in_lists_and_maps_are_missed(operation: str, world: World) -> None:
+    for at, path, shape in places(LAMBDA.operation_model(operation).input_shape):
+        if shape.type_name not in ("list", "map") or not in_body(operation, at):
+            continue
+        inner = shape.member if shape.type_name == "list" else shape.value
+        key = 1 if shape.type_name == "list" else fitting(shape.key)
+        value = [None] if shape.type_name == "list" else {key: None}
+        message = await world.refused(operation, with_value(operation, at, value), "ValidationException")
+        where = f"{path}.{key}.member" if inner.type_name in ("structure", "list", "map") else path
+        assert f"at '{where}' failed to satisfy constraint: " in message
+        assert "Member must not be null" in message
+
+
+@pytest.mark.parametrize("operation", WITH_INPUT)
 async def test_numbers_and_booleans_in_addresses_are_numbers_and_booleans(operation: str, world: World) -> None:
     shape = LAMBDA.operation_model(operation).input_shape
     for name, member in shape.members.items():

@@ -18,7 +18,7 @@ import msgspec
 
 import lambent
 from lambent import ports
-from lambent.front import cors, welcome
+from lambent.front import cors, unambiguous, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.authorize import Asking, Authorizer
 from lambent.front.authorize_context import peer_address
@@ -48,6 +48,7 @@ LAMBDA_REQUEST_MAX_BYTES: Final = 70_167_211
 INVOKE_REQUEST_MAX_BYTES: Final = 8 * MIB  # ours: the largest payload, and what signing it in chunks may add
 
 # Whose requests are held against their model's constraints, and how; services that are not here check for themselves.
+# Every REST-JSON service has to be: nulls in its lists and maps are only found here.
 VALIDATED: Final[Mapping[str, Rules]] = {
     # The service itself checks what AWS says in other words than the model's: the runtime's name and the most memory.
     "lambda": Rules(
@@ -324,7 +325,8 @@ class Gateway:
         if (rules := VALIDATED.get(name)) is not None:
             validate(operation.input, params, rules)
         account_id = await self._decided(asked, operation, params, known.key, request, wire)
-        if call is None:
+        if call is None and name == "s3":
+            unambiguous.check(operation, admitted)
             return await self._by_neighbours(asked, operation, admitted, wire, request_id, account_id, known.key)
         context = RequestContext(
             account_id=account_id,
@@ -334,7 +336,11 @@ class Gateway:
             access_key_id=asked.caller.access_key_id,
             principal_arn=known.key.principal_arn if known.key is not None else None,
         )
-        result = await call(context, params)
+        if call is None:  # the members that were decided about, and not the request that might be read otherwise
+            assert self._neighbours is not None
+            result = await self._neighbours.call(context, name, operation.name, params)
+        else:
+            result = await call(context, params)
         return protocol.serialize_response(operation, result, request_id)
 
     async def _by_neighbours(
@@ -348,9 +354,6 @@ class Gateway:
         key: KnownKey | None,
     ) -> WireResponse:
         assert self._neighbours is not None
-        key_id = asked.caller.access_key_id
-        if key is None and key_id is not None and self._authorizer is not None:
-            key = self._authorizer.key(key_id, wire.headers.get("x-amz-security-token"))
         context = RequestContext(
             account_id=account_id,
             region=asked.region,

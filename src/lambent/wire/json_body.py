@@ -22,14 +22,14 @@ def decode(body: bytes) -> Any:
         raise tree.serialization_error(f"Could not parse request body into json: {error}") from error
 
 
-def read(shape: Shape, value: Any) -> Any:
-    """Raises AwsError SerializationException."""
-    return tree.read(shape, value, _READERS)
+def read(shape: Shape, value: Any, *, keep_nulls: bool = False) -> Any:
+    """`keep_nulls` leaves those in lists and maps to validation. Raises AwsError SerializationException."""
+    return tree.read(shape, value, _READERS_OF_NULLS if keep_nulls else _READERS)
 
 
-def read_members(shape: Shape, members: Mapping[str, Shape], value: Any) -> dict[str, Any]:
-    """Raises AwsError SerializationException."""
-    return tree.read_members(shape, members, value, _READERS)
+def read_members(shape: Shape, members: Mapping[str, Shape], value: Any, *, keep_nulls: bool = False) -> dict[str, Any]:
+    """As `read`, for some of a structure's members."""
+    return tree.read_members(shape, members, value, _READERS_OF_NULLS if keep_nulls else _READERS)
 
 
 def write(shape: Shape, value: Any) -> Any:
@@ -91,6 +91,8 @@ _READERS: Final[Mapping[str, tree.Leaf]] = {
     "blob": _read_blob,
     "timestamp": _read_timestamp,
 }
+
+_READERS_OF_NULLS: Final = {**_READERS, tree.KEEPS_NULLS: lambda _, value: value}
 
 _WRITERS: Final[Mapping[str, tree.Leaf]] = {
     "string": lambda _, value: str(value),

@@ -12,6 +12,8 @@ from lambent.wire.shapes import Shape
 
 Leaf = Callable[[Shape, Any], Any]
 
+KEEPS_NULLS: Final = "null"  # no type of a model has this name
+
 _TYPE_NAMES: Final = {
     "string": "a String", "character": "a String", "integer": "an Integer", "long": "a Long", "float": "a Float",
     "double": "a Double", "boolean": "a Boolean", "blob": "a Blob", "timestamp": "milliseconds since epoch",
@@ -41,7 +43,8 @@ def mismatch(shape: Shape, value: Any) -> AwsError:
 
 
 def read(shape: Shape, value: Any, leaves: Mapping[str, Leaf]) -> Any:
-    """The members of the model found in `value`. Unknown members and nulls are left out.
+    """The members of the model found in `value`. Unknown members and nulls are left out, but for nulls in lists and maps
+    where `leaves` has KEEPS_NULLS: those are for validation to find.
 
     Raises AwsError SerializationException when a value is of the wrong type.
     """
@@ -52,11 +55,15 @@ def read(shape: Shape, value: Any, leaves: Mapping[str, Leaf]) -> Any:
             if not isinstance(value, list):
                 raise mismatch(shape, value)
             member = shape.member
+            if KEEPS_NULLS in leaves:
+                return [None if item is None else read(member, item, leaves) for item in value]
             return [read(member, item, leaves) for item in value if item is not None]
         case "map":
             if not isinstance(value, dict):
                 raise mismatch(shape, value)
             of = shape.value
+            if KEEPS_NULLS in leaves:
+                return {str(key): None if item is None else read(of, item, leaves) for key, item in value.items()}
             return {str(key): read(of, item, leaves) for key, item in value.items() if item is not None}
         case _:
             return leaves[shape.type](shape, value)

@@ -53,7 +53,7 @@ def validate(shape: Shape | None, params: Mapping[str, Any], rules: Rules = PLAI
 def _structure(shape: Shape, params: Mapping[str, Any], path: str, rules: Rules) -> Iterator[str]:
     for name in shape.required:
         if params.get(name) is None:
-            yield f"Value null at '{path}{_lower_first(name)}' failed to satisfy constraint: {NOT_NULL}"
+            yield _null(path + _lower_first(name))
     members = shape.members
     for name, value in params.items():
         if value is not None:
@@ -80,7 +80,10 @@ def _list(shape: Shape, items: list[Any], path: str, rules: Rules) -> Iterator[s
     member = shape.member
     if member.type in ("structure", "list", "map"):
         for number, item in enumerate(items, 1):
-            yield from _value(member, item, f"{path}.{number}.member", rules)
+            if item is None:
+                yield _null(f"{path}.{number}.member")
+            else:
+                yield from _value(member, item, f"{path}.{number}.member", rules)
     elif any(next(_broken(member, item, rules), None) for item in items):
         yield _sentence(shape, items, path, f"Member must satisfy constraint: [{_told(member, rules)}]")
 
@@ -92,13 +95,19 @@ def _map(shape: Shape, entries: Mapping[str, Any], path: str, rules: Rules) -> I
         yield _sentence(shape, entries, path, f"Map keys must satisfy constraint: [{_told(shape.key, rules)}]")
     if shape.value.type in ("structure", "list", "map"):
         for key, item in entries.items():
-            yield from _value(shape.value, item, f"{path}.{key}.member", rules)
+            if item is None:
+                yield _null(f"{path}.{key}.member")
+            else:
+                yield from _value(shape.value, item, f"{path}.{key}.member", rules)
     elif any(next(_broken(shape.value, item, rules), None) for item in entries.values()):
         yield _sentence(shape, entries, path, f"Map value must satisfy constraint: [{_told(shape.value, rules)}]")
 
 
 def _broken(shape: Shape, value: Any, rules: Rules) -> Iterator[str]:
     """The constraints that a scalar breaks."""
+    if value is None:
+        yield NOT_NULL
+        return
     constraints = rules.of(shape)
     match shape.type:
         case "string":
@@ -144,6 +153,10 @@ def _enum_constraint(constraints: Constraints) -> str:
     return f"Member must satisfy enum value set: [{', '.join(constraints.enum)}]"
 
 
+def _null(path: str) -> str:
+    return f"Value null at '{path}' failed to satisfy constraint: {NOT_NULL}"
+
+
 def _sentence(shape: Shape, value: Any, path: str, constraint: str) -> str:
     shown = "" if _is_secret(shape) else f" '{_shown(value)}'"
     return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
@@ -165,6 +178,8 @@ def _shown(value: Any) -> str:
             text = f"[{', '.join(_shown(item) for item in value)}]"
         case dict():
             text = "{" + ", ".join(f"{key}={_shown(item)}" for key, item in value.items()) + "}"
+        case None:
+            text = "null"
         case bool():
             text = "true" if value else "false"
         case float():

@@ -17,15 +17,15 @@ _CONTENT_TYPE: Final = "application/json"
 
 
 def parse_request(operation: Operation, request: WireRequest) -> dict[str, Any]:
-    """Raises AwsError SerializationException."""
+    """Nulls in lists and maps are kept, for validation. Raises AwsError SerializationException."""
     return rest.parse_request(operation, request, _read_body)
 
 
 def _read_body(shape: Shape, members: Mapping[str, Shape], body: bytes) -> Any:
     value = json_body.decode(body)
     if shape.type != "structure" or shape.is_document:
-        return json_body.read(shape, value)
-    return json_body.read_members(shape, members, value)
+        return json_body.read(shape, value, keep_nulls=True)
+    return json_body.read_members(shape, members, value, keep_nulls=True)
 
 
 def serialize_response(operation: Operation, result: Mapping[str, Any], request_id: str) -> WireResponse:
