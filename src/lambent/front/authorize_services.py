@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 from lambent.front.authorize_place import Place, Target
 from lambent.wire.shapes import Operation
@@ -94,7 +95,8 @@ def _copied(source: Any) -> tuple[str, str]:
     if isinstance(source, Mapping):
         path, version = f"{source.get('Bucket')}/{source.get('Key')}", source.get("VersionId")
     else:
-        path, _, version = str(source).partition("?versionId=")
+        encoded, _, version = str(source).partition("?versionId=")
+        path = unquote(encoded)
     arn = path if path.startswith("arn:") else f"arn:aws:s3:::{path.lstrip('/')}"
     return ("s3:GetObjectVersion" if version else "s3:GetObject"), arn
 

@@ -102,6 +102,11 @@ def test_a_function_is_created_with_a_role_layers_and_code_that_the_caller_may_u
             [("s3:PutObject", "arn:aws:s3:::b/k"), ("s3:GetObjectVersion", "arn:aws:s3:::c/d/e")],
         ),
         (
+            "CopyObject",
+            {"Bucket": "b", "Key": "k", "CopySource": "c%2Fd%20e"},
+            [("s3:PutObject", "arn:aws:s3:::b/k"), ("s3:GetObject", "arn:aws:s3:::c/d e")],
+        ),
+        (
             "DeleteObjects",
             {"Bucket": "b", "Delete": {"Objects": [{"Key": "x"}, {"Key": "y", "VersionId": "1"}]}},
             [("s3:DeleteObject", "arn:aws:s3:::b/x"), ("s3:DeleteObjectVersion", "arn:aws:s3:::b/y")],
