@@ -44,11 +44,18 @@ async def test_a_queue_has_an_address_by_which_it_is_found(sqs: Sqs) -> None:
         ("", "MissingRequiredParameterException"),
         ("http://here:4566/111122223333/other", "QueueDoesNotExist"),
         ("http://here:4566/", "QueueDoesNotExist"),
-        ("http://[/111122223333/q", "InvalidAddress"),
         ("/a/b", "InvalidAddress"),
+        # What two readers could understand differently: access is decided on the same text.
+        ("http://here:4566/111122223333/q?/111122223333/own", "QueueDoesNotExist"),
+        ("http://here:4566/111122223333/q#/111122223333/own", "QueueDoesNotExist"),
+        ("http://here:4566/111122223333/%71", "QueueDoesNotExist"),
+        ("http://here:4566/111122223333//q", "QueueDoesNotExist"),
+        ("http://here:4566/111122223333/q/", "QueueDoesNotExist"),
+        ("http://u@here:4566/111122223333/q", "QueueDoesNotExist"),
     ],
 )
 async def test_an_address_of_no_queue_is_refused(sqs: Sqs, url: str | None, code: str) -> None:
+    await sqs.queue("q")
     assert (await sqs.refused("SendMessage", QueueUrl=url, MessageBody="x"))[0] == code
 
 
@@ -378,6 +385,21 @@ async def test_other_accounts_are_kept_out(sqs: Sqs) -> None:
             "AccessDeniedException"
         )
     assert await sqs.call("ListQueues", "999999999999") == {}
+
+
+async def test_another_account_may_do_what_the_policy_says(sqs: Sqs) -> None:
+    url = await sqs.queue()
+    other = "999999999999"
+    await sqs.call("AddPermission", QueueUrl=url, Label="l", AWSAccountIds=[other], Actions=["SendMessage"])
+    entries = [{"Id": "1", "MessageBody": "x"}]
+    await sqs.call("SendMessage", other, QueueUrl=url, MessageBody="x")
+    await sqs.call("SendMessageBatch", other, QueueUrl=url, Entries=entries)
+    for operation in ("ReceiveMessage", "PurgeQueue", "SetQueueAttributes"):
+        assert (await sqs.refused(operation, other, QueueUrl=url))[0] == "AccessDeniedException"
+    assert (await sqs.refused("SendMessage", "888888888888", QueueUrl=url, MessageBody="x"))[0] == (
+        "AccessDeniedException"
+    )
+    assert (await sqs.one(url))["Body"] == "x"
 
 
 # ── move tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lambent.model.errors import AwsError
+from lambent.services.sqs.access import check_policy
 from lambent.services.sqs.errors import invalid_attribute_value, invalid_value, unknown_attribute
 from lambent.store.queues import DEFAULTS, Queue
 
@@ -65,7 +66,7 @@ def checked(attributes: Mapping[str, str], is_fifo: bool) -> dict[str, str | Non
             raise invalid_attribute_value(f"Invalid value for the parameter {name}.")
         found[name] = str(int(value)) if name in _RANGES else value
     if text := found.get("Policy"):
-        _check_policy(text)
+        check_policy(text)
     if text := found.get("RedrivePolicy"):
         read_redrive_policy(text)
     if text := found.get("RedriveAllowPolicy"):
@@ -187,12 +188,6 @@ def _check_allow_policy(text: str) -> None:
         reason = "The maximum number of source queue ARNs you can specify is 10."
     if reason is not None:
         raise invalid_value("RedriveAllowPolicy", text, f"Amazon SQS can't create the redrive allow policy. {reason}")
-
-
-def _check_policy(text: str) -> None:
-    policy = _json_map(text)
-    if policy is None or not isinstance(policy.get("Statement"), list | dict):
-        raise invalid_attribute_value("Invalid value for the parameter Policy.")
 
 
 # What is given back.

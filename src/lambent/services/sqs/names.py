@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
@@ -20,7 +19,10 @@ NAME_MAX: Final = (
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
-_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+# Nothing that another reader of the same text could take for something else: whoever decides on access reads it as well.
+_URL: Final = re.compile(
+    r"(?:https?://[A-Za-z0-9.:\[\]_-]+)?(?:/[A-Za-z0-9_-]+)*/(?P<account>[0-9]{12})/(?P<name>[A-Za-z0-9_.-]+)"
+)
 _ARN: Final = re.compile(r"arn:[^:]+:[^:]+:[^:]+:[^:]+:.+")
 
 
@@ -50,15 +52,12 @@ def key_of(context: RequestContext, members: dict[str, Any]) -> QueueKey:
     url = members.get("QueueUrl")
     if not url:
         raise missing_parameter("QueueUrl")
-    try:
-        parts = [part for part in unquote(urlsplit(url).path).split("/") if part]
-    except ValueError as error:
-        raise _bad_address(url) from error
-    if len(parts) == 1 and "://" not in url:
-        return context.account_id, context.region, parts[0]
-    if len(parts) < 2 or not _ACCOUNT.fullmatch(parts[-2]):
-        raise _bad_address(url) if "://" not in url else queue_missing()
-    return parts[-2], context.region, parts[-1]
+    if _NAME.fullmatch(url) or _FIFO_NAME.fullmatch(url):
+        return context.account_id, context.region, url
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise queue_missing() if "://" in url else _bad_address(url)
+    return found["account"], context.region, found["name"]
 
 
 def _bad_address(url: str) -> AwsError:

@@ -11,6 +11,7 @@ from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.ports import Operation
 from lambent.services.sqs import attributes, permissions
+from lambent.services.sqs.access import permits
 from lambent.services.sqs.direct import DirectQueue
 from lambent.services.sqs.errors import (
     access_denied,
@@ -41,16 +42,12 @@ _COUNTED: Final = {
 }
 
 
-def _nobody(context: RequestContext, action: str, queue: Queue) -> bool:
-    return False
-
-
 class SqsService:
     """`ports.Service` for `sqs`."""
 
     name = "sqs"
 
-    def __init__(self, store: QueueStore, permits: Permits = _nobody) -> None:
+    def __init__(self, store: QueueStore, permits: Permits = permits) -> None:
         """`permits` is asked for callers of other accounts than the queue's."""
         self._store = store
         self._permits = permits
