@@ -102,7 +102,7 @@ def test_variables_are_the_customers_keys_to_open(client: Client) -> None:
     key = client("kms").create_key()["KeyMetadata"]
     create(client, "with-key", Environment={"Variables": {"MY_COLOUR": "blue"}}, KMSKeyArn=key["Arn"])
     assert invoked(client, "with-key") == "blue"
-    client("kms").disable_key(KeyId=key["KeyId"])
+    client("kms").disable_key(KeyId=key["Arn"])
     shown = until(lambda: environment(client, "with-key").get("Error"), timeout_s=30.0)
     assert shown["ErrorCode"] == "KMSDisabledException"
     source = VARIABLES.replace("MY_COLOUR'", "MY_COLOUR', 'none'")  # environments that are warm have their variables
@@ -133,6 +133,28 @@ def test_a_network_is_checked_and_gives_the_function_its_vpc(client: Client) -> 
         "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. "
         "EC2 Error Message: The subnet ID 'subnet-01234567' does not exist",
     )
+
+
+def test_a_file_system_needs_a_network_and_an_access_point_that_is_there(client: Client) -> None:
+    ec2, efs = client("ec2"), client("efs")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="files", Description="-", VpcId=vpc)["GroupId"]
+    network = {"VpcConfig": {"SubnetIds": [subnet], "SecurityGroupIds": [group]}}
+    file_system = efs.create_file_system(CreationToken="files")["FileSystemId"]
+    arn = efs.create_access_point(ClientToken="point", FileSystemId=file_system)["AccessPointArn"]
+    mount = {"Arn": arn, "LocalMountPath": "/mnt/data"}
+    create(client, "with-files")
+    update = client("lambda").update_function_configuration
+    assert refused(update, FunctionName="with-files", FileSystemConfigs=[mount]) == (
+        "InvalidParameterValueException",
+        f"Function must be configured to execute in a VPC to reference access point {arn}",
+    )
+    code, _ = refused(
+        update, FunctionName="with-files", FileSystemConfigs=[{**mount, "Arn": f"{arn[:-17]}{'f' * 17}"}], **network
+    )
+    assert code == "InvalidParameterValueException"
+    assert update(FunctionName="with-files", FileSystemConfigs=[mount], **network)["FileSystemConfigs"] == [mount]
 
 
 def test_an_image_is_resolved_and_not_yet_run(client: Client) -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any, Final
 
 SETTINGS: Final = {
@@ -25,6 +30,56 @@ def prepare(endpoint_port: int) -> None:
     front_door.redirect(f"http://127.0.0.1:{endpoint_port}")
     backends.watch_access()
     _visit_quietly()
+    sys.meta_path.insert(0, _Mending())
+
+
+class _Mending(MetaPathFinder):
+    """Services are imported when they are first asked for; what is wrong in one is mended then."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        mend = _MENDS.get(name)
+        spec = PathFinder.find_spec(name, path) if mend is not None else None
+        if mend is None or spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_mend(module: ModuleType) -> None:
+            execute(module)
+            mend(module)
+
+        spec.loader.exec_module = execute_and_mend  # type: ignore[method-assign] # this loader serves this module alone
+        return spec
+
+
+def _mend_efs(module: Any) -> None:
+    """Lambda's model wants seventeen digits in an access point's id, as EFS gives them."""
+    access_point = module.AccessPoint
+    make = access_point.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        short = self.access_point_id
+        self.access_point_id = short.ljust(len("fsap-") + 17, "0")
+        self.access_point_arn = self.access_point_arn.replace(short, self.access_point_id)
+
+    access_point.__init__ = init
+
+
+def _mend_kms(module: Any) -> None:
+    """A key's ARN names it wherever its id does."""
+    backend = module.KmsBackend
+    for name in ("disable_key", "enable_key", "cancel_key_deletion", "schedule_key_deletion"):
+        setattr(backend, name, _by_id(getattr(backend, name)))
+
+
+def _by_id(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def with_id(self: Any, key_id: str, *args: Any, **kwargs: Any) -> Any:
+        return operation(self, self.get_key_id(key_id), *args, **kwargs)
+
+    return with_id
+
+
+_MENDS: Final[Mapping[str, Callable[[Any], None]]] = {"moto.efs.models": _mend_efs, "moto.kms.models": _mend_kms}
 
 
 def _track_no_instances() -> None:
