@@ -8,11 +8,17 @@ import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request as UrlRequest
+from urllib.request import urlopen
 
 import attrs
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from live_server import REGION, RUNNING_PYTHON, LiveServer, environ, package, running, start
@@ -249,6 +255,56 @@ def test_a_bucket_of_another_account_needs_both_policies(world: World) -> None:
         "with an explicit deny in a resource-based policy" in refused(own.get_object, Bucket=bucket, Key="closed/1")[1]
     )
     assert refused(own.get_object, Bucket=f"{bucket}-none", Key="k")[0] == "NoSuchBucket"
+
+
+def sent(world: World, keys: Keys, service: str, target: str, body: str, **headers: str) -> tuple[int, str]:
+    """A signed request as no SDK would write it: status and body of the answer."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    wanted = AWSRequest("POST", f"{world.server.url}{target}", data=body.encode(), headers=named)
+    held = Credentials(keys.aws_access_key_id, keys.aws_secret_access_key)
+    SigV4Auth(held, service, REGION).add_auth(wanted)
+    try:
+        with urlopen(UrlRequest(wanted.url, body.encode(), dict(wanted.headers), method="POST"), timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/x-amz-json-1.1"
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/", "Action=GetRole&Version=2010-05-08&RoleName=worker&RoleName=mine"),
+        ("/", "Action=GetRole&Version=2010-05-08&RoleName=mine&RoleName=worker"),
+        ("/?RoleName=worker", "Action=GetRole&Version=2010-05-08&RoleName=mine"),
+        ("/?RoleName=mine", "Action=GetRole&Version=2010-05-08&RoleName=worker"),
+        ("/?Action=GetRole&RoleName=worker", "Action=GetRole&Version=2010-05-08&RoleName=mine"),
+        ("/?Action=DeleteRole&RoleName=worker", "Action=GetRole&Version=2010-05-08&RoleName=mine"),
+    ],
+)
+def test_a_form_that_says_two_things_does_what_was_allowed_or_nothing(world: World, target: str, body: str) -> None:
+    _, keys = world.user(allow("iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/mine"))
+    status, answer = sent(world, keys, "iam", target, body, content_type=FORM)
+    assert "<RoleName>worker" not in answer
+    assert status in (403, 404)  # there is no role `mine`
+    world.client("iam").get_role(RoleName="worker")
+
+
+def test_an_address_cannot_add_to_what_a_body_says(world: World) -> None:
+    ssm = world.client("ssm")
+    ssm.put_parameter(Name="secret", Value="hidden", Type="String", Overwrite=True)
+    ssm.put_parameter(Name="open", Value="shown", Type="String", Overwrite=True)
+    _, keys = world.user(allow("ssm:GetParameter", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/open"))
+    for target in ("/", "/?Name=secret"):
+        status, answer = sent(
+            world, keys, "ssm", target, '{"Name": "open"}', content_type=JSON, x_amz_target="AmazonSSM.GetParameter"
+        )
+        assert (status, json.loads(answer)["Parameter"]["Value"]) == (200, "shown")
+    for body in ('{"Name": "open", "Name": "secret"}', '{"Name": "secret", "name": "open"}'):
+        status, answer = sent(world, keys, "ssm", "/", body, content_type=JSON, x_amz_target="AmazonSSM.GetParameter")
+        assert status != 200, answer
 
 
 def test_what_policies_say_outlives_a_kill(tmp_path_factory: pytest.TempPathFactory) -> None:
