@@ -15,7 +15,7 @@ from model_cases import WRONG_TYPES, bad_values, edge_values, fitting, in_body, 
 from raw_gateway import LAMBDA, Anything, NoRoad, Raw, Reply, ask, request_of
 
 MODELS = Models()
-# These do not go through the model's validation: their payload is the function's, and the road is fast.
+# These have a road of their own, which only looks at what is unusual: see the last test.
 INVOKES = ("Invoke", "InvokeWithResponseStream")
 OPERATIONS = [name for name in LAMBDA.operation_names if name not in INVOKES]
 WITH_INPUT = [name for name in OPERATIONS if LAMBDA.operation_model(name).input_shape.members]
@@ -171,3 +171,25 @@ async def test_members_that_the_model_does_not_know_are_ignored(operation: str, 
     world.service.asked.clear()
     await world.send(Raw(method=raw.method, target=raw.target, body=nulls, headers=raw.headers))
     assert world.service.asked == [(operation, plain)]
+
+
+@pytest.mark.parametrize("operation", INVOKES)
+async def test_invocations_are_held_against_the_same_bounds(operation: str, world: World) -> None:
+    shape = LAMBDA.operation_model(operation).input_shape
+    several: dict[str, Any] = {"FunctionName": "f"}
+    expected: list[str] = []
+    for name in ("InvocationType", "LogType", "Qualifier", "TenantId", "DurableExecutionName"):
+        member = shape.members.get(name)
+        # Headers have no line breaks, nothing beyond Latin-1, and no blanks at their ends.
+        for why, value in bad_values(member) if member is not None else ():
+            if "\n" in value or "\u20ac" in value or not value.strip():
+                continue
+            message = await world.refused(operation, {"FunctionName": "f", name: value}, "ValidationException")
+            told = sentences(member, value, name[:1].lower() + name[1:])
+            assert all(sentence in message for sentence in told), (name, why, message)
+            several[name] = value
+        if name in several:
+            expected += sentences(member, several[name], name[:1].lower() + name[1:])
+    message = await world.refused(operation, several, "ValidationException")
+    assert message.startswith(f"{len(expected)} validation errors detected: ")
+    assert all(sentence in message for sentence in expected), (message, expected)

@@ -70,13 +70,14 @@ class _Request:
         self.content_length = len(raw.body)
         named = {"host": "127.0.0.1", "authorization": AUTHORIZATION, **raw.headers}
         self.headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+        self.fields = dict(self.headers)
         self.answered = False
         self.on_disconnect = None
         self.eof_is_disconnect = False
         self._done = done
 
     def header(self, name: bytes) -> bytes | None:
-        return dict(self.headers).get(name)
+        return self.fields.get(name)
 
     def respond(
         self, status: int, headers: Collection[tuple[bytes, bytes]] | bytes, body: bytes = b"", *, hold: bool = False

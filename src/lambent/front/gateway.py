@@ -25,6 +25,7 @@ from lambent.front.authorize_context import peer_address
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
 from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id, too_large
 from lambent.front.large_bodies import BoundedBody
+from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
@@ -230,6 +231,8 @@ class Gateway:
 
         try:
             account_id, region = self._caller_of_invoke(request)
+            if is_unusual(request):
+                self._check_invoke(_wire_request(request))
             rest = self._invoke_api.serve(request, account_id, region, request_id, extra, refuse)
             if rest is not None:
                 self._spawn(self._finish_invoke(rest, request_id, refuse))
@@ -263,6 +266,14 @@ class Gateway:
         request.body = self._access.admit(asked, wire).body
         return asked.caller.account_id, asked.region
 
+    def _check_invoke(self, wire: WireRequest) -> None:
+        """All that the model demands of an invocation. Raises AwsError ValidationException."""
+        service = self._models.service("lambda")
+        is_stream = wire.path.startswith(STREAM_PREFIX)
+        operation = service.operation("InvokeWithResponseStream" if is_stream else "Invoke")
+        without_payload = attrs.evolve(wire, body=b"")
+        validate(operation.input, PROTOCOLS["rest-json"].parse_request(operation, without_payload), VALIDATED["lambda"])
+
     async def _serve_decided_invoke(self, request: Request, extra: HeaderList) -> None:
         """An invocation by somebody whom policies must let."""
         request_id = new_request_id()
@@ -278,6 +289,8 @@ class Gateway:
             if admitted.key is None:  # Invoke is never unsigned
                 raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
             request.body = admitted.request.body
+            if is_unusual(request):
+                self._check_invoke(wire)
             function = address(request.target, admitted.key.account_id, asked.region)
             asking = Asking(
                 key=admitted.key, region=asked.region, source_ip=peer_address(request), headers=wire.headers
