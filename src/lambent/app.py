@@ -210,7 +210,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )
         stack.push_async_callback(neighbours.close)
         clients = ServiceClients(neighbours)
-        dispatcher = Dispatcher(events, road.invoker.invoke, catalog, clock, clients, Counters())
+        dispatcher = Dispatcher(events, road.events_invoker.invoke, catalog, clock, clients, Counters())
         stack.push_async_callback(dispatcher.close)
         lambda_service = LambdaService(
             catalog, blobs, clock, clients=clients,
@@ -337,7 +337,9 @@ class _Road:
             catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock,
             idle_environment_s=float(config.idle_environment_s),
         )  # fmt: skip
-        self.invoker = Invoker(catalog, Admission(ReservedConcurrency(catalog), config.account_concurrency), self.pools)
+        admission = Admission(ReservedConcurrency(catalog), config.account_concurrency)
+        self.invoker = Invoker(catalog, admission, self.pools)
+        self.events_invoker = Invoker(catalog, admission.of_events(), self.pools)  # for what no client waits for
 
     def _function_changed(self, account_id: str, region: str, name: str) -> None:
         """A new function's interpreter is made ready before anybody invokes it."""

@@ -186,8 +186,8 @@ class Config:
     )  # fmt: skip
     account_concurrency: int = _setting(
         1_000, _integer(1, 1_000_000),
-        "Invocations that may run at once in each account and region; ten times as many may begin each second. 100 of them, or "
-        "all where there are fewer, cannot be reserved by functions.",
+        "Invocations that may run at once in each account and region; ten times as many synchronous ones may begin each "
+        "second. 100 of them, or all where there are fewer, cannot be reserved by functions.",
         source="AWS's default quota",
     )  # fmt: skip
     role_check: str = _setting(

@@ -85,8 +85,15 @@ class Admission:
     ) -> None:
         self._reserved = reserved
         self._account_limit = account_limit
-        self._monotonic_s = monotonic_s
+        self._monotonic_s: Callable[[], float | None] = monotonic_s
         self._ledgers: dict[tuple[str, str], ConcurrencyLedger] = {}
+
+    def of_events(self) -> Admission:
+        """The same limits of concurrency, without those of requests a second: for what nobody waits for."""
+        other = Admission(self._reserved, self._account_limit)
+        other._monotonic_s = lambda: None
+        other._ledgers = self._ledgers
+        return other
 
     def admit(self, version: FunctionVersion) -> Lease:
         """Raises AwsError TooManyRequestsException with its Reason."""

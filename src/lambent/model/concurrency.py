@@ -15,7 +15,9 @@ from lambent.model.errors import AwsError, too_many_requests
 from lambent.model.limits import ACCOUNT_CONCURRENCY, UNRESERVED_CONCURRENCY_MIN
 
 FunctionKey = tuple[str, str, str]  # account, region, function name
-REQUESTS_PER_CONCURRENCY: Final = 10  # same page: ten times the concurrency limit, each second
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: an environment serves up to ten synchronous
+# requests a second, and any number of asynchronous ones.
+REQUESTS_PER_CONCURRENCY: Final = 10
 RETRY_AFTER_S: Final = 1
 
 
@@ -123,8 +125,8 @@ class ConcurrencyLedger:
     """Counts running invocations against an account's and its functions' limits, in one account and region.
 
     A function with reserved concurrency draws from its own reserve only. Of the others, versions with provisioned
-    concurrency use that first; then they share what nobody has set aside. None may begin more than ten invocations a
-    second for each that it may run at once.
+    concurrency use that first; then they share what nobody has set aside. None may begin more than ten synchronous
+    invocations a second for each that it may run at once.
     """
 
     def __init__(self, limit: int = ACCOUNT_CONCURRENCY) -> None:
@@ -135,8 +137,11 @@ class ConcurrencyLedger:
         self._account_rate = _full(limit * REQUESTS_PER_CONCURRENCY)
         self._rates: dict[str, _Rate] = {}  # of functions with a reserve
 
-    def take(self, function_name: str, version: str, shares: Shares, now_s: float) -> Share:
-        """Counts one more invocation. Raises AwsError 429. `now_s` are seconds that never go back."""
+    def take(self, function_name: str, version: str, shares: Shares, now_s: float | None) -> Share:
+        """Counts one more invocation. Raises AwsError 429.
+
+        `now_s` are seconds that never go back; None for an invocation for which nobody waits.
+        """
         running = self.running.get(function_name, 0)
         own = shares.reserved.get(function_name)
         share = _UNRESERVED
@@ -144,13 +149,13 @@ class ConcurrencyLedger:
             share = _RESERVED
             if running >= own:
                 raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
-            if not self._rate_of(function_name, own).take(now_s):
+            if now_s is not None and not self._rate_of(function_name, own).take(now_s):
                 raise _throttled("ReservedFunctionInvocationRateLimitExceeded")
         elif shares.provisioned and self._takes_provisioned(function_name, version, shares):
             share = _PROVISIONED
         elif self._unreserved_running >= self.limit - shares.total:
             raise _throttled("ConcurrentInvocationLimitExceeded")
-        elif not self._account_rate.take(now_s):
+        elif now_s is not None and not self._account_rate.take(now_s):
             raise too_many_requests("Rate exceeded", "CallerRateLimitExceeded", retry_after_s=RETRY_AFTER_S)
         else:
             self._unreserved_running += 1

@@ -130,6 +130,10 @@ def test_ten_times_the_concurrency_begin_each_second_and_no_more(reserved: dict[
         for _ in range(20):
             ledger.give_back("a", "1", ledger.begin("a", reserved))
         assert reason_of(ledger, "a", reserved) == reason, second
+        shares = Shares()
+        for function, count in reserved.items():
+            shares.put(function, count, {})
+        ledger.give_back("a", "1", ledger.take("a", "1", shares, None))  # nobody waits for it
         ledger.now_s += 1.0
 
 
