@@ -86,7 +86,9 @@ def _call(target: Server, members: dict[str, Any], sink: IO[bytes], as_json: boo
         }  # fmt: skip
         _print(sink, json.dumps(result).encode())
     elif answer["StatusCode"] == 202:
-        click.echo(f"Queued. What it prints is in `lambent logs {name}`.", err=True)
+        request_id = answer["ResponseMetadata"].get("RequestId")
+        told = f"`lambent events {name}` tells what happens to it, `lambent logs {name}` what it prints"
+        click.echo(f"Queued as {request_id}. {told}.", err=True)
     else:
         _print(sink, body)
     if tail and not as_json:
