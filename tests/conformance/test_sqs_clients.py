@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -45,6 +45,7 @@ class NoRoad(Invoking):
 class World:
     url: str
     client: Any
+    store: QueueStore
 
     async def boto3(self, operation: str, **members: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, operation), **members)
@@ -112,7 +113,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         "sqs", endpoint_url=url, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="x",
         config=Config(retries={"max_attempts": 0}),
     )  # fmt: skip
-    yield World(url=url, client=client)
+    yield World(url=url, client=client, store=store)
     client.close()
     server.close()
     await gateway.close()
@@ -283,6 +284,32 @@ async def test_requests_without_a_signature_find_a_queue_by_its_address(world: W
     assert (status, len(texts(sent, "MessageId"))) == (200, 1)
     _, received = await world.get(f"/{anybody}/q?Action=ReceiveMessage&Version=2012-11-05")
     assert texts(received, "Body") == ["hello"]
+
+
+async def test_a_client_that_leaves_while_it_waits_takes_no_message_with_it(world: World) -> None:
+    url = (await world.boto3("create_queue", QueueName="q"))["QueueUrl"]
+    body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {world.url.removeprefix('http://')}\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={ACCOUNT}/20261121/{REGION}/sqs/aws4_request, SignedHeaders=host, "
+        f"Signature=0\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    host, port = world.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + body)
+    arrivals = world.store._arrivals_of(world.store.queue((ACCOUNT, REGION, "q")).id)
+    await until(lambda: len(arrivals._waiting) == 1)
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: not arrivals._waiting)
+    await world.boto3("send_message", QueueUrl=url, MessageBody="x")
+    assert len((await world.boto3("receive_message", QueueUrl=url))["Messages"]) == 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 async def test_who_waits_in_vain_waits_as_long_as_it_said(world: World) -> None:

@@ -67,6 +67,9 @@ VALIDATED: Final[Mapping[str, Rules]] = {
     "dynamodb": Rules(),
 }
 
+# Operations that wait for something to hand out, which must not be handed to a client that has left.
+WAITING: Final = frozenset({("sqs", "ReceiveMessage")})
+
 _LAMBDA_FAULT: Final = AwsError("ServiceException", "Internal Error", 500, {"Type": "Service"})
 
 
@@ -308,6 +311,8 @@ class Gateway:
         asked: Asked | None = None
         try:
             asked = self._identifier.identify(_path_style(wire), _of_listener(request))
+            if asked.service is not None and (asked.service.name, asked.operation_name) in WAITING:
+                _end_with_client(request)
             response = await self._answer(asked, wire, request_id, request)
             await _send(request, response, extra)
         except AwsError as error:
@@ -446,6 +451,18 @@ class Gateway:
     ) -> None:
         service = self._models.service("lambda")
         _send_whole(request, PROTOCOLS[protocol].serialize_error(error, wire, request_id, service), extra)
+
+
+def _end_with_client(request: Request) -> None:
+    """Cancels the current task when the client goes away: what it waits for is for somebody else then."""
+    task = asyncio.current_task()
+    if task is not None:
+
+        def leave() -> None:
+            task.cancel()
+
+        request.on_disconnect = leave
+        request.eof_is_disconnect = True
 
 
 def _request_too_large(operation_name: str | None, limit_bytes: int) -> AwsError:
