@@ -249,6 +249,11 @@ class Neighbours(Clients, Protocol):
     async def answer(self, context: RequestContext, service: str, operation: str, request: WireRequest) -> WireResponse:
         """A request as it came, already admitted. Raises AwsError; NotImplemented, 501, for what is not offered."""
 
+    async def call(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The same by its members: those of the request in, those of the answer out, bodies whole. Raises AwsError."""
+
 
 class Directory(Protocol):
     """What IAM and STS know: whose an access key is, and what a user or a role may do. Empty where they were never used.

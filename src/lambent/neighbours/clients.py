@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from lambent import ports
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
@@ -28,8 +26,8 @@ class ServiceClients:
     ) -> dict[str, Any]:
         own = self._own.get(service)
         if own is None or self._neighbours.endpoint_of(service) is not None:
-            return await self._neighbours.call(context, service, operation, request)
+            return await self._neighbours.call(context, service, operation, request, as_sent=False)
         work = own.operations.get(operation)
         if work is None:
             raise AwsError("NotImplemented", f"{service}:{operation} is not built.", 501)
-        return await work(attrs.evolve(context), dict(request))
+        return await work(context, dict(request))

@@ -32,7 +32,11 @@ class Wire(msgspec.Struct, frozen=True, tag="wire"):
 
 
 class Call(msgspec.Struct, frozen=True, tag="call"):
-    """An operation by botocore's names. `request` holds members as Python has them: bytes, datetimes with a zone."""
+    """An operation by botocore's names. `request` holds members as Python has them: bytes, datetimes with a zone.
+
+    `as_sent`: members are those of a request and an answer on the wire, without what boto3 makes of some for its users
+    (decoded policies, listings without URL encoding, quoted sources of copies).
+    """
 
     service: str
     operation: str
@@ -42,6 +46,7 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     access_key_id: str | None
     root_key: tuple[str, str]  # the account's own: id and secret
     request: dict[str, Any]
+    as_sent: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):

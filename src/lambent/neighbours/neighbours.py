@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from lambent.model.errors import AwsError, service_fault
+from lambent.model.limits import MIB
 from lambent.model.request import RequestContext
 from lambent.neighbours import frames
 from lambent.neighbours.directory import Directory
@@ -13,6 +14,8 @@ from lambent.neighbours.endpoints import Endpoints
 from lambent.neighbours.operations import is_read
 from lambent.neighbours.process import NeighboursProcess
 from lambent.wire.messages import WireRequest, WireResponse
+
+WHOLE_MAX_BYTES: Final = 128 * MIB  # longer ones are sent as they come, and do not say how long they are
 
 RootKey = Callable[[str], tuple[str, str]]
 """An account's own access key and secret: what neighbours call our front door with."""
@@ -51,27 +54,30 @@ class Neighbours:
             headers=list(request.headers.items()),
         )
         try:
-            answer, body = await self._process.exchange(question, request.body)
+            answer, body_bytes, body = await self._process.exchange(question, request.body)
         except AwsError as error:
             if error.code != "ServiceException" or not is_read(service, operation):
                 raise
-            answer, body = await self._process.exchange(question, request.body)  # by the next process
+            answer, body_bytes, body = await self._process.exchange(question, request.body)  # by the next process
         if not isinstance(answer, frames.Served):
             raise service_fault("The neighbours' process answered another question.")
+        if body_bytes > WHOLE_MAX_BYTES:
+            return WireResponse(status=answer.status, headers=answer.headers, stream=body)
+        whole = b"".join([chunk async for chunk in body])
         if answer.identities_changed:
-            whole = b"".join([chunk async for chunk in body])
             await self._directory.changed()
-            return WireResponse(status=answer.status, headers=answer.headers, body=whole)
-        first = await anext(body, b"")
-        if len(first) < frames.CHUNK_BYTES:
-            rest = [chunk async for chunk in body]
-            return WireResponse(status=answer.status, headers=answer.headers, body=b"".join([first, *rest]))
-        return WireResponse(status=answer.status, headers=answer.headers, stream=_with_first(first, body))
+        return WireResponse(status=answer.status, headers=answer.headers, body=whole)
 
     async def call(
-        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+        self,
+        context: RequestContext,
+        service: str,
+        operation: str,
+        request: Mapping[str, Any],
+        *,
+        as_sent: bool = True,
     ) -> dict[str, Any]:
-        """One operation by members; bodies are whole, as bytes. Raises AwsError."""
+        """One operation by members; bodies are whole, as bytes. `as_sent`: see `frames.Call`. Raises AwsError."""
         if self._endpoints.url_of(service) is None and (service, operation) == ("iam", "GetRole") and self._is_unused:
             role = request.get("RoleName")  # asked for every new function: that alone is no reason to start a process
             raise AwsError("NoSuchEntity", f"The role with name {role} cannot be found.", 404)
@@ -86,8 +92,14 @@ class Neighbours:
             access_key_id=context.access_key_id,
             root_key=self._root_key(context.account_id),
             request=dict(request),
+            as_sent=as_sent,
         )
-        answer, _ = await self._process.ask(question)
+        try:
+            answer, _ = await self._process.ask(question)
+        except AwsError as error:
+            if error.code != "ServiceException" or not is_read(service, operation):
+                raise
+            answer, _ = await self._process.ask(question)  # by the next process
         if not isinstance(answer, frames.Result):
             raise service_fault("The neighbours' process answered another question.")
         if answer.identities_changed:
@@ -108,9 +120,3 @@ class Neighbours:
 
     async def close(self) -> None:
         await self._process.close()
-
-
-async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk

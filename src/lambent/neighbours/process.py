@@ -63,11 +63,11 @@ class NeighboursProcess:
 
     async def ask(self, question: Question, body: bytes = b"") -> tuple[Answer, bytes]:
         """A question whose whole answer is wanted. Raises AwsError."""
-        answer, stream = await self.exchange(question, body)
+        answer, _, stream = await self.exchange(question, body)
         return answer, b"".join([chunk async for chunk in stream])
 
-    async def exchange(self, question: Question, body: bytes = b"") -> tuple[Answer, AsyncIterator[bytes]]:
-        """Sends a question; gives the answer's head, and its body as it comes: iterate it to its end.
+    async def exchange(self, question: Question, body: bytes = b"") -> tuple[Answer, int, AsyncIterator[bytes]]:
+        """Sends a question; gives the answer's head, how long its body is, and that as it comes: iterate it to its end.
 
         Raises AwsError: the neighbour's own (`Failed`), or ServiceException when the process cannot be reached.
         """
@@ -99,7 +99,7 @@ class NeighboursProcess:
             async for _ in stream:
                 pass
             raise AwsError(answer.code, answer.message, answer.status, answer.fields)
-        return answer, stream
+        return answer, body_bytes, stream
 
     async def _while_it_lives(self, exchange: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
         """What waits in the backlog of a process that never came up would wait for ever. Raises Broken."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 import botocore.exceptions
+import botocore.handlers
 import botocore.session
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
@@ -26,6 +27,12 @@ from lambent.neighbours.moto_process.backends import Unit, holder_of
 
 HOME_ACCOUNT: Final = "000000000000"  # whichever: only its addresses are read
 CLIENTS_MAX: Final = 64
+# botocore's handlers that change members on their way: what clients of ours have done already, or will do.
+_FOR_USERS: Final = frozenset(
+    {"base64_encode_user_data", "copy_source_sse_md5", "decode_console_output", "decode_list_object",
+     "decode_list_object_v2", "decode_list_object_versions", "handle_copy_source_param", "json_decode_policies",
+     "set_list_objects_encoding_type_url", "sse_md5"}
+)  # fmt: skip
 _DROPPED: Final = frozenset(
     {"authorization", "user-agent", "host", "content-length", "x-moto-account-id", "x-amz-security-token", "expect",
      "transfer-encoding", "connection"}
@@ -217,7 +224,7 @@ _current: Final = threading.local()
 
 def serve_call(question: Call) -> dict[str, Any]:
     """An operation by its members. Raises AwsError as the service answered."""
-    client = _client(question.service, question.region)
+    client = _client(question.service, question.region, question.as_sent)
     _current.requested = Requested.of(question)
     try:
         method = getattr(client, botocore.xform_name(question.operation), None)
@@ -237,7 +244,7 @@ def serve_call(question: Call) -> dict[str, Any]:
 
 
 @functools.lru_cache(CLIENTS_MAX)
-def _client(service: str, region: str) -> Any:
+def _client(service: str, region: str, as_sent: bool) -> Any:
     """A client whose requests go to moto without leaving the process."""
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, user_agent="lambent")
     try:
@@ -251,6 +258,10 @@ def _client(service: str, region: str) -> Any:
         )
     except botocore.exceptions.UnknownServiceError as error:
         raise _not_offered(service) from error
+    if as_sent:
+        for event, handler, *_ in botocore.handlers.BUILTIN_HANDLERS:
+            if getattr(handler, "__name__", "") in _FOR_USERS:
+                client.meta.events.unregister(event, handler)
     client.meta.events.register_first("before-send", _answer_here)
     return client
 

@@ -1,0 +1,195 @@
+"""`ports.Clients`, `ports.Neighbours` and the directory over the neighbours' real process, without a server around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambent.model.errors import AwsError
+from lambent.model.request import RequestContext
+from lambent.neighbours import frames, neighbours
+from lambent.neighbours.clients import ServiceClients
+from lambent.neighbours.directory import Directory
+from lambent.neighbours.endpoints import Endpoints
+from lambent.neighbours.neighbours import Neighbours
+from lambent.neighbours.process import NeighboursProcess
+from lambent.ports import Operation
+from lambent.wire.messages import WireRequest
+
+CONTEXT = RequestContext(account_id="111122223333", region="eu-west-1", request_id="r-1", base_url="http://localhost")
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+}
+ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+ROLE = "arn:aws:iam::111122223333:role/team/r"
+MANY = 300
+GROWTH_MAX_KIB = 8 * 1024  # of 2 × 300 requests; moto alone keeps every object it makes
+
+
+class Near:
+    """A process with all that stands before it."""
+
+    def __init__(self, data: Path) -> None:
+        self.process = NeighboursProcess(data, 1)
+        self.directory = Directory(self.process)
+        self.neighbours = Neighbours(self.process, Endpoints({}), self.directory, lambda account: (account, "none"))
+        self.clients = ServiceClients(self.neighbours)
+
+    async def call(self, service: str, operation: str, **request: Any) -> dict[str, Any]:
+        return await self.clients.call(CONTEXT, service, operation, request)
+
+
+@pytest.fixture
+async def near(tmp_path: Path) -> AsyncIterator[Near]:
+    near = Near(tmp_path)
+    yield near
+    await near.neighbours.close()
+
+
+async def test_nothing_is_started_to_say_that_there_is_nobody(near: Near) -> None:
+    assert near.directory.access_key("AKIAIOSFODNN7EXAMPLE") is None
+    assert await near.directory.policies("arn:aws:iam::111122223333:user/ann") is None
+    assert await near.directory.role(ROLE) is None
+    with pytest.raises(AwsError) as refused:
+        await near.call("iam", "GetRole", RoleName="r")
+    assert (refused.value.code, refused.value.status) == ("NoSuchEntity", 404)
+    assert not near.process.is_running
+    assert near.neighbours.about() == {"process": "not started"}
+
+
+async def test_the_directory_knows_what_was_written_a_moment_ago_and_after_a_restart(
+    near: Near, tmp_path: Path
+) -> None:
+    await near.call("iam", "CreateUser", UserName="ann", Path="/team/")
+    key = (await near.call("iam", "CreateAccessKey", UserName="ann"))["AccessKey"]
+    await near.call("iam", "PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=json.dumps(ALLOW))
+    await near.call("iam", "CreateGroup", GroupName="g")
+    await near.call("iam", "AddUserToGroup", GroupName="g", UserName="ann")
+    await near.call("iam", "PutGroupPolicy", GroupName="g", PolicyName="p", PolicyDocument=json.dumps(DENY))
+    policy = (await near.call("iam", "CreatePolicy", PolicyName="b", PolicyDocument=json.dumps(ALLOW)))["Policy"]["Arn"]
+    await near.call(
+        "iam", "CreateRole", RoleName="r", Path="/team/", AssumeRolePolicyDocument=json.dumps(TRUST),
+        PermissionsBoundary=policy, MaxSessionDuration=7200,
+    )  # fmt: skip
+    user = "arn:aws:iam::111122223333:user/team/ann"
+    for directory in (near.directory, Directory(NeighboursProcess(tmp_path, 1))):  # the second only reads the file
+        known = directory.access_key(key["AccessKeyId"])
+        assert known is not None
+        assert (known.account_id, known.secret) == ("111122223333", key["SecretAccessKey"])
+        assert known.principal_arn == user
+        assert directory.account_of(key["AccessKeyId"]) == "111122223333"
+    attached = await near.directory.policies(user)
+    assert attached is not None
+    assert attached.identity == (ALLOW, DENY)
+    assert await near.directory.policies(user) is attached
+    role = await near.directory.role(ROLE)
+    assert role is not None
+    assert (role.trust_policy, role.max_session_s) == (TRUST, 7200)
+    assert await near.directory.role("arn:aws:iam::111122223333:role/other/r") is None
+    session = await near.directory.policies("arn:aws:sts::111122223333:assumed-role/r/session")
+    assert session is not None
+    assert session.boundary == ALLOW
+    await near.call("iam", "DeleteUserPolicy", UserName="ann", PolicyName="p")
+    changed = await near.directory.policies(user)
+    assert changed is not None
+    assert changed.identity == (DENY,)
+    same = near.directory.access_key(key["AccessKeyId"])
+    await near.call("iam", "CreateUser", UserName="bob")
+    assert near.directory.access_key(key["AccessKeyId"]) is same
+    await near.call("iam", "UpdateAccessKey", UserName="ann", AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    assert near.directory.access_key(key["AccessKeyId"]) is None
+
+
+async def test_operations_by_members_are_those_of_the_wire_or_of_boto3(near: Near) -> None:
+    await near.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))
+    decoded = (await near.call("iam", "GetRole", RoleName="r"))["Role"]["AssumeRolePolicyDocument"]
+    sent = await near.neighbours.call(CONTEXT, "iam", "GetRole", {"RoleName": "r"})
+    assert decoded == TRUST
+    assert isinstance(sent["Role"]["AssumeRolePolicyDocument"], str)
+
+
+@pytest.mark.parametrize("whole_max_bytes", [neighbours.WHOLE_MAX_BYTES, 1024], ids=["whole", "in-pieces"])
+async def test_a_request_as_it_came_is_answered_as_it_is(
+    near: Near, whole_max_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "WHOLE_MAX_BYTES", whole_max_bytes)
+    where = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
+    made = WireRequest(method="PUT", path="/some-bucket", headers={"host": "s3.localhost"}, body=where)
+    assert (await near.neighbours.answer(CONTEXT, "s3", "CreateBucket", made)).status == 200
+    body = os.urandom(3 * frames.CHUNK_BYTES + 5)
+    put = WireRequest(method="PUT", path="/some-bucket/a%2Fb%20c", headers={"x-amz-meta-a": "1"}, body=body)
+    assert (await near.neighbours.answer(CONTEXT, "s3", "PutObject", put)).status == 200
+    got = await near.neighbours.answer(
+        CONTEXT, "s3", "GetObject", WireRequest(method="GET", path="/some-bucket/a%2Fb%20c")
+    )
+    pieces = [chunk async for chunk in got.stream] if got.stream is not None else []
+    assert (got.stream is None) == (whole_max_bytes > len(body))
+    assert b"".join(pieces) + got.body == body
+    assert {name.lower(): value for name, value in got.headers}["x-amz-meta-a"] == "1"
+
+
+async def test_a_question_that_is_given_up_leaves_the_next_one_its_own_answer(near: Near) -> None:
+    await near.call("ssm", "PutParameter", Name="a", Value="1", Type="String")
+    for _ in range(5):
+        asked = asyncio.create_task(near.call("ssm", "GetParameter", Name="a"))
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert (await near.call("ssm", "DescribeParameters"))["Parameters"][0]["Name"] == "a"
+
+
+async def test_a_process_that_dies_while_it_is_asked_is_not_waited_for(near: Near) -> None:
+    await near.call("sns", "CreateTopic", Name="t")
+    pid = near.process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    asked = asyncio.create_task(near.call("sns", "CreateTopic", Name="u"))
+    await asyncio.sleep(0.1)  # long enough to be sent; the answer cannot come
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(AwsError) as told:
+        await asyncio.wait_for(asked, 10)
+    assert told.value.status == 500
+    assert len((await near.call("sns", "ListTopics"))["Topics"]) == 1
+
+
+async def test_requests_leave_nothing_behind_in_memory(near: Near) -> None:
+    async def some() -> None:
+        for number in range(MANY):
+            await near.call("ssm", "PutParameter", Name="a", Value=str(number), Type="String", Overwrite=True)
+            await near.call("ssm", "DeleteParameter", Name="a")
+
+    await some()
+    before = _resident_kib(near.process.pid)
+    await some()
+    assert _resident_kib(near.process.pid) - before < GROWTH_MAX_KIB
+
+
+async def test_services_of_lambents_own_are_asked_in_the_process(near: Near) -> None:
+    class Own:
+        name = "kinesis"
+
+        def __init__(self) -> None:
+            self.operations: Mapping[str, Operation] = {"ListStreams": self.list_streams}
+
+        async def list_streams(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
+            return {"StreamNames": [context.account_id, request["Limit"]]}
+
+    near.clients.add(Own())
+    assert await near.call("kinesis", "ListStreams", Limit=3) == {"StreamNames": ["111122223333", 3]}
+    with pytest.raises(AwsError, match="kinesis:PutRecord is not built"):
+        await near.call("kinesis", "PutRecord")
+    assert not near.process.is_running
+
+
+def _resident_kib(pid: int | None) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
