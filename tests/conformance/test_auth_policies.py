@@ -456,6 +456,11 @@ async def test_a_users_session_may_do_what_the_user_may(world: World) -> None:
             "ValidationError",
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
         ),
+        (
+            {"Policy": json.dumps(document(*(allow(f"lambda:Action{n}") for n in range(40))))},
+            "PackedPolicyTooLarge",
+            "Packed policy consumes ",
+        ),
         ({"Policy": "{}"}, "MalformedPolicyDocument", "Syntax errors in policy."),
         ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}]}, "NotImplemented", "PolicyArns needs IAM"),
     ],

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -171,7 +172,7 @@ class IssuedCredentials:
 
     def _given(self, account_id: str, session: _Session) -> SessionKey:
         key = self._temporary(account_id, os.urandom(_NONCE_BYTES))
-        token = self._token(key.access_key_id, msgspec.json.encode(session))
+        token = self._token(key.access_key_id, zlib.compress(msgspec.json.encode(session)))
         return SessionKey(key.access_key_id, key.secret_access_key, token)
 
     def _token(self, access_key_id: str, session: bytes) -> str:
@@ -183,8 +184,8 @@ class IssuedCredentials:
             session = base64.b64decode(token, validate=True)[_MAC_BYTES:]
             if not hmac.compare_digest(self._token(access_key_id, session).encode(), token.encode()):
                 return None
-            return msgspec.json.decode(session, type=_Session)
-        except (ValueError, msgspec.DecodeError):
+            return msgspec.json.decode(zlib.decompress(session), type=_Session)
+        except (ValueError, zlib.error, msgspec.DecodeError):
             return None
 
     def _mac(self, text: str) -> bytes:

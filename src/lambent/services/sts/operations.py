@@ -26,6 +26,8 @@ USER_DEFAULT_S: Final = 43_200  # seconds; API_GetSessionToken, DurationSeconds
 ROOT_MAX_S: Final = 3600  # seconds; same page, for credentials of the account itself
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, session policies' plaintext characters
 POLICY_MAX_CHARACTERS: Final = 2048
+# Ours: managed policies travel inside the token too, and a token travels in one header line.
+DOCUMENTS_MAX_CHARACTERS: Final = 32_768
 
 
 class Given(Protocol):
@@ -96,9 +98,7 @@ class StsService:
         lasts_s = request.get("DurationSeconds", ROLE_DEFAULT_S)
         await self._check_role_duration(role_arn, caller, lasts_s)
         policies = (*self._inline_policy(request), *await self._managed_policies(context, request))
-        if len("".join(policies)) > POLICY_MAX_CHARACTERS:
-            message = f"Packed policy consumes more than 100% of allotted space: {POLICY_MAX_CHARACTERS} characters."
-            raise AwsError("PackedPolicyTooLarge", message, 400)
+        packed_percent = _packed_percent(request, policies)
         tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
         credentials = self._credentials(principal, lasts_s, policies, tags)
         owner = attrs.evolve(context, account_id=principal.account_id)
@@ -107,7 +107,7 @@ class StsService:
             "AssumedRoleUser": {"AssumedRoleId": await self._id_of(owner, principal.arn), "Arn": principal.arn},
         }
         if policies:
-            answer["PackedPolicySize"] = -(-100 * len("".join(policies)) // POLICY_MAX_CHARACTERS)
+            answer["PackedPolicySize"] = packed_percent
         if request.get("SourceIdentity"):
             answer["SourceIdentity"] = request["SourceIdentity"]
         return answer
@@ -196,6 +196,18 @@ class StsService:
                 pass
         digest = hashlib.sha256(f"{context.account_id}:{kind}:{name}".encode()).digest()
         return ("AROA" if kind == "Role" else "AIDA") + base64.b32encode(digest).decode()[:17]
+
+
+def _packed_percent(request: Mapping[str, Any], documents: tuple[str, ...]) -> int:
+    """How much of the room for session policies is used. Raises AwsError PackedPolicyTooLarge."""
+    said = len(request.get("Policy") or "") + sum(len(each["arn"]) for each in request.get("PolicyArns", ()))
+    percent = max(
+        -(-100 * said // POLICY_MAX_CHARACTERS), -(-100 * sum(map(len, documents)) // DOCUMENTS_MAX_CHARACTERS)
+    )
+    if percent > 100:
+        message = f"Packed policy consumes {percent}% of allotted space, please use smaller policy."
+        raise AwsError("PackedPolicyTooLarge", message, 400)
+    return percent
 
 
 def _caller(context: RequestContext) -> str:
