@@ -27,6 +27,17 @@ async def test_many_messages_go_through_at_once(sqs: Sqs) -> None:
     assert len(await queue.receive(200)) == 50
 
 
+async def test_large_messages_come_in_bounded_portions(sqs: Sqs) -> None:
+    await sqs.queue("q")
+    queue = direct(sqs, "q")
+    for _ in range(3):
+        await queue.send_many([{"MessageBody": "x" * 1_000_000} for _ in range(8)])
+    portions = []
+    while received := await queue.receive(1000):
+        portions.append(len(received))
+    assert portions == [10, 10, 4]
+
+
 async def test_order_holds_for_those_in_the_process_too(sqs: Sqs) -> None:
     await sqs.queue("q.fifo", ContentBasedDeduplication="true")
     queue = direct(sqs, "q.fifo")

@@ -29,6 +29,8 @@ from lambent.store.queues.values import (
     sequence_text,
 )
 
+CHUNK: Final = 10  # messages that are looked at together
+CHARACTERS_MAX: Final = 8 * 1024 * 1024  # of bodies; no more are begun beyond it, so that memory stays bounded
 ROUNDS_MAX: Final = 20  # of messages that were only taken away or given up, in one transaction
 CROWDED_MS: Final = 1000  # how soon a FIFO queue with too many in flight is looked at again
 
@@ -95,6 +97,7 @@ class _Visit:
         self.received: list[Received] = []
         self.receipts: list[tuple[int, int, int]] = []  # of the attempt: message, receipt, visible_ms
         self.given_up = 0
+        self.characters = 0  # of the bodies received
         self._updates: list[tuple[int, int, int, int, int]] = []
 
     @property
@@ -111,6 +114,7 @@ class _Visit:
             return False
         receipt, visible_ms = new_receipt(), self.now_ms + self.wanted.invisible_ms
         first_ms = row[4] or self.now_ms
+        self.characters += len(row[7])
         self._updates.append((visible_ms, self.now_ms, first_ms, receipt, number))
         self.receipts.append((number, receipt, visible_ms))
         self.received.append(_received(self.queue, row, receive_count + 1, first_ms, receipt))
@@ -167,15 +171,17 @@ def _count_in_flight(visit: _Visit) -> int:
 
 
 def _from_all(visit: _Visit) -> float | None:
-    for _ in range(ROUNDS_MAX):
-        asked = visit.missing
+    in_vain = 0
+    while visit.missing and visit.characters < CHARACTERS_MAX and in_vain < ROUNDS_MAX:
+        asked, before = min(visit.missing, CHUNK), len(visit.received)
         rows = visit.connection.execute(_BY_VISIBILITY, (visit.bucket, visit.now_ms, asked)).fetchall()
         for row in rows:
             visit.deal_with(row)
         visit.write()
-        if visit.received or len(rows) < asked:
+        if len(rows) < asked or (visit.received and not visit.wanted.invisible_ms):
             break
-    if not visit.missing:
+        in_vain += len(visit.received) == before
+    if not visit.missing or visit.characters >= CHARACTERS_MAX:
         return None
     (earliest_ms,) = visit.connection.execute(
         "SELECT min(visible_ms) FROM messages WHERE bucket = ?", (visit.bucket,)
