@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -77,6 +78,7 @@ def examine(config: Config, report: MachineReport) -> list[Finding]:
         _service_user(config),
         _data_dir(config.data_dir),
         _port(config, running),
+        _neighbours(config, running),
         *_runtimes(config.data_dir, running),
         *_machine(report),
     ]
@@ -150,6 +152,21 @@ def _told(health: dict[str, Any]) -> str:
     up_s = int(health.get("uptime_s", 0))
     up = f"{up_s // 86_400} days" if up_s >= 2 * 86_400 else f"{up_s // 60} min" if up_s >= 60 else f"{up_s} s"
     return f"Lambent {health.get('version')} is running there for {up}, at isolation level {health.get('isolation')}"
+
+
+def _neighbours(config: Config, running: dict[str, Any]) -> Finding:
+    """What answers for the services that Lambent does not build."""
+    elsewhere = "".join(f"; {service} at {url}" for service, url in config.endpoints)
+    try:
+        version = importlib.metadata.version("moto")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name="neighbours", good=False, detail=f"moto is not installed{elsewhere}",
+                       remedy="install lambent with its dependencies")  # fmt: skip
+    state = running.get("neighbours", {}).get("process")
+    told = f", {state}" if state else ""
+    return Finding(
+        name="neighbours", good=True, detail=f"S3, IAM, DynamoDB and others by moto {version}{told}{elsewhere}"
+    )
 
 
 def _runtimes(data_dir: Path, running: dict[str, Any]) -> list[Finding]:
