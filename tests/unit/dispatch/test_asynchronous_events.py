@@ -61,7 +61,8 @@ async def test_a_failing_event_comes_three_times_and_then_to_its_dead_letters(wo
     request_id = await world.send("f", {"order": 7})
     for failures, wait_s in ((1, 60), (2, 120)):
         event = await world.until_step("f", request_id, "failed", failures)
-        assert event.due_ms == pytest.approx((world.clock.now() + wait_s) * 1000, abs=2000)
+        failed_ms = [step.at_ms for step in event.steps if step.what == "failed"][-1]
+        assert event.due_ms == pytest.approx(failed_ms + wait_s * 1000, abs=100)
         world.clock.advance(wait_s - 1)
         world.clock.advance(1.001)
     event = await world.until_step("f", request_id, "sent")
@@ -71,7 +72,8 @@ async def test_a_failing_event_comes_three_times_and_then_to_its_dead_letters(wo
     assert event.steps[-2].detail["condition"] == "RetriesExhausted"
     assert {i.request_id for i in world.invocations.of("f")} == {request_id}
     at = [when for when, _ in world.invocations.attempts]
-    assert [round(at[1] - at[0]), round(at[2] - at[1])] == [60, 120]
+    assert 60 <= at[1] - at[0] < 90
+    assert 120 <= at[2] - at[1] < 150
     (letter,) = world.services.sent("SendMessage")
     assert letter["MessageBody"] == '{"order": 7}'
     assert letter["MessageAttributes"] == {
@@ -105,7 +107,7 @@ async def test_throttles_are_waited_for_longer_and_longer_and_do_not_count(world
     world.invocations.scripts["f"] = throttled
     request_id = await world.send("f")
     event = await world.turn_until_step("f", request_id, "throttled", 301, times=11)
-    waits = [(step.detail["next_at_ms"] - step.at_ms) // 1000 for step in event.steps if step.what == "throttled"]
+    waits = [round((step.detail["next_at_ms"] - step.at_ms) / 1000) for step in event.steps if step.what == "throttled"]
     assert waits[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     assert event.attempts == 0
     world.invocations.scripts["f"] = succeeded
