@@ -193,7 +193,7 @@ class World:
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """The condition's first true value."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not (value := await condition()):
             await asyncio.sleep(0.002)
     return value
