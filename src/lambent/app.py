@@ -228,6 +228,11 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )  # fmt: skip
         sts = StsService(credentials, real, compiled, clients)
         buckets = Buckets(clients, real.monotonic) if neighbours.endpoint_of("s3") is None else None
+
+        def queue_policy(arn: str) -> str | None:
+            queue = queues.by_arn(arn)
+            return queue.attributes.get("Policy") if queue is not None else None
+
         services = (lambda_service, LogsService(logs, real), SqsService(queues), sts)
         for service in services:
             clients.add(service)
@@ -237,7 +242,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            authorizer=Authorizer(credentials, catalog, compiled, real.now, buckets),
+            authorizer=Authorizer(credentials, catalog, compiled, real.now, buckets, {"sqs": queue_policy}),
             neighbours=neighbours,
             enqueue=dispatcher.accept,
             path_doors={

@@ -257,6 +257,24 @@ def test_a_bucket_of_another_account_needs_both_policies(world: World) -> None:
     assert refused(own.get_object, Bucket=f"{bucket}-none", Key="k")[0] == "NoSuchBucket"
 
 
+def test_a_queues_policy_counts(world: World) -> None:
+    own, (name, keys) = world.client("sqs"), world.user()
+    url = own.create_queue(QueueName=f"q-{name}")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q-{name}"
+    ada, other = world.client("sqs", keys), world.client("sqs", root_of(world.server, "222222222222"))
+    for client in (ada, other):
+        assert refused(client.send_message, QueueUrl=url, MessageBody="m")[0] == "AccessDenied"
+    who = {"AWS": [f"arn:aws:iam::{ACCOUNT}:user/{name}", "222222222222"]}
+    grant = allow("sqs:SendMessage", arn) | {"Principal": who}
+    own.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(grant)})
+    for client in (ada, other):
+        client.send_message(QueueUrl=url, MessageBody="m")
+        assert refused(client.receive_message, QueueUrl=url)[0] == "AccessDenied"
+    forbid = {"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    own.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(forbid)})
+    assert "explicit deny in a resource-based policy" in refused(own.send_message, QueueUrl=url, MessageBody="m")[1]
+
+
 def sent(world: World, keys: Keys, service: str, target: str, body: str, **headers: str) -> tuple[int, str]:
     """A signed request as no SDK would write it: status and body of the answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

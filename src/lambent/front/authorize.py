@@ -36,6 +36,10 @@ _XML_PROTOCOLS: Final = frozenset({"query", "ec2", "rest-xml"})
 _Remembered = tuple[IdentityPolicies, Policy | None, tuple[Policy, ...] | None, policy.Decision]
 
 
+PolicyOf = Callable[[str], str | None]
+"""The policy document of a resource by its ARN; None for one that has none, or does not exist."""
+
+
 class IssuedKeys(Protocol):
     """The access keys that this server made itself."""
 
@@ -66,8 +70,13 @@ class Authorizer:
         directory: Directory | None,
         now_s: Callable[[], float],
         buckets: Buckets | None = None,
+        policies_by_arn: Mapping[str, PolicyOf] | None = None,
     ) -> None:
-        """Without `buckets` every bucket counts for the caller's own, and has no policy."""
+        """Without `buckets` every bucket counts for the caller's own, and has no policy.
+
+        `policies_by_arn` are those of other services' resources, by the actions' prefix: `sqs`.
+        """
+        self._policies_by_arn = policies_by_arn or {}
         self._buckets = buckets
         self._issued = issued
         self._catalog = catalog
@@ -223,7 +232,9 @@ class Authorizer:
             found = await self._buckets.look(asking.place, bucket)
             owned = target if found.is_own else attrs.evolve(target, account_id="")
             return owned, found.policy, False
-        return target, None, False
+        policy_of_arn = self._policies_by_arn.get(target.action.partition(":")[0])
+        stored = policy_of_arn(target.resource) if policy_of_arn is not None else None
+        return target, None if stored is None else _compiled(stored), False
 
     def _function_policy(self, function: FunctionAddress) -> Policy | None:
         settings = self._catalog.settings(attrs.evolve(function, qualifier=None))
