@@ -123,7 +123,7 @@ class Request:
         self.answered = True
         if isinstance(headers, bytes) and self.keep_alive and status != 204 and self.method != b"HEAD":
             lines = b"%b%b%bcontent-length: %d\r\n\r\n" % (_STATUS_LINES[status], date_header(), headers, len(body))
-            self._connection.answer(self, [lines, body] if body else [lines], hold)
+            self._connection.answer(self, [lines, body], hold)
             return
         head = self._head(status, headers)
         if status != 204 and not (self.method == b"HEAD" and not isinstance(headers, bytes) and _has_length(headers)):
@@ -370,7 +370,10 @@ class Connection(asyncio.Protocol):
             self.hold(pieces)
         else:
             self.send(pieces)
-        self.finished(request)
+        if self._waiting or not request.keep_alive or self._refused:
+            self.finished(request)
+        else:
+            self._current = None
 
     def ask_again(self, request: Request, answers: bytes) -> None:
         self._held.append(answers)

@@ -152,6 +152,10 @@ class Environment:
         else:
             self._freeze(session)
 
+    def show_log(self) -> None:
+        """Lets readers of the log see that an invocation has begun, when it takes longer."""
+        self._log.show()
+
     async def stop(self, reason: str) -> None:
         """Ends every process of it, and an invocation that is under way; returns when nothing is left.
 
@@ -363,7 +367,7 @@ class Environment:
             request_id=invocation.request_id,
             deadline_ms=int((self._clock.now() + left_s) * 1000),
             invoked_function_arn=f"{arn}:{invocation.qualifier}" if invocation.qualifier else arn,
-            trace_id=_trace_header(invocation.trace_header),
+            trace_id=invocation.trace_header or _new_trace_header(),
             client_context=invocation.client_context,
             cognito_identity=invocation.cognito_identity,
             tenant_id=invocation.tenant_id,
@@ -511,10 +515,8 @@ class _InitFailure(LambentError):
         self.failure = failure
 
 
-def _trace_header(incoming: str | None) -> str:
-    """The trace that an invocation belongs to; a new, unsampled one where the caller has none."""
-    if incoming:
-        return incoming
+def _new_trace_header() -> str:
+    """A trace for an invocation whose caller has none: not sampled."""
     digits = f"{random.getrandbits(160):040x}"
     return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
 

@@ -21,12 +21,15 @@ class EnvironmentLog:
 
     def __init__(self, version: FunctionVersion, sink: LogSink, clock: Clock, environment_id: str) -> None:
         self.format = loglines.LineFormat.of(version.logging)
+        self._is_json = self.format.is_json
         self._version = version
         self._sink = sink
         self._clock = clock
         self._own = ApplicationLog(version.logging)
         self.stream = loglines.log_stream_name(self.now_ms(), version.version, environment_id)
+        self._place = version.account_id, version.region, version.log_group, self.stream
         self._tail: collections.deque[str] | None = None
+        self._held: list[tuple[int, str]] = []  # a START line that waits for company
 
     def now_ms(self) -> int:
         return int(self._clock.now() * 1000)
@@ -51,14 +54,19 @@ class EnvironmentLog:
 
     def started(self, request_id: str, api: EnvironmentApi | None) -> None:
         """START."""
-        if self.format.is_json or (api is not None and api.wants_telemetry):
+        if self._is_json or (api is not None and api.wants_telemetry):
             self.publish([loglines.started(request_id, self._version.version)], api)
         else:  # the text alone, which is what nearly every invocation needs
-            self._append([(self.now_ms(), loglines.start_text(request_id, self._version.version))])
+            self._held.append((self.now_ms(), loglines.start_text(request_id, self._version.version)))
+
+    def show(self) -> None:
+        """Hands on the START line that `started` keeps until there is more to say: called soon after, now and then."""
+        if self._held:
+            self._append([])
 
     def reported(self, report: loglines.InvocationReport, api: EnvironmentApi | None) -> None:
         """END and REPORT."""
-        if self.format.is_json or (api is not None and api.wants_telemetry):
+        if self._is_json or (api is not None and api.wants_telemetry):
             self.publish([loglines.runtime_done(report), loglines.reported(report)], api)
         else:
             now_ms = self.now_ms()
@@ -99,10 +107,11 @@ class EnvironmentLog:
         return LogPump(sources, emit, lambda: sink.drained(version.account_id, version.region, version.log_group))
 
     def _append(self, events: list[tuple[int, str]]) -> None:
-        if not self.format.is_json:  # AWS's text events end with their newline, its JSON ones do not
+        if self._held:
+            events, self._held = self._held + events, []
+        if not self._is_json:  # AWS's text events end with their newline, its JSON ones do not
             events = [(at_ms, text if text[-1:] == "\n" else text + "\n") for at_ms, text in events]
-        version = self._version
-        self._sink.append(version.account_id, version.region, version.log_group, self.stream, events)
+        self._sink.append(*self._place, events)
         if self._tail is not None:
             self._tail.extend(text for _, text in events)
             _trim(self._tail)

@@ -77,6 +77,8 @@ def header_text(value: bytes | None, otherwise: str) -> str:
 
 def _one_line(value: str) -> str:
     # A client context is JSON text and may hold line ends, which must not begin a header of their own.
+    if value.isprintable():
+        return value
     return value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
 
 
