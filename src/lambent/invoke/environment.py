@@ -66,6 +66,8 @@ class Surroundings:
 class Environment:
     """Made by the pool; `start`, then `run` any number of times, then `stop`."""
 
+    initialization_type: loglines.InitType = "on-demand"  # AWS_LAMBDA_INITIALIZATION_TYPE
+
     def __init__(self, version: FunctionVersion, surroundings: Surroundings) -> None:
         self.version = version
         self.id = os.urandom(16).hex()
@@ -220,7 +222,10 @@ class Environment:
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
         if around.variables_for is not None:
             version = attrs.evolve(version, environment=await around.variables_for(version))
-        variables = environment_variables(version, installation, self._log.stream, around.credentials_for(version))
+        credentials = around.credentials_for(version)
+        variables = environment_variables(
+            version, installation, self._log.stream, credentials, self.initialization_type
+        )
         return EnvironmentSpec(
             environment_id=self.id,
             installation=installation,
@@ -281,6 +286,7 @@ class Environment:
             function_version=self.version.version,
             runtime_version=f"{exact.family}:{exact.version}" if exact.family != "provided" else None,
             runtime_version_arn=f"arn:aws:lambda:{self.version.region}::runtime:{self.version.runtime}",
+            init_type=self.initialization_type,
             phase=phase,
         )
 
@@ -289,8 +295,9 @@ class Environment:
         session.pump.drain()
         status = failure.status if failure else "success"
         error_type = failure.error_type if failure and failure.status != "timeout" else None
-        done = loglines.init_runtime_done(status, error_type, phase=phase)
-        self._log.publish([done, loglines.init_reported(duration_ms, status, error_type, phase=phase)], session.api)
+        kind = self.initialization_type
+        done = loglines.init_runtime_done(status, error_type, kind, phase)
+        self._log.publish([done, loglines.init_reported(duration_ms, status, error_type, kind, phase)], session.api)
         if phase == "init" and failure is None:
             self._init_duration_ms = duration_ms
 

@@ -17,7 +17,6 @@ import attrs
 from lambent.invoke.admission import provisioned_version
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pool, Pools
-from lambent.model.cage import EnvironmentSpec
 from lambent.model.errors import AwsError, LambentError
 from lambent.model.function import FunctionVersion, State
 from lambent.model.names import FunctionAddress
@@ -29,7 +28,6 @@ log = logging.getLogger(__name__)
 TEND_S: Final = 0.5  # how often idle ones are looked at, and failures that may have passed
 RETRY_S: Final = 30.0  # after a fault of this machine's, which may pass
 AT_ONCE: Final = 8  # environments of one version started side by side: invocations have to find processors, too
-INITIALIZATION_TYPE: Final = "provisioned-concurrency"  # AWS_LAMBDA_INITIALIZATION_TYPE, defined runtime variables
 
 _FunctionKey = tuple[str, str, str]  # account, region, name
 
@@ -37,16 +35,12 @@ _FunctionKey = tuple[str, str, str]  # account, region, name
 class ProvisionedEnvironment(Environment):
     """One that is started before anybody asks for it."""
 
+    initialization_type = "provisioned-concurrency"
+
     @property
     def initialised(self) -> bool:
         """Its init has succeeded, so that an invocation finds it ready."""
         return self._session is not None
-
-    async def describe(self) -> EnvironmentSpec:
-        """As of any environment, but that it knows how it was started. Raises AwsError, SandboxError."""
-        spec = await super().describe()
-        variables = {**spec.variables, "AWS_LAMBDA_INITIALIZATION_TYPE": INITIALIZATION_TYPE}
-        return attrs.evolve(spec, variables=variables)
 
 
 @attrs.define(eq=False)
@@ -137,7 +131,7 @@ class ProvisionedEnvironments:
             version = self._catalog.version(address, int(number)) if number is not None else None
             if version is None or version.state is not State.ACTIVE:
                 continue
-            configured = (config, version.revision_id)
+            configured = (config, version.build)
             kept = before.pop(version.version, None)
             if kept is None:
                 kept = _Kept(version, config["Requested"], configured)
