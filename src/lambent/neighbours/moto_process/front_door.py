@@ -74,12 +74,13 @@ class LambdaByFrontDoor:
         self._door = door
         self._place = (account_id, region)
 
-    def get_function(self, name: str, qualifier: str | None = None) -> dict[str, str]:
+    def get_function(self, name: str, qualifier: str | None = None) -> Any:
         """Whether it exists is found out when it is called; moto only asks before."""
-        return {"name": name, "qualifier": qualifier or "$LATEST"}
+        invoke = functools.partial(self.invoke, name, qualifier)
+        return types.SimpleNamespace(function_name=name, invoke=invoke)
 
-    def get_function_by_arn(self, arn: str) -> dict[str, str]:
-        return {"name": arn}
+    def get_function_by_arn(self, arn: str) -> Any:
+        return self.get_function(arn)
 
     def invoke(self, function_name: str, qualifier: str | None, body: Any, *_: Any, **__: Any) -> bytes:
         members = {"FunctionName": function_name, "InvocationType": "Event", "Payload": body or b"{}"}

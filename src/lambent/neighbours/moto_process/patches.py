@@ -25,8 +25,11 @@ def prepare(endpoint_port: int) -> None:
     os.environ.update(SETTINGS)
     os.environ["MOTO_PORT"] = str(endpoint_port)  # Step Functions' tasks call services there
     _track_no_instances()
+    from moto.core import config
+
     from lambent.neighbours.moto_process import backends, front_door
 
+    config.default_user_config["stepfunctions"] = {"execute_state_machine": True}
     front_door.redirect(f"http://127.0.0.1:{endpoint_port}")
     backends.watch_access()
     _visit_quietly()
