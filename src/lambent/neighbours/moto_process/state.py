@@ -138,7 +138,11 @@ class State:
                     round_.units |= self._later
                     self._later.clear()
                 closing = self._closing
-            self._write(round_)
+            try:
+                self._write(round_)
+            except Exception as error:  # the outermost edge of a round: whoever waits for it must hear of it
+                log.exception("state was not written; report it with this traceback")
+                round_.failure = repr(error)
             round_.done.set()
             if closing:
                 return
