@@ -26,7 +26,7 @@ import uvloop
 
 import lambent
 from lambent.config import Config, ConfigError
-from lambent.control.credentials import AccessKey, IssuedCredentials
+from lambent.control.credentials import SESSION_LIFETIME_S, AccessKey, IssuedCredentials
 from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
 from lambent.control.mapping_states import MappingStates
@@ -53,7 +53,7 @@ from lambent.invoke.session import Closable
 from lambent.model.cage import IsolationLevel, RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
-from lambent.model.limits import MIB
+from lambent.model.limits import MIB, TIMEOUT_MAX_S
 from lambent.model.names import FunctionAddress
 from lambent.neighbours.clients import ServiceClients
 from lambent.neighbours.directory import Directory
@@ -331,6 +331,7 @@ class _Road:
             variables_for=self._variables_for,
             serve_endpoint=self._serve_endpoint,
             internet=config.internet,
+            environment_lifetime_s=SESSION_LIFETIME_S - TIMEOUT_MAX_S,
         )
         self.pools = Pools(
             lambda version: Environment(version, around),

@@ -61,6 +61,7 @@ class Surroundings:
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
     init_phase_s: float = INIT_PHASE_S
+    environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 
 
 class Environment:
@@ -72,6 +73,7 @@ class Environment:
         self.version = version
         self.id = os.urandom(16).hex()
         self._arn = version.arn
+        self._good_until = math.inf  # monotonic seconds
         self.state = EnvironmentState.LAUNCHING
         self.idle_since = 0.0  # monotonic seconds; kept by the pool
         self.finishing = False  # it has answered, and will be free in a moment
@@ -101,6 +103,11 @@ class Environment:
         return self.state in _READY_STATES
 
     @property
+    def expired(self) -> bool:
+        """Too old to be given another invocation."""
+        return self._clock.monotonic() > self._good_until
+
+    @property
     def frozen(self) -> bool:
         return self.state is EnvironmentState.FROZEN
 
@@ -116,6 +123,7 @@ class Environment:
         A function whose init fails leaves an environment that can be invoked: it tries again then, as at AWS.
         Raises SandboxError, AwsError.
         """
+        self._good_until = self._clock.monotonic() + self._around.environment_lifetime_s
         try:
             self._spec = await self.describe()
             self._move(EnvironmentEvent.LAUNCHED)

@@ -46,7 +46,9 @@ class Pool:
         """A warm environment for this caller alone, if there is one; hand it back with `release`."""
         while self.idle:
             environment = self.idle.pop()
-            if environment.usable:
+            if environment.expired:
+                self._end(environment, "spindown")
+            elif environment.usable:
                 return environment
         return None
 
@@ -82,6 +84,11 @@ class Pool:
         """Takes an environment back: to whoever waits, to the idle ones, or to its end."""
         if not environment.usable:
             self.all.discard(environment)
+            return
+        if environment.expired:
+            self._end(environment, "spindown")
+            for waiter in self._waiters:
+                self._start_for(waiter)
             return
         while self._waiters:
             waiter = self._waiters.popleft()

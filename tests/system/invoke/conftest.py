@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 import textwrap
 import time
@@ -178,7 +179,9 @@ class Road:
 
 
 @contextlib.asynccontextmanager
-async def open_road(directory: Path, init_phase_s: float = INIT_PHASE_S) -> AsyncIterator[Road]:
+async def open_road(
+    directory: Path, init_phase_s: float = INIT_PHASE_S, environment_lifetime_s: float = math.inf
+) -> AsyncIterator[Road]:
     sandbox = ProcessSandbox()
     functions, log, clock = Functions(), ListLog(), SystemClock()
     around = Surroundings(
@@ -189,6 +192,7 @@ async def open_road(directory: Path, init_phase_s: float = INIT_PHASE_S) -> Asyn
         installation_for=provided,
         credentials_for=lambda version: {},
         init_phase_s=init_phase_s,
+        environment_lifetime_s=environment_lifetime_s,
     )
     pools = Pools(lambda v: Environment(v, around), clock, freeze_after_s=0.05, idle_environment_s=60.0)
     invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
@@ -210,4 +214,11 @@ async def road(tmp_path: Path) -> AsyncIterator[Road]:
 async def impatient_road(tmp_path: Path) -> AsyncIterator[Road]:
     """Its init phase lasts half a second."""
     async with open_road(tmp_path, init_phase_s=0.5) as road:
+        yield road
+
+
+@pytest_asyncio.fixture
+async def ageing_road(tmp_path: Path) -> AsyncIterator[Road]:
+    """Its environments are too old after a tenth of a second."""
+    async with open_road(tmp_path, environment_lifetime_s=0.1) as road:
         yield road

@@ -161,3 +161,18 @@ async def test_the_store_keeps_what_live_environments_show_and_no_more(road: Any
     second = road.define("shown", code)
     await road.invoke("shown")
     await until(lambda: road.pools.directories() == {Path(second.code_digest)})
+
+
+async def test_an_environment_that_is_too_old_is_replaced(ageing_road: Any) -> None:
+    ageing_road.define("echo", "import os\ndef handle(event, request_id): return os.getpid()")
+    first = await ageing_road.invoke("echo")
+    (environment,) = ageing_road.environments("echo")
+    await until(lambda: environment.expired)
+    assert (await ageing_road.invoke("echo")).payload != first.payload
+
+
+async def test_callers_who_wait_for_one_that_grew_too_old_are_served_all_the_same(ageing_road: Any) -> None:
+    ageing_road.define("slow", "def handle(event, request_id):\n    time.sleep(0.2)\n    return 1")
+    outcomes = await asyncio.gather(*(ageing_road.invoke("slow") for _ in range(4)))
+    again = await asyncio.gather(*(ageing_road.invoke("slow") for _ in range(4)))
+    assert [outcome.payload for outcome in [*outcomes, *again]] == [b"1"] * 8

@@ -44,7 +44,7 @@ class Pretended:
     def __init__(self, world: World) -> None:
         self._world = world
         self.idle_since = 0.0
-        self.finishing = self.frozen = self.usable = False
+        self.finishing = self.frozen = self.usable = self.expired = False
         self.initialised = True
         self.on_gone: Callable[[Environment], None] | None = None
 
