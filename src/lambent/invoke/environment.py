@@ -123,7 +123,6 @@ class Environment:
         A function whose init fails leaves an environment that can be invoked: it tries again then, as at AWS.
         Raises SandboxError, AwsError.
         """
-        self._good_until = self._clock.monotonic() + self._around.environment_lifetime_s
         try:
             self._spec = await self.describe()
             self._move(EnvironmentEvent.LAUNCHED)
@@ -132,6 +131,7 @@ class Environment:
             except _InitFailure as failure:
                 log.debug("init of %s failed: %s", self.version.qualified_arn, failure.failure.error_type)
             self._move(EnvironmentEvent.READY)
+            self._good_until = self._clock.monotonic() + self._around.environment_lifetime_s
         except BaseException:
             await self.stop("failure")
             raise
