@@ -38,6 +38,7 @@ TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 PAGE: Final = 10  # functions on a page, so that all lists have at least one full one
 MANY: Final = 10_000
 SEED: Final = "seed"
+STARTS: Final = 5  # the quickest of them counts: what disturbs a start only ever lengthens it
 
 
 def zip_of_1_kb(number: int) -> bytes:
@@ -130,6 +131,7 @@ def measure(quick: bool) -> dict[str, Any]:
         _with_server(data, lambda server: _first(server, figures, times))
         for count in (10, 1_000, MANY):
             fill(data, count)
+            figures[f"start_{count}_s"] = round(min(_start_s(data) for _ in range(STARTS)), 3)
             _with_server(data, lambda server, count=count: _listed(server, figures, times, count))  # type: ignore[misc]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -137,6 +139,12 @@ def measure(quick: bool) -> dict[str, Any]:
     figures["many_mib"] = round(figures[f"memory_{MANY}_mib"] - figures["memory_10_mib"], 1)
     figures["many_start_s"] = round(figures[f"start_{MANY}_s"] - figures["start_10_s"], 3)
     return figures
+
+
+def _start_s(data: Path) -> float:
+    server = Server(data)
+    server.stop()
+    return server.start_s
 
 
 def _with_server(data: Path, work: Callable[[Server], None]) -> None:
@@ -169,7 +177,6 @@ def _first(server: Server, figures: dict[str, Any], times: int) -> None:
 
 
 def _listed(server: Server, figures: dict[str, Any], times: int, count: int) -> None:
-    figures[f"start_{count}_s"] = round(server.start_s, 3)
     asker = Asker(server)
     found = list_all(asker)
     assert found == count, f"{found} functions, not {count}"
