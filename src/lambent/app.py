@@ -70,12 +70,16 @@ from lambent.sandbox.descriptors import raise_limit
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.machine import detect
 from lambent.sandbox.process import ProcessSandbox
+from lambent.services.delivery import Deliverer, Permission, Targets
+from lambent.services.delivery.timekeeper import Timekeeper
+from lambent.services.events import EventsService
 from lambent.services.logs.operations import LogsService
 from lambent.services.sqs import SqsService
 from lambent.services.sts.operations import StsService
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.collector import collect_now_and_then
+from lambent.store.deliveries import DeliveryStore
 from lambent.store.events import EventStore
 from lambent.store.logs import LogStore
 from lambent.store.queues import QueueStore
@@ -233,7 +237,16 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             queue = queues.by_arn(arn)
             return queue.attributes.get("Policy") if queue is not None else None
 
-        services = (lambda_service, LogsService(logs, real), SqsService(queues), sts)
+        authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, {"sqs": queue_policy})
+        debts = await DeliveryStore.open(config.data_dir / "deliveries.db", clock)
+        stack.push_async_callback(debts.close)
+        permission = Permission(authorizer.authorize_service, RoleRights(compiled).may, clients)
+        targets = Targets(clients, dispatcher.accept, catalog, permission if config.auth == "enforce" else None)
+        deliverer = Deliverer(debts, targets, clock)
+        stack.push_async_callback(deliverer.close)
+        timekeeper = Timekeeper(debts, clock)
+        events_service = EventsService(catalog, clock, deliverer, targets, timekeeper)
+        services = (lambda_service, LogsService(logs, real), SqsService(queues), sts, events_service)
         for service in services:
             clients.add(service)
         gateway = Gateway(
@@ -242,7 +255,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             resolver=catalog,
             home=home,
             auth="enforce" if config.auth == "enforce" else "open",
-            authorizer=Authorizer(credentials, catalog, compiled, real.now, buckets, {"sqs": queue_policy}),
+            authorizer=authorizer,
             neighbours=neighbours,
             enqueue=dispatcher.accept,
             path_doors={
@@ -266,6 +279,9 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         ]
         stack.push_async_callback(_cancel, tasks)
         await dispatcher.start()
+        await deliverer.start()
+        events_service.start()
+        tasks.append(asyncio.create_task(timekeeper.run(), name="schedules"))
         server = Server(gateway)
         await server.serve(prepared.listener)
         stack.callback(server.close)

@@ -1,0 +1,237 @@
+"""Sees to it that every target gets what it is owed, over any number of restarts.
+
+`accept` returns once all of it is on disk. Each target has a lane of its own, so one that is down delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from lambent.model.errors import AwsError, service_fault
+from lambent.ports import Clock
+from lambent.services.delivery.retrying import Failure, Over, RetryPolicy, after_failure, failure_of
+from lambent.services.delivery.targets import Targets
+from lambent.store.database import StoreError
+from lambent.store.deliveries import Delivery, DeliveryStore, NewArchived, NewDelivery
+
+log = logging.getLogger(__name__)
+
+TOGETHER: Final = 20  # deliveries to one target at the same time
+RESTART_LANE_S: Final = 1.0  # after a disk that failed
+LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
+
+
+def owed(
+    *,
+    kind: str,
+    owner: str,
+    account_id: str,
+    region: str,
+    target: Mapping[str, Any],
+    body: bytes,
+    more: Mapping[str, Any] | None = None,
+) -> NewDelivery:
+    """What a rule ("rule") or a schedule ("schedule") owes to a target, by the target's own retry policy.
+
+    `target` has AWS's shape. `more` is kept with it for whoever sends: a trace header, a schedule's time.
+    """
+    kept = {name: value for name, value in target.items() if name not in ("Input", "InputPath", "InputTransformer")}
+    about = {
+        "id": str(uuid.uuid4()), "kind": kind, "owner": owner, "account": account_id, "region": region,
+        "target": kept, **(more or {}),
+    }  # fmt: skip
+    return NewDelivery(lane=str(target["Arn"]), about=about, body=body)
+
+
+class Deliverer:
+    def __init__(self, store: DeliveryStore, targets: Targets, clock: Clock) -> None:
+        self._store = store
+        self._targets = targets
+        self._clock = clock
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Goes on with what an earlier server accepted. Raises sqlite3.Error, StoreError."""
+        for lane in await self._store.lanes():
+            self._wake(lane)
+
+    async def close(self) -> None:
+        """Interrupts what is being sent; the next server sends it again."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def accept(
+        self,
+        deliveries: Sequence[NewDelivery],
+        archived: Sequence[NewArchived] = (),
+        marks: Mapping[str, int] | None = None,
+    ) -> None:
+        """Returns once all of it is durable. Raises AwsError InternalException for a disk that does not take it."""
+        if not deliveries and not archived and not marks:
+            return
+        try:
+            await self._store.accept(deliveries, archived, marks)
+        except (sqlite3.Error, StoreError) as error:
+            log.error("events cannot be stored (%s); make room on the disk of the data directory", error)
+            raise AwsError("InternalException", "Service encountered unexpected problem. Please try again.", 500) from (
+                error
+            )
+        for lane in {delivery.lane for delivery in deliveries}:
+            self._wake(lane)
+
+    def _wake(self, name: str) -> None:
+        lane = self._lanes.get(name)
+        if lane is not None:
+            lane.ring()
+            return
+        if self._closed:
+            return
+        lane = self._lanes[name] = _Lane(name, self._store, self._targets, self._clock, self._wake)
+        task = asyncio.get_running_loop().create_task(self._run(lane), name=f"deliveries to {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, lane: _Lane) -> None:
+        while True:
+            try:
+                await lane.run()
+            except StoreError:
+                return  # the server is stopping
+            except sqlite3.Error as error:
+                log.error("deliveries to %s cannot be looked up (%s); trying again", lane.name, error)
+                await asyncio.sleep(RESTART_LANE_S)  # real time: the disk knows no other
+                continue
+            if not lane.has_rung:
+                del self._lanes[lane.name]
+                return
+
+
+class _Lane:
+    """One target's deliveries, oldest first."""
+
+    def __init__(self, name: str, store: DeliveryStore, targets: Targets, clock: Clock, wake: Any) -> None:
+        self.name = name
+        self._store = store
+        self._targets = targets
+        self._clock = clock
+        self._wake = wake
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    @property
+    def has_rung(self) -> bool:
+        return self._rung.is_set()
+
+    async def run(self) -> None:
+        """Returns when there is nothing to send. Raises sqlite3.Error, StoreError."""
+        while True:
+            self._rung.clear()
+            due, following_ms = await self._store.due(self.name, TOGETHER)
+            if due:
+                async with asyncio.TaskGroup() as group:
+                    for delivery in due:
+                        group.create_task(self._send(delivery))
+            elif following_ms is not None:
+                await self._wait(following_ms / 1000 - self._clock.now())
+            elif not self._rung.is_set():
+                return
+
+    async def _wait(self, seconds: float) -> None:
+        waits = {
+            asyncio.ensure_future(self._rung.wait()),
+            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _send(self, delivery: Delivery) -> None:
+        try:
+            await self._targets.send(delivery)
+        except AwsError as error:
+            await self._durably(self._failed(delivery, failure_of(error)))
+        except Exception as error:  # the outermost edge of a delivery: it must not take the others along
+            log.exception("sending to %s broke: report it with this traceback", delivery.lane)
+            await self._durably(self._failed(delivery, failure_of(service_fault(str(error)))))
+        else:
+            await self._durably(self._store.end(delivery))
+
+    async def _durably(self, write: Any) -> None:
+        """What cannot be written now is seen again when the lane is run again. Raises StoreError."""
+        try:
+            await write
+        except sqlite3.Error as error:
+            log.error("what came of a delivery to %s cannot be written (%s); sending it again", self.name, error)
+            await asyncio.sleep(RESTART_LANE_S)
+
+    async def _failed(self, delivery: Delivery, failure: Failure) -> None:
+        about, now_ms = delivery.about, self._store.now_ms()
+        decision = after_failure(
+            failure, _policy(about), delivery.accepted_ms, delivery.tries + 1, now_ms, random.random()
+        )
+        if not isinstance(decision, Over):
+            if delivery.tries == 0:
+                log.warning("%s was not taken by %s (%s); trying again", about["owner"], self.name, failure.message)
+            await self._store.postpone(delivery, decision.due_ms)
+            return
+        letter = _dead_letter(delivery, failure, decision)
+        if letter is None:
+            log.error("%s to %s is given up: %s", about["owner"], self.name, failure.message)
+        else:
+            log.warning("%s to %s becomes a dead letter: %s", about["owner"], self.name, failure.message)
+        await self._store.end(delivery, letter)
+        if letter is not None:
+            self._wake(letter.lane)
+
+
+def _policy(about: Mapping[str, Any]) -> RetryPolicy:
+    policy = about["target"].get("RetryPolicy") or {}
+    retries, age_s = policy.get("MaximumRetryAttempts"), policy.get("MaximumEventAgeInSeconds")
+    defaults = RetryPolicy()
+    return attrs.evolve(
+        defaults,
+        retries=defaults.retries if retries is None else retries,
+        age_s=defaults.age_s if age_s is None else age_s,
+    )
+
+
+def _dead_letter(delivery: Delivery, failure: Failure, over: Over) -> NewDelivery | None:
+    """With the attributes that AWS gives it; None where none are wanted, and for a dead letter itself."""
+    about = delivery.about
+    queue = (about["target"].get("DeadLetterConfig") or {}).get("Arn")
+    if about["kind"] == "dead-letter" or not queue:
+        return None
+    told = {
+        "ERROR_CODE": failure.code, "ERROR_MESSAGE": failure.message, "TARGET_ARN": about["target"]["Arn"],
+        "RETRY_ATTEMPTS": str(delivery.tries),
+    }  # fmt: skip
+    if over.exhausted is not None:
+        told["EXHAUSTED_RETRY_CONDITION"] = over.exhausted
+    if about["kind"] == "schedule":
+        told |= {
+            "SCHEDULE_ARN": about["owner"], "SCHEDULED_TIME": about["scheduled_time"],
+            "EXECUTION_ID": about["execution_id"], "IS_PAYLOAD_TRUNCATED": "false",
+        }  # fmt: skip
+    else:
+        told["RULE_ARN"] = about["owner"]
+    letter = {
+        "id": str(uuid.uuid4()), "kind": "dead-letter", "owner": about["owner"], "account": about["account"],
+        "region": about["region"], "target": {"Arn": queue}, "attributes": told, "service": about["kind"],
+    }  # fmt: skip
+    return NewDelivery(lane=queue, about=letter, body=delivery.body)

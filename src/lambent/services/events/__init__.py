@@ -1,0 +1,5 @@
+"""EventBridge: buses, rules, targets; events that are on disk before they are accepted."""
+
+from lambent.services.events.service import EventsService
+
+__all__ = ["EventsService"]
