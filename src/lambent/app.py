@@ -29,7 +29,6 @@ from lambent.config import Config, ConfigError
 from lambent.control.credentials import SESSION_LIFETIME_S, AccessKey, IssuedCredentials
 from lambent.control.invoke_async import invoke_async
 from lambent.control.lambda_service import LambdaService
-from lambent.control.mapping_states import MappingStates
 from lambent.control.outside import TrustOf
 from lambent.control.role_rights import RoleRights
 from lambent.control.vault import Vault
@@ -74,8 +73,12 @@ from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
 from lambent.services.events import EventsService
 from lambent.services.logs.operations import LogsService
+from lambent.services.s3_notifications import S3Notifications
+from lambent.services.s3_notifications.destinations import Destinations
 from lambent.services.sqs import SqsService
 from lambent.services.sts.operations import StsService
+from lambent.sources.pollers import Pollers
+from lambent.sources.supervisor import Supervisor
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.collector import collect_now_and_then
@@ -246,9 +249,16 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(deliverer.close)
         timekeeper = Timekeeper(debts, clock)
         events_service = EventsService(catalog, clock, deliverer, targets, timekeeper)
-        services = (lambda_service, LogsService(logs, real), SqsService(queues), sts, events_service)
+        sqs = SqsService(queues)
+        services = (lambda_service, LogsService(logs, real), sqs, sts, events_service)
         for service in services:
             clients.add(service)
+        allow_function = authorizer.authorize_service if config.auth == "enforce" else None
+        object_news = S3Notifications(
+            catalog, clients, Destinations(clients, dispatcher.accept, catalog, allow_function), real
+        )
+        clients.share(object_news)
+        neighbours.objects_changed = object_news.happened
         gateway = Gateway(
             services=services,
             invoke=road.invoker,
@@ -257,6 +267,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             auth="enforce" if config.auth == "enforce" else "open",
             authorizer=authorizer,
             neighbours=neighbours,
+            shared=(object_news,),
             enqueue=dispatcher.accept,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
@@ -268,11 +279,15 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )
         stack.push_async_callback(gateway.close)
         road.gateway = gateway
+        own_queue = None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4])
+        pollers = Pollers(road.events_invoker, catalog, clock, clients, own_queue)
+        supervisor = Supervisor(catalog, clock, pollers.make)
+        stack.push_async_callback(supervisor.close)
         tasks = [
             asyncio.create_task(road.pools.run(), name="pools"),
             asyncio.create_task(road.provisioned.run(), name="provisioned environments"),
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
-            asyncio.create_task(MappingStates(catalog, clock).run(), name="event source mappings' states"),
+            asyncio.create_task(supervisor.run(), name="event source mappings"),
             asyncio.create_task(
                 collect_now_and_then(catalog, blobs, road.pools.directories, real), name="package collector"
             ),

@@ -1,7 +1,7 @@
 """Event source mappings: what of which source goes to which function, as users configure it.
 
 Stored as documents of the kind `event-source-mapping` by UUID: AWS's members, timestamps in seconds since the epoch, and
-`Tags` beside them. Their states are moved on by `mapping_states`.
+`Tags` beside them. Their states are moved on by `sources.supervisor`.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import pytest
 from control_harness import ACCOUNT, REGION, ROLE, Control
 from fake_directory import FakeDirectory, allow, deny
 from lambent.control.event_source_mappings import KIND, EventSourceMappingOperations
-from lambent.control.mapping_states import MappingStates
 from lambent.control.role_rights import RoleRights
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
+from lambent.sources.supervisor import Supervisor
 
 FUNCTION_ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:orders"
@@ -59,11 +59,27 @@ POLLED_DEFAULTS = {
 }  # fmt: skip
 
 
+class Idle:
+    """A poller of a source where nothing ever comes."""
+
+    def start(self) -> None:
+        pass
+
+    async def stop_reading(self) -> None:
+        pass
+
+    async def finished(self) -> None:
+        pass
+
+    async def abandon(self) -> None:
+        pass
+
+
 @pytest.fixture
 async def mapped(control: Control) -> AsyncIterator[Control]:
     """With a function `f`, and mappings' states that move on."""
     await control.create("f", Timeout=30)
-    states = asyncio.create_task(MappingStates(control.catalog, control.clock).run())
+    states = asyncio.create_task(Supervisor(control.catalog, control.clock, lambda key, mapping: Idle()).run())
     yield control
     states.cancel()
     await asyncio.gather(states, return_exceptions=True)
@@ -174,7 +190,7 @@ async def test_states_move_on_after_a_restart(tmp_path: Path) -> None:
     made = await control("CreateEventSourceMapping", FunctionName="f", **SQS)
     await control.close()
     control = Control(tmp_path)
-    states = asyncio.create_task(MappingStates(control.catalog, control.clock).run())
+    states = asyncio.create_task(Supervisor(control.catalog, control.clock, lambda key, mapping: Idle()).run())
     assert (await settled(control, made["UUID"]))["State"] == "Enabled"
     states.cancel()
     await asyncio.gather(states, return_exceptions=True)

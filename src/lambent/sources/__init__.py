@@ -1,0 +1,1 @@
+"""Event source mappings that run: a supervisor keeps one poller for each mapping that is enabled."""

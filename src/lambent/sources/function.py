@@ -1,0 +1,60 @@
+"""A mapping's function, as its poller meets it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lambent.model import lineage
+from lambent.model.errors import AwsError
+from lambent.model.invocation import Invocation, Outcome
+from lambent.model.names import FunctionAddress, parse_function_ref
+from lambent.ports import FunctionResolver, Invoke
+
+
+@attrs.frozen(eq=False)
+class MappedFunction:
+    address: FunctionAddress
+    invoke: Invoke
+    resolver: FunctionResolver
+
+    @classmethod
+    def of(
+        cls, account_id: str, region: str, mapping: Mapping[str, Any], invoke: Invoke, resolver: FunctionResolver
+    ) -> MappedFunction:
+        """`account_id` and `region` are the mapping's."""
+        ref = parse_function_ref(mapping["FunctionArn"])
+        address = FunctionAddress(ref.account_id or account_id, ref.region or region, ref.name, ref.qualifier)
+        return cls(address, invoke, resolver)
+
+    def exists(self) -> bool:
+        """Whether there is anything to send records to. Reads memory."""
+        address = self.address
+        try:
+            self.resolver.resolve(address.account_id, address.region, address.name, address.qualifier, 0.0)
+        except AwsError:
+            return False
+        return True
+
+    async def call(self, payload: bytes, trace_header: str | None = None) -> Outcome:
+        """Runs it once. Raises AwsError as `ports.Invoke` does."""
+        address = self.address
+        return await self.invoke.invoke(
+            Invocation(
+                request_id=str(uuid.uuid4()),
+                account_id=address.account_id,
+                region=address.region,
+                function_name=address.name,
+                qualifier=address.qualifier,
+                payload=payload,
+                trace_header=None if trace_header is None else lineage.advanced(trace_header, address.arn),
+            )
+        )
+
+
+def may_pass(error: AwsError) -> bool:
+    """Whether an invocation that did not run may run later: throttles, functions that are not ready, faults of ours."""
+    return error.status in (409, 429) or error.is_server_fault
