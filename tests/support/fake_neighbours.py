@@ -26,6 +26,7 @@ class FakeNeighbours:
         self.calls: list[str] = []
         self.roles: dict[str, Any] = {}  # by name: the trust policy
         self.objects: dict[tuple[str, str, str | None], bytes] = {}  # by bucket, key and version
+        self.bucket_regions: dict[str, str] = {}  # by name; S3 does not say it of others
         self.keys: dict[str, str] = {}  # by ARN: the key's state
         self.denied_keys: set[str] = set()
         self.subnets: dict[str, str] = {}  # the VPC of each
@@ -40,6 +41,7 @@ class FakeNeighbours:
         self.calls.append(f"{service}:{operation}")
         answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "iam:GetRole": self._role, "s3:HeadObject": self._head, "s3:GetObject": self._object,
+            "s3:HeadBucket": lambda request: {"BucketRegion": self.bucket_regions.get(request["Bucket"])},
             "kms:DescribeKey": self._describe_key, "kms:GenerateDataKey": self._data_key, "kms:Decrypt": self._decrypt,
             "ec2:DescribeSubnets": self._subnets, "ec2:DescribeSecurityGroups": self._groups,
             "ecr:BatchGetImage": self._images, "efs:DescribeAccessPoints": self._access_point,

@@ -217,6 +217,9 @@ def check_code_kind(version: FunctionVersion, request: Mapping[str, Any]) -> Non
 def check_tags(tags: Mapping[str, str]) -> None:
     if len(tags) > TAGS_MAX:
         raise invalid_parameter("Number of tags exceeds resource tag limit.")
+    # Same page: the prefix is AWS's own. The text is ours.
+    if reserved := [key for key in tags if key.lower().startswith("aws:")]:
+        raise invalid_parameter(f"Tag keys cannot start with aws: {', '.join(reserved)}")
 
 
 def check_revision(given: str | None, current: str) -> None:

@@ -233,7 +233,8 @@ class FunctionOperations:
         settings = need_settings(self._tools.catalog, address)
         configuration = await self._tools.configuration(context, version, address.qualified_arn)
         location = await self._tools.packages.location(context, version.code_digest)
-        return shapes.function(version, settings, configuration, location)
+        is_qualified = address.qualifier is not None
+        return shapes.function(version, settings, configuration, location, is_qualified=is_qualified)
 
     async def get_function_configuration(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "GetFunctionConfiguration")

@@ -181,6 +181,9 @@ class Outside:
         if self.clients is None:
             raise invalid_parameter("Code from Amazon S3 is not available on this server; use ZipFile.")
         request = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
+        region = await self._bucket_region(context, bucket)
+        if region not in ("", context.region):
+            raise _in_other_region(region)
         if await self._size(context, request) > UNZIPPED_MAX_BYTES:  # it would not be smaller unzipped
             raise invalid_parameter(f"Unzipped size must be smaller than {UNZIPPED_MAX_BYTES} bytes")
         try:
@@ -189,6 +192,15 @@ class Outside:
             raise _s3_error(error, bucket, key) from error
         body = answer["Body"]
         return bytes(body if isinstance(body, bytes | bytearray | memoryview) else body.read())
+
+    async def _bucket_region(self, context: RequestContext, bucket: str) -> str:
+        """Empty where S3 does not say: stores other than AWS's need not."""
+        assert self.clients is not None
+        try:
+            answer = await self.clients.call(context, "s3", "HeadBucket", {"Bucket": bucket})
+        except AwsError:
+            return ""
+        return str(answer.get("BucketRegion") or "")
 
     async def _size(self, context: RequestContext, request: Mapping[str, Any]) -> int:
         """In bytes; 0 where S3 does not say. What is wrong with an object is said by GetObject: a HEAD has no words."""
@@ -216,6 +228,14 @@ def _is_for_lambda(statement: Mapping[str, Any]) -> bool:
 
 def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
+
+
+def _in_other_region(region: str) -> AwsError:
+    """https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html"""
+    return invalid_parameter(
+        "Error occurred while GetObject. S3 Error Code: PermanentRedirect. S3 Error Message: "
+        f"The bucket is in this region: {region}. Please use this region to retry the request"
+    )
 
 
 def _s3_error(error: AwsError, bucket: str, key: str) -> AwsError:

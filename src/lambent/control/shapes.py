@@ -110,9 +110,17 @@ def runtime_version_arn(region: str, runtime: str) -> str:
 
 
 def function(
-    version: FunctionVersion, settings: FunctionSettings, configured: dict[str, Any], location: str
+    version: FunctionVersion,
+    settings: FunctionSettings,
+    configured: dict[str, Any],
+    location: str,
+    *,
+    is_qualified: bool = False,
 ) -> dict[str, Any]:
-    """GetFunctionResponse. `configured` is the version's FunctionConfiguration."""
+    """GetFunctionResponse. `configured` is the version's FunctionConfiguration.
+
+    A version or an alias has no reserve of its own: Terraform's provider asks GetFunctionConcurrency for it then.
+    """
     code: dict[str, Any] = {"RepositoryType": "S3", "Location": location}
     if version.image_uri is not None:
         code = {"RepositoryType": "ECR", "ImageUri": version.image_uri}
@@ -123,7 +131,7 @@ def function(
     out: dict[str, Any] = {"Configuration": configured, "Code": code}
     if settings.tags:
         out["Tags"] = dict(settings.tags)
-    if settings.reserved_concurrency is not None:
+    if settings.reserved_concurrency is not None and not is_qualified:
         out["Concurrency"] = {"ReservedConcurrentExecutions": settings.reserved_concurrency}
     return out
 

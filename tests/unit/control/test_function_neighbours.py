@@ -136,6 +136,19 @@ async def test_code_comes_from_an_object_and_from_one_version_of_it(control: Con
     assert layer["Content"]["CodeSha256"] == updated["CodeSha256"]
 
 
+async def test_a_bucket_of_another_region_is_named_with_its_region(control: Control) -> None:
+    control.neighbours.objects[("far", "code.zip", None)] = zipped(app="1")
+    control.neighbours.bucket_regions["far"] = "eu-west-3"
+    error = await error_of(control.create(Code={"S3Bucket": "far", "S3Key": "code.zip"}))
+    assert (error.code, error.message) == (
+        "InvalidParameterValueException",
+        "Error occurred while GetObject. S3 Error Code: PermanentRedirect. S3 Error Message: "
+        "The bucket is in this region: eu-west-3. Please use this region to retry the request",
+    )
+    control.neighbours.bucket_regions["far"] = REGION
+    await control.create(Code={"S3Bucket": "far", "S3Key": "code.zip"})
+
+
 async def test_an_object_that_cannot_be_had_is_told_in_the_words_of_s3(control: Control) -> None:
     control.neighbours.objects[("bucket", "other", None)] = b"x"
     error = await error_of(control.create(Code={"S3Bucket": "bucket", "S3Key": "code.zip"}))

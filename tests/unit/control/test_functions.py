@@ -238,6 +238,7 @@ async def test_a_name_is_taken_once_per_account_and_region(control: Control) -> 
          "InvalidParameterValueException", None),
         ({"Tags": {str(n): "" for n in range(51)}}, "InvalidParameterValueException",
          "Number of tags exceeds resource tag limit."),
+        ({"Tags": {"a": "", "AWS:b": ""}}, "InvalidParameterValueException", "Tag keys cannot start with aws: AWS:b"),
         ({"Layers": [f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:{n}" for n in range(6)]},
          "InvalidParameterValueException", "Cannot reference more than 5 layers."),
         ({"Layers": [f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:none:1"]}, "InvalidParameterValueException",
@@ -445,6 +446,7 @@ async def test_reserved_concurrency_is_kept_and_bounded(control: Control) -> Non
         "ReservedConcurrentExecutions": 600
     }
     assert (await control("GetFunction", FunctionName="f"))["Concurrency"] == {"ReservedConcurrentExecutions": 600}
+    assert "Concurrency" not in await control("GetFunction", FunctionName="f", Qualifier="$LATEST")
     await refused(
         control, "PutFunctionConcurrency", "InvalidParameterValueException",
         "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
