@@ -1,0 +1,126 @@
+"""Pollers on real queues and a clock that is turned; functions are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+
+from dispatch_harness import ACCOUNT, REGION, Functions, Invocations
+from lambent.model.invocation import Invocation, Outcome
+from lambent.model.request import RequestContext
+from lambent.ports import FunctionResolver, Invoke
+from lambent.services.sqs import SqsService
+from lambent.sources.function import MappedFunction
+from lambent.sources.queue_poller import QueuePoller
+from lambent.store.queues import QueueStore
+from lambent.telemetry.virtual_clock import VirtualClock
+
+Record = dict[str, Any]
+
+
+def event_of(invocation: Invocation) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(invocation.payload)
+    return found
+
+
+def bodies(invocation: Invocation) -> list[str]:
+    return [record["body"] for record in event_of(invocation)["Records"]]
+
+
+def answered(invocation: Invocation, value: object) -> Outcome:
+    return Outcome(payload=json.dumps(value).encode(), executed_version="$LATEST", request_id=invocation.request_id)
+
+
+@attrs.define
+class Queues:
+    """Queues of this server, and pollers of them. The function is `f`."""
+
+    store: QueueStore
+    clock: VirtualClock
+    functions: Functions
+    invocations: Invocations
+    pollers: list[QueuePoller] = attrs.field(factory=list)
+
+    @classmethod
+    async def open(cls, path: Path) -> Queues:
+        clock = VirtualClock()
+        functions = Functions()
+        functions.add("f")
+        return cls(await QueueStore.open(path / "queues.db", clock), clock, functions, Invocations(clock))
+
+    async def close(self) -> None:
+        for poller in self.pollers:
+            await poller.abandon()
+        await self.store.close()
+
+    async def call(self, operation: str, **members: Any) -> dict[str, Any]:
+        context = RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://here:4566")
+        return await SqsService(self.store).operations[operation](context, members)
+
+    async def queue(self, name: str = "q", **attributes: str) -> str:
+        if name.endswith(".fifo"):
+            attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", **attributes}
+        url: str = (await self.call("CreateQueue", QueueName=name, Attributes=attributes))["QueueUrl"]
+        return url
+
+    async def send(self, url: str, *texts: str, **members: Any) -> None:
+        for text in texts:
+            group = {"MessageGroupId": text.split("-")[0]} if url.endswith(".fifo") else {}
+            await self.call("SendMessage", QueueUrl=url, MessageBody=text, **group, **members)
+
+    async def counts(self, url: str) -> tuple[int, int]:
+        """Messages that are visible, and that are in flight."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = (await self.call("GetQueueAttributes", QueueUrl=url, AttributeNames=names))["Attributes"]
+        return int(found[names[0]]), int(found[names[1]])
+
+    def mapping(self, url: str, **members: Any) -> dict[str, Any]:
+        return {
+            "UUID": str(uuid.uuid4()),
+            "EventSourceArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{url.rsplit('/', 1)[1]}",
+            "FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f",
+            "BatchSize": 10,
+            **members,
+        }
+
+    def poll(self, url: str, **members: Any) -> QueuePoller:
+        mapping = self.mapping(url, **members)
+        poller = QueuePoller(mapping, SqsService(self.store).direct(mapping["EventSourceArn"], ACCOUNT),
+                             self.function(mapping), self.clock)  # fmt: skip
+        poller.start()
+        self.pollers.append(poller)
+        return poller
+
+    def function(self, mapping: Mapping[str, Any]) -> MappedFunction:
+        return MappedFunction.of(
+            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(FunctionResolver, self.functions)
+        )
+
+    @property
+    def seen(self) -> list[list[str]]:
+        """Bodies of each invocation, in order."""
+        return [bodies(invocation) for invocation in self.invocations.of("f")]
+
+    async def until(self, condition: Callable[[], Any | Awaitable[Any]], turn_s: float = 0.0) -> Any:
+        """The condition's first true value; the clock is turned by `turn_s` before every further look."""
+        async with asyncio.timeout(30):
+            while True:
+                value = condition()
+                value = await value if isinstance(value, Awaitable) else value
+                if value:
+                    return value
+                if turn_s:
+                    self.clock.advance(turn_s)
+                await asyncio.sleep(0.003)
+
+    async def until_empty(self, url: str, turn_s: float = 0.0) -> None:
+        async def empty() -> bool:
+            return await self.counts(url) == (0, 0)
+
+        await self.until(empty, turn_s)
