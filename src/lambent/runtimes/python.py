@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -95,12 +96,16 @@ def shared_state(runtimes_dir: Path) -> str:
     return "\n".join(f"{path.parent.name}/{path.name}" for path in found)
 
 
+# Of a distribution that Lambent itself runs with. Looking is slow, and it is asked for every Python that was found.
+_version_here: Final = functools.cache(importlib.metadata.version)
+
+
 def fingerprint(installation: RuntimeInstallation) -> str:
     """Changes with the guest's files and the SDK's versions."""
     digest = hashlib.sha256(guest_fingerprint(installation).encode())
     if sdk_fits(installation):
         for name in SDK_DISTRIBUTIONS:
-            digest.update(f"{name}=={importlib.metadata.version(name)}\n".encode())
+            digest.update(f"{name}=={_version_here(name)}\n".encode())
     return digest.hexdigest()
 
 

@@ -58,13 +58,14 @@ class MachineReport:
 
 def detect() -> MachineReport:
     """Asks the kernel by trying, in processes that end at once. Takes some tens of milliseconds."""
+    works = _tried()
     capabilities = (
         _root(),
         _architecture(),
         _kernel(),
-        *(_namespace(name, flag) for name, flag in _NAMESPACES.items()),
-        _user_namespace(),
-        _seccomp(),
+        *(_namespace(name, works) for name in _NAMESPACES),
+        _user_namespace(works),
+        _seccomp(works),
         _cgroups(),
         _loop_devices(),
         _program("mkfs.ext4", "e2fsprogs", "/tmp is held in memory and raises the memory's limit by its size"),
@@ -118,9 +119,8 @@ def _kernel() -> Capability:
     )  # fmt: skip
 
 
-def _namespace(name: str, flag: int) -> Capability:
-    flags = flag if os.geteuid() == 0 else flag | syscalls.CLONE_NEWUSER
-    present = _works(f"syscalls.unshare({flags})")
+def _namespace(name: str, works: frozenset[str]) -> Capability:
+    present = name in works
     return Capability(
         name=f"{name} namespace", present=present, detail="works" if present else "the kernel refuses it",
         remedy=f"run outside of a container that forbids it; the kernel needs CONFIG_{name.upper()[:3]}_NS or its like",
@@ -128,8 +128,8 @@ def _namespace(name: str, flag: int) -> Capability:
     )  # fmt: skip
 
 
-def _user_namespace() -> Capability:
-    present = _works(f"syscalls.unshare({syscalls.CLONE_NEWUSER})")
+def _user_namespace(works: frozenset[str]) -> Capability:
+    present = "user" in works
     return Capability(
         name="user namespace", present=present, detail="works" if present else "the kernel refuses it",
         remedy="sysctl user.max_user_namespaces=65536; on Debian also kernel.unprivileged_userns_clone=1, on Ubuntu "
@@ -138,8 +138,8 @@ def _user_namespace() -> Capability:
     )  # fmt: skip
 
 
-def _seccomp() -> Capability:
-    present = _works("syscalls.prctl(38, 1); syscalls.install_seccomp(seccomp.assemble())")
+def _seccomp(works: frozenset[str]) -> Capability:
+    present = "seccomp" in works
     return Capability(
         name="seccomp", present=present, detail="filters work" if present else "filters cannot be installed",
         remedy="the kernel needs CONFIG_SECCOMP_FILTER", needed_for=_BOTH,
@@ -174,15 +174,35 @@ def _program(name: str, package: str, lost: str) -> Capability:
     return Capability(name=name, present=path is not None, detail=path or lost, remedy=f"install the package {package}")
 
 
-def _works(statements: str) -> bool:
-    """Whether a fresh process survives these statements."""
-    program = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from privileged import seccomp, syscalls; "
-    )
+_PROBE: Final = """\
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from privileged import seccomp, syscalls
+for name, statements in zip(sys.argv[2::2], sys.argv[3::2]):
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            exec(statements)
+            status = 0
+        finally:
+            os._exit(status)
+    if os.waitpid(child, 0)[1] == 0:
+        print(name, flush=True)
+"""
+
+
+def _tried() -> frozenset[str]:
+    """The names of what works: one fresh process forks a child for each trial, so that none sees another's results."""
+    alone = 0 if os.geteuid() == 0 else syscalls.CLONE_NEWUSER
+    trials = {name: f"syscalls.unshare({flag | alone})" for name, flag in _NAMESPACES.items()}
+    trials["user"] = f"syscalls.unshare({syscalls.CLONE_NEWUSER})"
+    trials["seccomp"] = "syscalls.prctl(38, 1); syscalls.install_seccomp(seccomp.assemble())"
+    command = [sys.executable, "-I", "-S", "-c", _PROBE, str(Path(__file__).parent)]
+    command += [word for trial in trials.items() for word in trial]
     probe: Callable[..., subprocess.CompletedProcess[bytes]] = subprocess.run
     try:
-        result = probe([sys.executable, "-I", "-S", "-c", program + statements], capture_output=True,
-                       timeout=PROBE_TIMEOUT_S, check=False)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return result.returncode == 0
+        printed = probe(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False).stdout
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout or b""
+    return frozenset(printed.decode().split())
