@@ -1,0 +1,8 @@
+"""SNS: `SnsService` over `store.topics`, and `Deliverer`, which sees to it that subscriptions get what was published."""
+
+from lambent.services.sns.deliverer import Deliverer
+from lambent.services.sns.operations import SnsService
+from lambent.services.sns.senders import Senders
+from lambent.services.sns.signing import Signer
+
+__all__ = ["Deliverer", "Senders", "Signer", "SnsService"]

@@ -1,0 +1,235 @@
+"""Sees to it that each subscription gets what it is owed, over any number of restarts.
+
+Every subscription has a lane of its own, so one that is down delays no other; what it owes to its dead letters has another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from lambent.ports import Clock
+from lambent.services.sns.attributes import HTTP_PROTOCOLS, dead_letters_of, effective_policy
+from lambent.services.sns.content import Message
+from lambent.services.sns.delivery_policy import MAIL, MANAGED, Phases, phases_of
+from lambent.services.sns.notices import Notice, subscription_of_notices
+from lambent.services.sns.senders import Letter, Parcel, Refused, Senders
+from lambent.store.database import StoreError
+from lambent.store.topics import Delivery, NewDelivery, Settled, State, Subscription, Topic, TopicStore
+
+log = logging.getLogger(__name__)
+
+TOGETHER: Final = 10  # deliveries of one lane at the same time
+TOGETHER_TO_QUEUE: Final = 50  # they wait for nobody
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+BATCH_MAX: Final = 10
+BATCH_MAX_BYTES: Final = 1_048_576
+RESTART_LANE_S: Final = 1.0  # after a disk that failed
+LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
+_DEAD: Final = "dead "  # lanes of dead letters: "dead QUEUE-ARN TOPIC-ARN"
+
+
+class Deliverer:
+    """One server's. Used on one event loop."""
+
+    def __init__(self, store: TopicStore, senders: Senders, clock: Clock) -> None:
+        self._store = store
+        self._senders = senders
+        self._clock = clock
+        self._alarms: dict[str, asyncio.Event] = {}  # by lane, of those that run
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Goes on with what an earlier server accepted. Raises sqlite3.Error."""
+        for lane in await self._store.lanes():
+            self.wake(lane)
+
+    async def close(self) -> None:
+        """Interrupts what is being sent; the next server sends it again."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake(self, lane: str) -> None:
+        """It may be owed something."""
+        alarm = self._alarms.get(lane)
+        if alarm is not None:
+            alarm.set()
+        elif not self._closed:
+            alarm = self._alarms[lane] = asyncio.Event()
+            task = asyncio.get_running_loop().create_task(self._keep_running(lane, alarm), name=f"sns {lane}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _keep_running(self, lane: str, alarm: asyncio.Event) -> None:
+        """Until nothing is owed. There is no waiting between its last look and its leaving `_alarms`."""
+        while True:
+            try:
+                await self._run(lane, alarm)
+            except StoreError:  # the server is stopping: the next one goes on
+                return
+            except Exception as error:  # the outermost edge of a lane: what it is owed must not be forgotten
+                if isinstance(error, sqlite3.Error):
+                    log.error("deliveries cannot be read or written (%s); make room on the disk: trying again", error)
+                else:
+                    log.exception("deliveries of %s broke and go on in a second: report it with this traceback", lane)
+                await asyncio.sleep(RESTART_LANE_S)  # real time: the disk knows no other
+            else:
+                del self._alarms[lane]
+                return
+
+    async def _run(self, lane: str, alarm: asyncio.Event) -> None:
+        while True:
+            alarm.clear()
+            due, following_ms = await self._store.due(lane, *self._manner(lane))
+            if due:
+                await self._serve(lane, due)
+            elif following_ms is not None:
+                await self._wait(alarm, following_ms / 1000 - self._clock.now())
+            elif not alarm.is_set():
+                return
+
+    async def _wait(self, alarm: asyncio.Event, seconds: float) -> None:
+        waits = {
+            asyncio.ensure_future(alarm.wait()),
+            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _manner(self, lane: str) -> tuple[int, bool]:
+        """How many are sent together, and whether in their order."""
+        if lane.startswith(_DEAD):
+            return TOGETHER_TO_QUEUE, lane.split(" ")[1].endswith(".fifo")
+        subscription = self._store.subscription(lane)
+        if subscription is None or subscription.protocol != "sqs":
+            return TOGETHER, False
+        return TOGETHER_TO_QUEUE, subscription.topic_arn.endswith(".fifo")
+
+    async def _serve(self, lane: str, due: Sequence[Delivery]) -> None:
+        if lane.startswith(_DEAD):
+            await self._send_letters(lane, due)
+            return
+        subscription = self._store.subscription(subscription_of_notices(lane) or lane)
+        topic = self._store.topic(subscription.topic_arn) if subscription is not None else None
+        is_over = subscription is not None and subscription.state is State.LEFT and lane == subscription.id
+        if subscription is None or topic is None or is_over:
+            await self._store.settle(Settled(ended=due))  # nobody wants it any more
+            return
+        kind: type[Message] | type[Notice] = Message if lane == subscription.id else Notice
+        parcels = [
+            Parcel(
+                topic=topic, subscription=subscription, sequence=each.sequence,
+                content=msgspec.msgpack.decode(each.content, type=kind),
+            )
+            for each in due
+        ]  # fmt: skip
+        outcomes = await self._send(subscription, parcels)
+        await self._settle(due, parcels, outcomes)
+        rate = (effective_policy(topic, subscription)["throttlePolicy"] or {}).get("maxReceivesPerSecond")
+        if rate and subscription.protocol in HTTP_PROTOCOLS:
+            await self._clock.sleep(len(due) / rate)
+
+    async def _send(self, subscription: Subscription, parcels: Sequence[Parcel]) -> list[Refused | None]:
+        if subscription.protocol == "sqs":
+            letters = await self._senders.letters(parcels)
+            return await self._to_queue(subscription.endpoint, subscription.topic_arn, letters)
+        return list(await asyncio.gather(*[self._send_one(parcel) for parcel in parcels]))
+
+    async def _to_queue(self, queue_arn: str, topic_arn: str, letters: Sequence[Letter]) -> list[Refused | None]:
+        """For each None or why it was not taken. Behind one that is to be sent again, none is sent before it."""
+        outcomes: list[Refused | None] = []
+        while len(outcomes) < len(letters):
+            chunk = _fitting(letters[len(outcomes) :])
+            try:
+                outcomes += await self._senders.to_queue(queue_arn, topic_arn, chunk)
+            except Refused as refused:
+                rest = chunk if refused.is_final else letters[len(outcomes) :]
+                outcomes += [refused] * len(rest)
+        return outcomes
+
+    async def _send_one(self, parcel: Parcel) -> Refused | None:
+        send = {"lambda": self._senders.to_function, "http": self._senders.to_http, "https": self._senders.to_http}.get(
+            parcel.subscription.protocol, self._senders.to_mail
+        )
+        try:
+            await send(parcel)
+        except Refused as refused:
+            return refused
+        return None
+
+    async def _settle(
+        self, due: Sequence[Delivery], parcels: Sequence[Parcel], outcomes: Sequence[Refused | None]
+    ) -> None:
+        topic, subscription = parcels[0].topic, parcels[0].subscription
+        phases = _phases(topic, subscription)
+        ended, postponed, given_up = [], [], []
+        for each, parcel, refused in zip(due, parcels, outcomes, strict=True):
+            delay_s = None if refused is None or refused.is_final else phases.delay_s(each.tries + 1)
+            if refused is None or delay_s is None:
+                ended.append(each)
+            else:
+                postponed.append((each, int((self._clock.now() + delay_s) * 1000)))
+            if refused is not None and delay_s is None:
+                given_up.append(parcel)
+            if refused is not None and (delay_s is None or not each.tries):
+                what = "is given up" if delay_s is None else "is tried again"
+                log.warning("message %s to %s %s: %s", parcel.content.id, subscription.endpoint, what, refused)
+        instead = await self._dead_letters(subscription, given_up)
+        await self._store.settle(Settled(ended=ended, postponed=postponed, instead=instead))
+        for lane in {new.lane for new in instead}:
+            self.wake(lane)
+
+    async def _dead_letters(self, subscription: Subscription, given_up: Sequence[Parcel]) -> list[NewDelivery]:
+        queue_arn = dead_letters_of(subscription)
+        letters = [parcel for parcel in given_up if isinstance(parcel.content, Message)]
+        if queue_arn is None or not letters:
+            return []
+        lane = f"{_DEAD}{queue_arn} {subscription.topic_arn}"
+        return [
+            NewDelivery(lane=lane, content=msgspec.msgpack.encode(letter))
+            for letter in await self._senders.letters(letters)
+        ]
+
+    async def _send_letters(self, lane: str, due: Sequence[Delivery]) -> None:
+        _, queue_arn, topic_arn = lane.split(" ")
+        letters = [msgspec.msgpack.decode(each.content, type=Letter) for each in due]
+        outcomes = await self._to_queue(queue_arn, topic_arn, letters)
+        ended, postponed = [], []
+        for each, refused in zip(due, outcomes, strict=True):
+            # A queue that is missing or refuses may be put right: what is dead already is worth waiting for.
+            delay_s = None if refused is None else MANAGED.delay_s(each.tries + 1)
+            if refused is None or delay_s is None:
+                ended.append(each)
+            else:
+                postponed.append((each, int((self._clock.now() + delay_s) * 1000)))
+            if refused is not None and (delay_s is None or not each.tries):
+                what = "is lost" if delay_s is None else "waits"
+                log.error("a dead letter of %s to %s %s: %s", topic_arn, queue_arn, what, refused)
+        await self._store.settle(Settled(ended=ended, postponed=postponed))
+
+
+def _phases(topic: Topic, subscription: Subscription) -> Phases:
+    if subscription.protocol in HTTP_PROTOCOLS:
+        return phases_of(effective_policy(topic, subscription))
+    return MANAGED if subscription.protocol in ("sqs", "lambda") else MAIL
+
+
+def _fitting(letters: Sequence[Letter]) -> Sequence[Letter]:
+    """As many from the first as a queue takes in one request; at least one."""
+    total = 0
+    for count, letter in enumerate(letters):
+        total += letter.size_bytes
+        if count and (count == BATCH_MAX or total > BATCH_MAX_BYTES):
+            return letters[:count]
+    return letters
