@@ -630,6 +630,20 @@ async def test_a_presigned_address_opens_until_its_time_is_over(strict: World) -
     assert (status, b"SignatureDoesNotMatch" in body) == (403, True)
 
 
+async def test_an_address_presigned_as_boto3_does_by_default_opens_s3_and_nothing_else(strict: World) -> None:
+    url = strict.client("s3", signature_version="s3").generate_presigned_url("list_buckets", ExpiresIn=60)
+    assert "AWSAccessKeyId=" in url
+    with await asyncio.to_thread(urlopen, UrlRequest(url)) as response:
+        assert response.status == 200
+    path = url.removeprefix(strict.url)
+    status, _, body = await strict.fetch(path.replace("Signature=", "Signature=x"))
+    assert (status, b"SignatureDoesNotMatch" in body) == (403, True)
+    status, _, body = await strict.fetch(path.replace("AWSAccessKeyId=", "AWSAccessKeyId=AKID"))
+    assert (status, b"InvalidAccessKeyId" in body) == (403, True)
+    status, _, body = await strict.fetch("/2015-03-31/functions" + path.lstrip("/"))
+    assert (status, b"Missing Authentication Token" in body) == (403, True)
+
+
 async def test_a_credential_for_another_service_does_not_open_this_one(strict: World) -> None:
     request = AWSRequest("GET", f"{strict.url}/2015-03-31/functions", headers={"Host": f"127.0.0.1:{strict.port}"})
     SigV4Auth(Credentials(KEY, SECRET), "s3", "eu-west-1").add_auth(request)

@@ -8,10 +8,10 @@ from typing import Final, Literal
 
 import attrs
 
-from lambent.front.identify import Asked
+from lambent.front.identify import Asked, virtual_bucket
 from lambent.model.errors import AwsError
 from lambent.model.identity import KnownKey
-from lambent.wire import aws_chunked, sigv4, sigv4_errors
+from lambent.wire import aws_chunked, sigv2, sigv4, sigv4_errors
 from lambent.wire.messages import WireRequest
 
 AuthMode = Literal["open", "enforce"]
@@ -64,16 +64,15 @@ class Access:
         self, asked: Asked, request: WireRequest
     ) -> tuple[sigv4.Signature | None, str | None, KnownKey | None]:
         operation = asked.operation
+        if asked.service is not None and asked.service.name == "s3" and sigv2.is_presigned(request):
+            return None, None, self._verified_old(asked, request)
         try:
             signature = sigv4.parse(request)
         except sigv4.SignatureProblem as refused:
             if refused.problem is sigv4.Problem.MISSING and operation is not None and operation.is_unsigned:
                 return None, None, None
             raise
-        key = self._key(asked, signature)
-        secret = key.secret_access_key if key is not None else self.secret_for(signature.access_key_id)
-        if secret is None or (key is None and self.key_for is not None):
-            raise sigv4.SignatureProblem(sigv4.Problem.UNKNOWN_KEY)
+        key, secret = self._key(asked, signature)
         if asked.service is not None and signature.service != asked.service.signing_name:
             detail = f"Credential should be scoped to correct service: '{asked.service.signing_name}'."
             raise sigv4.SignatureProblem(sigv4.Problem.SCOPE, detail)
@@ -81,14 +80,22 @@ class Access:
         sigv4.verify(signature, request, secret, self.now_s(), unsigned_payload=unsigned)
         return signature, secret, key
 
-    def _key(self, asked: Asked, signature: sigv4.Signature) -> KnownKey | None:
-        """Raises AwsError for a session that is over."""
-        if self.key_for is None:
-            return None
-        key = self.key_for(signature.access_key_id, signature.session_token)
+    def _verified_old(self, asked: Asked, request: WireRequest) -> KnownKey | None:
+        """Of an address of S3's that was presigned with Version 2. Raises SignatureProblem."""
+        presigned = sigv2.parse(request)
+        key, secret = self._key(asked, presigned)
+        sigv2.verify(presigned, request, secret, self.now_s(), virtual_bucket(request.headers.get("host", "")))
+        return key
+
+    def _key(self, asked: Asked, signature: sigv4.Signature | sigv2.Presigned) -> tuple[KnownKey | None, str]:
+        """Whose key it is, where that is known, and its secret. Raises SignatureProblem; AwsError when a session is over."""
+        key = self.key_for(signature.access_key_id, signature.session_token) if self.key_for is not None else None
         if key is not None and key.expires_s is not None and key.expires_s <= self.now_s():
             raise _expired(asked)
-        return key
+        secret = key.secret_access_key if key is not None else self.secret_for(signature.access_key_id)
+        if secret is None or (key is None and self.key_for is not None):
+            raise sigv4.SignatureProblem(sigv4.Problem.UNKNOWN_KEY)
+        return key, secret
 
 
 def _expired(asked: Asked) -> AwsError:

@@ -81,7 +81,7 @@ def caller_of(request: WireRequest, home: Home) -> Caller:
         key, _, region, service = found.groups()
         return Caller(access_key_id=key, account_id=home.account_of(key), region=region, signing_name=service)
     old = _OLD_CREDENTIAL.match(text)
-    key = old[1] if old is not None else None
+    key = old[1] if old is not None else parse_qs(request.query).get("AWSAccessKeyId", [None])[0]
     return Caller(access_key_id=key, account_id=home.account_of(key), region=None, signing_name=None)
 
 
