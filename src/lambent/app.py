@@ -37,6 +37,7 @@ from lambent.front.access import Access
 from lambent.front.authorize import Authorizer
 from lambent.front.authorize_buckets import Buckets
 from lambent.front.authorize_directory import CompiledDirectory
+from lambent.front.certificate_door import CertificateDoor
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Door, Gateway
 from lambent.front.identify import Home
@@ -69,12 +70,14 @@ from lambent.sandbox.descriptors import raise_limit
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.machine import detect
 from lambent.sandbox.process import ProcessSandbox
+from lambent.services import sns
 from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
 from lambent.services.events import EventsService
 from lambent.services.logs.operations import LogsService
 from lambent.services.s3_notifications import S3Notifications
 from lambent.services.s3_notifications.destinations import Destinations
+from lambent.services.scheduler import SchedulerService
 from lambent.services.sqs import SqsService
 from lambent.services.sts.operations import StsService
 from lambent.sources.pollers import Pollers
@@ -86,6 +89,7 @@ from lambent.store.deliveries import DeliveryStore
 from lambent.store.events import EventStore
 from lambent.store.logs import LogStore
 from lambent.store.queues import QueueStore
+from lambent.store.topics import TopicStore
 from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import set_up_logging
 from lambent.telemetry.system_clock import SystemClock
@@ -96,6 +100,7 @@ log = logging.getLogger(__name__)
 STALLED_CHECK_S: Final = 5.0
 LISTEN_BACKLOG: Final = 4096
 MASTER_SECRET: Final = "access-keys"
+MAIL_FOLDER: Final = "mail"  # below the data directory
 ROOT_FOLDERS: Final = ("sandbox", "runtimes")  # of the data directory: the launcher's, and what zygotes execute
 # Requests leave hardly any circles behind, so the collector need not look after every 700 objects.
 GC_THRESHOLDS: Final = (10_000, 20, 20)
@@ -240,18 +245,32 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             queue = queues.by_arn(arn)
             return queue.attributes.get("Policy") if queue is not None else None
 
-        authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, {"sqs": queue_policy})
+        topics = await TopicStore.open(config.data_dir / "topics.db", clock)
+        stack.push_async_callback(topics.close)
+
+        def topic_policy(arn: str) -> str | None:
+            topic = topics.topic(arn)
+            return topic.attributes.get("Policy") if topic is not None else None
+
+        policies_by_arn = {"sqs": queue_policy, "sns": topic_policy}
+        authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, policies_by_arn)
+        news = _News(config, clock, topics, clients, dispatcher, catalog, authorizer, queue_policy)
+        stack.push_async_callback(news.deliverer.close)
         debts = await DeliveryStore.open(config.data_dir / "deliveries.db", clock)
         stack.push_async_callback(debts.close)
-        permission = Permission(authorizer.authorize_service, RoleRights(compiled).may, clients)
-        targets = Targets(clients, dispatcher.accept, catalog, permission if config.auth == "enforce" else None)
+        permission = Permission(
+            authorizer.authorize_service, RoleRights(compiled).may, clients, foreign_only=config.auth != "enforce"
+        )
+        targets = Targets(clients, dispatcher.accept, catalog, permission)
         deliverer = Deliverer(debts, targets, clock)
         stack.push_async_callback(deliverer.close)
         timekeeper = Timekeeper(debts, clock)
         events_service = EventsService(catalog, clock, deliverer, targets, timekeeper)
+        scheduler = SchedulerService(catalog, clock, deliverer, targets, timekeeper)
         sqs = SqsService(queues)
-        services = (lambda_service, LogsService(logs, real), sqs, sts, events_service)
-        for service in services:
+        services = (lambda_service, LogsService(logs, real), sqs, sts, events_service, scheduler)
+        all_services = (*services, news.service)
+        for service in all_services:
             clients.add(service)
         allow_function = authorizer.authorize_service if config.auth == "enforce" else None
         object_news = S3Notifications(
@@ -260,7 +279,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         clients.share(object_news)
         neighbours.objects_changed = object_news.happened
         gateway = Gateway(
-            services=services,
+            services=all_services,
             invoke=road.invoker,
             resolver=catalog,
             home=home,
@@ -271,6 +290,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             enqueue=dispatcher.accept,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
+                sns.CERTIFICATE_DOOR: CertificateDoor(news.signer.certificate),
                 **_own_doors(config, clock, credentials, home, events, dispatcher),
             },
             allowed_origins=config.allowed_origins,
@@ -294,8 +314,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         ]
         stack.push_async_callback(_cancel, tasks)
         await dispatcher.start()
+        await news.deliverer.start()
         await deliverer.start()
         events_service.start()
+        scheduler.start()
         tasks.append(asyncio.create_task(timekeeper.run(), name="schedules"))
         server = Server(gateway)
         await server.serve(prepared.listener)
@@ -326,6 +348,27 @@ def _own_doors(
     if isinstance(clock, VirtualClock):
         handlers[CLOCK_DOOR] = clock_handler(clock)
     return {prefix: OwnDoor(prefix, handler, access, home) for prefix, handler in handlers.items()}
+
+
+class _News:
+    """SNS: its operations, and what sees to it that subscriptions get what was published."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        topics: TopicStore,
+        clients: ServiceClients,
+        dispatcher: Dispatcher,
+        catalog: SqliteCatalog,
+        authorizer: Authorizer,
+        queue_policy: Callable[[str], str | None],
+    ) -> None:
+        self.signer = sns.Signer(topics)
+        may_send = sns.MaySend(queue_policy, authorizer.authorize_service, foreign_only=config.auth != "enforce")
+        senders = sns.Senders(self.signer, clients, dispatcher.accept, catalog, config.data_dir / MAIL_FOLDER, may_send)
+        self.deliverer = sns.Deliverer(topics, senders, clock)
+        self.service = sns.SnsService(topics, self.deliverer.wake)
 
 
 class _Road:

@@ -38,6 +38,7 @@ def owed(
     target: Mapping[str, Any],
     body: bytes,
     more: Mapping[str, Any] | None = None,
+    due_ms: int | None = None,
 ) -> NewDelivery:
     """What a rule ("rule") or a schedule ("schedule") owes to a target, by the target's own retry policy.
 
@@ -48,7 +49,7 @@ def owed(
         "id": str(uuid.uuid4()), "kind": kind, "owner": owner, "account": account_id, "region": region,
         "target": kept, **(more or {}),
     }  # fmt: skip
-    return NewDelivery(lane=str(target["Arn"]), about=about, body=body)
+    return NewDelivery(lane=str(target["Arn"]), about=about, body=body, due_ms=due_ms)
 
 
 class Deliverer:

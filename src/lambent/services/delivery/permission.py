@@ -32,7 +32,11 @@ _ACTIONS: Final = {
 
 
 class Permission:
-    def __init__(self, allow_function: AllowFunction, role_may: RoleMay, clients: Clients) -> None:
+    def __init__(
+        self, allow_function: AllowFunction, role_may: RoleMay, clients: Clients, foreign_only: bool = False
+    ) -> None:
+        """`foreign_only`: targets of the owner's own account may be called, whatever the policies say."""
+        self._foreign_only = foreign_only
         self._allow_function = allow_function
         self._role_may = role_may
         self._clients = clients
@@ -44,10 +48,18 @@ class Permission:
         service = delivery.lane.split(":", 3)[2]
         action = _ACTIONS.get(service)
         role = about["target"].get("RoleArn")
-        if action is None or ":api-destination/" in delivery.lane:
+        is_foreign = context.account_id != about["account"]
+        if service == "events" or (self._foreign_only and not is_foreign):
+            return  # buses ask their own policies
+        if service == "scheduler":
+            _, _, called, operation = delivery.lane.rsplit(":", 3)
+            action = f"{called}:{operation[:1].upper()}{operation[1:]}"
+        if action is None:
             return
-        if role:
-            resource = delivery.lane
+        if role and not is_foreign:
+            resource = "*" if service == "scheduler" else delivery.lane
+            if role.split(":")[4] != about["account"]:
+                raise _denied(role, action, resource)
             if not await self._role_may(role, "EventBridge", action, resource):
                 raise _denied(role, action, resource)
             return
@@ -58,6 +70,8 @@ class Permission:
             self._allow_function(PRINCIPALS[kind], action, function, values)
         elif service in ("sqs", "sns"):
             await self._by_resource(delivery, context, service, PRINCIPALS[kind], values)
+        elif is_foreign:
+            raise _denied(PRINCIPALS[kind], action, delivery.lane)
 
     async def _by_resource(
         self, delivery: Delivery, context: RequestContext, service: str, principal: str, values: Mapping[str, str]

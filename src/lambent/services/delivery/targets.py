@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import attrs
 import msgspec
 
 from lambent.model.errors import AwsError, service_fault
@@ -24,6 +25,7 @@ Send = Callable[[Delivery, RequestContext], Awaitable[None]]
 QUEUES_REMEMBERED: Final = 1_000  # addresses of queues, so that each is asked for once
 STREAMS_REMEMBERED: Final = 1_000  # log streams that are there for certain
 PARTITION_KEY_MAX_CHARACTERS: Final = 256  # PutRecord, PartitionKey
+ATTEMPT_NUMBER: Final = b"<aws.scheduler.attempt-number>"  # in what a schedule sends
 LOG_STREAM: Final = "lambent"  # ours: AWS names a stream after each event; one is easier to read
 
 
@@ -77,12 +79,30 @@ class Targets:
         )
         if self._permission is not None:
             await self._permission.check(delivery, context)
+        if ATTEMPT_NUMBER in delivery.body:
+            number = str(delivery.tries + 1).encode()
+            delivery = attrs.evolve(delivery, body=delivery.body.replace(ATTEMPT_NUMBER, number))
         await sender(delivery, context)
+
+    async def invoke(self, request: Mapping[str, Any], delivery: Delivery, context: RequestContext) -> None:
+        """Lambda's Invoke as a universal target. Raises AwsError."""
+        name = str(request.get("FunctionName") or "")
+        ref = parse_function_ref(name)
+        account_id, region = ref.account_id or context.account_id, ref.region or context.region
+        if account_id != context.account_id:
+            raise AwsError("AccessDeniedException", f"{name} belongs to another account", 403)
+        address = FunctionAddress(account_id, region, ref.name, ref.qualifier or request.get("Qualifier"))
+        payload = request.get("Payload", {})
+        body = payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)
+        await self._invoke(address, body, delivery, context)
 
     async def _to_function(self, delivery: Delivery, context: RequestContext) -> None:
         """As an asynchronous invocation, with the same request id should it be sent twice."""
         ref = parse_function_ref(delivery.lane)
         address = FunctionAddress(context.account_id, context.region, ref.name, ref.qualifier)
+        await self._invoke(address, delivery.body, delivery, context)
+
+    async def _invoke(self, address: FunctionAddress, body: bytes, delivery: Delivery, context: RequestContext) -> None:
         self._resolver.resolve(*address.key, address.qualifier, random.random())
         await self._enqueue(
             Invocation(
@@ -91,7 +111,7 @@ class Targets:
                 region=address.region,
                 function_name=address.name,
                 qualifier=address.qualifier,
-                payload=_json(delivery.body),
+                payload=_json(body),
                 trace_header=delivery.about.get("trace_header"),
             )
         )

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
 import msgspec
 
 from lambent.model.errors import AwsError
@@ -117,6 +118,19 @@ class Putting:
             raise validation(f"The event has passed {HOPS_MOST} buses: do they send to each other?")
         came = Came(ingested_s=self._clock.now(), trace_header=delivery.about.get("trace_header"), hops=hops)
         await self._deliverer.accept(*self._router.route(bus, msgspec.json.decode(delivery.body), came))
+
+    async def from_schedule(self, delivery: Delivery, context: RequestContext) -> None:
+        """An event that a schedule puts. Raises AwsError."""
+        about = delivery.about
+        parameters = about["target"]["EventBridgeParameters"]
+        entry = {
+            "EventBusName": delivery.lane, "Source": parameters["Source"], "DetailType": parameters["DetailType"],
+            "Detail": delivery.body.decode(), "Resources": [about["owner"]],
+        }  # fmt: skip
+        by = attrs.evolve(context, account_id=about["account"], region=about["region"])
+        (answer,) = (await self.put_events(by, {"Entries": [entry]}))["Entries"]
+        if "ErrorCode" in answer:
+            raise AwsError(answer["ErrorCode"], answer["ErrorMessage"], 400)
 
     async def test_event_pattern(self, context: RequestContext, members: Members) -> Members:
         try:

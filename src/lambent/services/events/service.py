@@ -45,4 +45,7 @@ class EventsService:
         bus = bus_of_arn(delivery.lane)
         if bus is None:
             raise AwsError("ValidationException", f"{delivery.lane} is not an event bus", 400)
+        if delivery.about["kind"] == "schedule":
+            await self._putting.from_schedule(delivery, context)
+            return
         await self._putting.to_bus(delivery, bus)
