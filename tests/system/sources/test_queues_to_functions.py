@@ -49,6 +49,12 @@ def received(server: LiveServer, url: str) -> list[str]:
     return [m["Body"] for m in messages]
 
 
+def collected(server: LiveServer, url: str, seen: list[str]) -> int:
+    """Takes what there is into `seen`; how many different ones there are by now."""
+    seen += received(server, url)
+    return len(set(seen))
+
+
 def test_messages_run_a_function_and_poison_ends_in_the_dead_letters(live: LiveServer) -> None:
     name = uuid.uuid4().hex[:8]
     sqs = live.client("sqs")
@@ -62,7 +68,7 @@ def test_messages_run_a_function_and_poison_ends_in_the_dead_letters(live: LiveS
     for text in ("one", "poison", "two"):
         sqs.send_message(QueueUrl=url, MessageBody=text)
     seen: list[str] = []
-    until(lambda: seen.extend(received(live, done)) or len(seen) == 2, 30)
+    until(lambda: collected(live, done, seen) == 2, 30)
     assert sorted(seen) == ["one", "two"]
     assert until(lambda: received(live, dead), 30) == ["poison"]
     live.client().delete_event_source_mapping(UUID=mapping_id)
@@ -93,7 +99,7 @@ def test_every_message_is_processed_though_the_server_is_killed(tmp_path: Path, 
 def until_seen(server: LiveServer, suffix: str, seen: list[str], count: int) -> None:
     """Takes from the queue of what has run until there are so many different ones."""
     done = server.client("sqs").get_queue_url(QueueName="done" + suffix)["QueueUrl"]
-    until(lambda: seen.extend(received(server, done)) or len(set(seen)) >= min(count, MESSAGES), 60)
+    until(lambda: collected(server, done, seen) >= min(count, MESSAGES), 60)
 
 
 def prepared(server: LiveServer, suffix: str) -> None:
