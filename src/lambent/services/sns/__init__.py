@@ -2,7 +2,8 @@
 
 from lambent.services.sns.deliverer import Deliverer
 from lambent.services.sns.operations import SnsService
+from lambent.services.sns.permissions import MaySend
 from lambent.services.sns.senders import Senders
-from lambent.services.sns.signing import Signer
+from lambent.services.sns.signing import CERTIFICATE_DOOR, Signer
 
-__all__ = ["Deliverer", "Senders", "Signer", "SnsService"]
+__all__ = ["CERTIFICATE_DOOR", "Deliverer", "MaySend", "Senders", "Signer", "SnsService"]
