@@ -13,6 +13,7 @@ from lambent.model.errors import AwsError
 from lambent.model.identity import KnownKey
 from lambent.wire import aws_chunked, sigv2, sigv4, sigv4_errors
 from lambent.wire.messages import WireRequest
+from lambent.wire.shapes import Operation
 
 AuthMode = Literal["open", "enforce"]
 SecretFor = Callable[[str], str | None]
@@ -21,6 +22,7 @@ SecretFor = Callable[[str], str | None]
 KeyFor = Callable[[str, str | None], KnownKey | None]
 """Whose an access key id is, with the session token that came along; None when there is no such key or session."""
 
+_LINKED: Final = frozenset({("sns", "ConfirmSubscription"), ("sns", "Unsubscribe")})
 _INFLATED_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -69,7 +71,7 @@ class Access:
         try:
             signature = sigv4.parse(request)
         except sigv4.SignatureProblem as refused:
-            if refused.problem is sigv4.Problem.MISSING and operation is not None and operation.is_unsigned:
+            if refused.problem is sigv4.Problem.MISSING and operation is not None and _may_be_unsigned(operation):
                 return None, None, None
             raise
         key, secret = self._key(asked, signature)
@@ -96,6 +98,11 @@ class Access:
         if secret is None or (key is None and self.key_for is not None):
             raise sigv4.SignatureProblem(sigv4.Problem.UNKNOWN_KEY)
         return key, secret
+
+
+def _may_be_unsigned(operation: Operation) -> bool:
+    """By the model, or because a link that was sent leads to it: who confirms a subscription has a token instead."""
+    return operation.is_unsigned or (operation.service.name, operation.name) in _LINKED
 
 
 def _expired(asked: Asked) -> AwsError:
