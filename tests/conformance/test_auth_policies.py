@@ -288,6 +288,11 @@ async def test_who_names_a_role_must_be_allowed_to_pass_it(world: World) -> None
     condition = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
     world.directory.allow(ADA, allow("lambda:*"), allow("iam:PassRole", resource=ROLE, Condition=condition))
     assert (await asyncio.to_thread(client.create_function, **create))["FunctionName"] == "g"
+    elsewhere = create | {"Role": f"arn:aws:iam::{OTHER}:role/worker"}
+    world.directory.allow(ADA, allow("*"))
+    assert await refusal(client.create_function, **elsewhere) == (
+        "AccessDeniedException", 403, "Cross-account pass role is not allowed.",
+    )  # fmt: skip
 
 
 async def test_conditions_see_the_request(world: World) -> None:

@@ -98,6 +98,8 @@ class Authorizer:
         """Raises AwsError when some policy refuses, in AWS's words. Gives the account whose resource it is."""
         account_id = asking.key.account_id
         for index, target in enumerate(targets_of(operation, params, asking.place)):
+            if target.action == "iam:PassRole" and target.account_id != asking.key.account_id:
+                raise AwsError("AccessDeniedException", "Cross-account pass role is not allowed.", 403)
             decision, request = await self._decide(asking, target, params)
             if not decision.is_allowed:
                 raise _denied(request, decision, operation.service)
