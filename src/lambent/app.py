@@ -74,6 +74,7 @@ from lambent.services import sns
 from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
 from lambent.services.events import EventsService
+from lambent.services.kinesis import KinesisService
 from lambent.services.logs.operations import LogsService
 from lambent.services.s3_notifications import S3Notifications
 from lambent.services.s3_notifications.destinations import Destinations
@@ -89,6 +90,7 @@ from lambent.store.deliveries import DeliveryStore
 from lambent.store.events import EventStore
 from lambent.store.logs import LogStore
 from lambent.store.queues import QueueStore
+from lambent.store.streams import StreamStore
 from lambent.store.topics import TopicStore
 from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import set_up_logging
@@ -212,6 +214,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(road.pools.close)
         queues = await QueueStore.open(config.data_dir / "queues.db", clock)
         stack.push_async_callback(queues.close)
+        streams = await StreamStore.open(config.data_dir / "streams.db", clock)
+        stack.push_async_callback(streams.close)
         events = await EventStore.open(config.data_dir / "events.db", clock)
         stack.push_async_callback(events.close)
         process = NeighboursProcess(config.data_dir, port)
@@ -252,7 +256,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             topic = topics.topic(arn)
             return topic.attributes.get("Policy") if topic is not None else None
 
-        policies_by_arn = {"sqs": queue_policy, "sns": topic_policy}
+        kinesis = KinesisService(streams, clock)
+        policies_by_arn = {"sqs": queue_policy, "sns": topic_policy, "kinesis": kinesis.policy_of}
         authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, policies_by_arn)
         news = _News(config, clock, topics, clients, dispatcher, catalog, authorizer, queue_policy)
         stack.push_async_callback(news.deliverer.close)
@@ -268,7 +273,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         events_service = EventsService(catalog, clock, deliverer, targets, timekeeper)
         scheduler = SchedulerService(catalog, clock, deliverer, targets, timekeeper)
         sqs = SqsService(queues)
-        services = (lambda_service, LogsService(logs, real), sqs, sts, events_service, scheduler)
+        services = (lambda_service, LogsService(logs, real), sqs, kinesis, sts, events_service, scheduler)
         all_services = (*services, news.service)
         for service in all_services:
             clients.add(service)

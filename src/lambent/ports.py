@@ -6,6 +6,7 @@ Every port is async where it may wait. "Raises" lists all that a caller must be 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -225,6 +226,58 @@ class Queue(Protocol):
 
     async def change_visibility(self, changes: Sequence[tuple[str, float]]) -> list[AwsError | None]:
         """The same for handles and seconds from now; 0 gives a message back."""
+
+
+class StreamBatch(Protocol):
+    """What one reading of a shard gave."""
+
+    @property
+    def records(self) -> Sequence[dict[str, Any]]:
+        """Members of Kinesis's Record, in order."""
+
+    @property
+    def position(self) -> int | None:
+        """Where to go on; None: the shard was closed, and this was its end."""
+
+    @property
+    def behind_ms(self) -> int:
+        """How old the first record is that was not given; 0 when there is none."""
+
+    @property
+    def children(self) -> Sequence[str]:
+        """Ids of the shards to go on with, at a shard's end."""
+
+
+class Stream(Protocol):
+    """One of Lambent's own Kinesis streams, for who polls it in the same process.
+
+    Positions are numbers that rise within a shard and hold while it exists; what to keep on disk are sequence numbers.
+    Everything raises AwsError ResourceNotFoundException when there is no such stream or shard (any more).
+    """
+
+    arn: str
+
+    def shards(self) -> list[dict[str, Any]]:
+        """Members of Kinesis's Shard, by number: the open ones, and closed ones whose records are still there."""
+
+    async def position(
+        self,
+        shard_id: str,
+        kind: str,
+        *,
+        sequence_number: str | None = None,
+        timestamp: datetime.datetime | None = None,
+    ) -> int:
+        """Where an iterator of that type (TRIM_HORIZON, LATEST, AFTER_SEQUENCE_NUMBER, …) begins.
+
+        Raises AwsError InvalidArgumentException.
+        """
+
+    async def read(self, shard_id: str, position: int, limit: int, max_bytes: int = ...) -> StreamBatch:
+        """At most `limit` records, and one at least of those that are there, without waiting."""
+
+    async def wait(self, shard_id: str, position: int, most_s: float) -> None:
+        """Returns when there may be a record at `position`, when shard or stream changed, or after `most_s` seconds."""
 
 
 class Clients(Protocol):
