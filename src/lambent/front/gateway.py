@@ -96,11 +96,14 @@ class Gateway:
         now_s: Callable[[], float] = time.time,
         about: Callable[[], Mapping[str, Any]] = dict,
         neighbours: ports.Neighbours | None = None,
+        shared: Iterable[ports.Service] = (),
     ) -> None:
         """`path_doors`: by prefix, each beginning `/_lambent/`. `host_doors`: by a part of the host name (`.lambda-url.`).
 
-        `about` is what else the health check says of this server.
+        `about` is what else the health check says of this server. `shared`: services of which Lambent answers some
+        operations, and its neighbours the rest.
         """
+        self._shared = {service.name: service for service in shared}
         self._services = {service.name: service for service in services}
         self._models = models or Models()
         self._identifier = Identifier(self._models, home)
@@ -330,7 +333,7 @@ class Gateway:
         operation, call = self._built(asked)
         if call is None and not self._decides:
             return await self._by_neighbours(
-                asked, operation, admitted, wire, request_id, asked.caller.account_id, None
+                asked, operation, admitted, wire, request_id, asked.caller.account_id, None, peer_address(request)
             )
         if operation.service.name == "lambda" and len(admitted.body) > LAMBDA_REQUEST_MAX_BYTES:
             raise _request_too_large(operation.name, LAMBDA_REQUEST_MAX_BYTES)
@@ -345,7 +348,9 @@ class Gateway:
         account_id = await self._decided(asked, operation, params, known.key, request, wire)
         if call is None and name == "s3":
             unambiguous.check(operation, admitted)
-            return await self._by_neighbours(asked, operation, admitted, wire, request_id, account_id, known.key)
+            return await self._by_neighbours(
+                asked, operation, admitted, wire, request_id, account_id, known.key, peer_address(request)
+            )
         context = RequestContext(
             account_id=account_id,
             region=asked.region,
@@ -353,12 +358,17 @@ class Gateway:
             base_url=f"http://{wire.headers.get('host', 'localhost')}",
             access_key_id=asked.caller.access_key_id,
             principal_arn=known.key.principal_arn if known.key is not None else None,
+            source_ip=peer_address(request),
+            trace_header=wire.headers.get("x-amzn-trace-id"),
         )
         if call is None:  # the members that were decided about, and not the request that might be read otherwise
             assert self._neighbours is not None
             result = await self._neighbours.call(context, name, operation.name, params)
         else:
             result = await call(context, params)
+        if known.key is not None and self._authorizer is not None and operation.name == "GetFunction":
+            asking = Asking(key=known.key, region=asked.region, source_ip=peer_address(request), headers=wire.headers)
+            result = await self._authorizer.without_hidden_tags(asking, params, result)
         return protocol.serialize_response(operation, result, request_id)
 
     async def _by_neighbours(
@@ -370,6 +380,7 @@ class Gateway:
         request_id: str,
         account_id: str,
         key: KnownKey | None,
+        source_ip: str | None,
     ) -> WireResponse:
         assert self._neighbours is not None
         context = RequestContext(
@@ -379,6 +390,8 @@ class Gateway:
             base_url=f"http://{wire.headers.get('host', 'localhost')}",
             access_key_id=asked.caller.access_key_id,
             principal_arn=key.principal_arn if key is not None else None,
+            source_ip=source_ip,
+            trace_header=wire.headers.get("x-amzn-trace-id"),
         )
         return await self._neighbours.answer(context, operation.service.name, operation.name, admitted)
 
@@ -417,6 +430,9 @@ class Gateway:
                 "UnknownOperationException", f"{asked.service.name} has no operation{named} at this address.", 404
             )
         near = self._neighbours
+        shared = self._shared.get(asked.service.name)
+        if near is not None and shared is not None and near.endpoint_of(asked.service.name) is None:
+            return asked.operation, shared.operations.get(asked.operation.name)
         if near is not None and (service is None or near.endpoint_of(asked.service.name) is not None):
             return asked.operation, None
         call = service.operations.get(asked.operation.name) if service is not None else None

@@ -15,3 +15,5 @@ class RequestContext:
     base_url: str  # "http://127.0.0.1:4566": how this client reached us, for addresses in answers
     access_key_id: str | None = None
     principal_arn: str | None = None  # known when the signature was verified
+    source_ip: str | None = None  # of the client's connection
+    trace_header: str | None = None  # X-Amzn-Trace-Id as it came in

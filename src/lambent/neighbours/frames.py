@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from lambent.model.object_event import ObjectEvent
+
 LENGTHS: Final = struct.Struct("!IQ")
 CHUNK_BYTES: Final = 1024 * 1024
 
@@ -66,6 +68,7 @@ class Served(msgspec.Struct, frozen=True, tag="served"):
     status: int
     headers: list[tuple[str, str]]
     identities_changed: bool = False
+    happened: list[ObjectEvent] = []  # to S3's objects, in order
 
 
 class Result(msgspec.Struct, frozen=True, tag="result"):
@@ -73,6 +76,7 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
 
     value: Any
     identities_changed: bool = False
+    happened: list[ObjectEvent] = []
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

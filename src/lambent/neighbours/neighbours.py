@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.limits import MIB
+from lambent.model.object_event import ObjectEvent
 from lambent.model.request import RequestContext
 from lambent.neighbours import frames
 from lambent.neighbours.directory import Directory
@@ -17,12 +19,17 @@ from lambent.wire.messages import WireRequest, WireResponse
 
 WHOLE_MAX_BYTES: Final = 128 * MIB  # longer ones are sent as they come, and do not say how long they are
 
+ObjectsChanged = Callable[[RequestContext, Sequence[ObjectEvent]], Awaitable[None]]
+"""What a request did to S3's objects. It returns when those who want to know will; it must not raise."""
+
 RootKey = Callable[[str], tuple[str, str]]
 """An account's own access key and secret: what neighbours call our front door with."""
 
 
 class Neighbours:
     """Every service that Lambent does not build itself. Implements `ports.Neighbours`."""
+
+    objects_changed: ObjectsChanged | None = None  # told before whoever changed them is answered
 
     def __init__(
         self, process: NeighboursProcess, endpoints: Endpoints, directory: Directory, root_key: RootKey
@@ -61,12 +68,15 @@ class Neighbours:
             answer, body_bytes, body = await self._process.exchange(question, request.body)  # by the next process
         if not isinstance(answer, frames.Served):
             raise service_fault("The neighbours' process answered another question.")
+        headers = _named_as_s3_does(answer.headers, context.request_id) if service == "s3" else answer.headers
         if body_bytes > WHOLE_MAX_BYTES:
-            return WireResponse(status=answer.status, headers=answer.headers, stream=body)
+            return WireResponse(status=answer.status, headers=headers, stream=body)
         whole = b"".join([chunk async for chunk in body])
         if answer.identities_changed:
             await self._directory.changed()
-        return WireResponse(status=answer.status, headers=answer.headers, body=whole)
+        if answer.happened and self.objects_changed is not None:
+            await self.objects_changed(context, answer.happened)
+        return WireResponse(status=answer.status, headers=headers, body=whole)
 
     async def call(
         self,
@@ -104,6 +114,8 @@ class Neighbours:
             raise service_fault("The neighbours' process answered another question.")
         if answer.identities_changed:
             await self._directory.changed()
+        if answer.happened and self.objects_changed is not None:
+            await self.objects_changed(context, answer.happened)
         members: dict[str, Any] = answer.value
         return members
 
@@ -120,3 +132,10 @@ class Neighbours:
 
     async def close(self) -> None:
         await self._process.close()
+
+
+def _named_as_s3_does(headers: list[tuple[str, str]], request_id: str) -> list[tuple[str, str]]:
+    """With the request's names that are in notifications too."""
+    others = [(name, value) for name, value in headers if name.lower() != "x-amzn-requestid"]
+    host_id = base64.b64encode(request_id.encode()).decode()
+    return [*others, ("x-amz-request-id", request_id), ("x-amz-id-2", host_id)]

@@ -35,6 +35,10 @@ def test_a_state_machine_calls_a_function_and_gets_its_answer(live: LiveServer) 
     assert (found["status"], json.loads(found["output"])) == ("SUCCEEDED", {"ok": {"a": 1}})
 
 
+def _below(prefix: str) -> dict[str, object]:
+    return {"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}}
+
+
 def test_an_object_that_is_put_calls_a_function_and_tells_a_queue(live: LiveServer) -> None:
     name, bucket = live.create(ECHO), f"b-{uuid.uuid4().hex}"
     function = live.client().get_function(FunctionName=name)["Configuration"]["FunctionArn"]
@@ -46,11 +50,12 @@ def test_an_object_that_is_put_calls_a_function_and_tells_a_queue(live: LiveServ
     s3.put_bucket_notification_configuration(
         Bucket=bucket,
         NotificationConfiguration={
-            "LambdaFunctionConfigurations": [{"LambdaFunctionArn": function, "Events": created}],
-            "QueueConfigurations": [{"QueueArn": queue, "Events": created}],
+            "LambdaFunctionConfigurations": [{"LambdaFunctionArn": function, "Events": created, **_below("in/")}],
+            "QueueConfigurations": [{"QueueArn": queue, "Events": created, **_below("out/")}],
         },
     )
-    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="in/k", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="out/k", Body=b"1")
     seen: list[str] = []
 
     def told() -> bool:

@@ -10,6 +10,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final
 
+from lambent.neighbours.moto_process import happenings
+
 SETTINGS: Final = {
     "MOTO_ALLOW_NONEXISTENT_REGION": "true",  # any well-formed region is one
     "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",  # AWSLambdaBasicExecutionRole and its like
@@ -24,6 +26,7 @@ def prepare(endpoint_port: int) -> None:
     """To be called once, before anything else of moto is imported. `endpoint_port`: the server's own."""
     os.environ.update(SETTINGS)
     os.environ["MOTO_PORT"] = str(endpoint_port)  # Step Functions' tasks call services there
+    sys.meta_path.insert(0, _Mending())  # first: what follows imports some services
     _track_no_instances()
     from moto.core import config
 
@@ -33,7 +36,6 @@ def prepare(endpoint_port: int) -> None:
     front_door.redirect(f"http://127.0.0.1:{endpoint_port}")
     backends.watch_access()
     _visit_quietly()
-    sys.meta_path.insert(0, _Mending())
 
 
 class _Mending(MetaPathFinder):
@@ -82,7 +84,12 @@ def _by_id(operation: Callable[..., Any]) -> Callable[..., Any]:
     return with_id
 
 
-_MENDS: Final[Mapping[str, Callable[[Any], None]]] = {"moto.efs.models": _mend_efs, "moto.kms.models": _mend_kms}
+_MENDS: Final[Mapping[str, Callable[[Any], None]]] = {
+    "moto.efs.models": _mend_efs,
+    "moto.kms.models": _mend_kms,
+    "moto.s3.models": happenings.mend_models,
+    "moto.s3.notifications": happenings.mend_notifications,
+}
 
 
 def _track_no_instances() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from lambent.model.errors import AwsError
 from lambent.neighbours import frames
 from lambent.neighbours.frames import LENGTHS, Answer, Ask, Call, Failed, Question, Result, Served, Wire
-from lambent.neighbours.moto_process import collections, identities, roots
+from lambent.neighbours.moto_process import collections, happenings, identities, roots
 from lambent.neighbours.moto_process.backends import run
 from lambent.neighbours.moto_process.calls import Requested, serve_call, serve_wire, unit_for
 from lambent.neighbours.moto_process.state import State
@@ -91,7 +91,10 @@ class Service:
         collections.writing.now = not reading
         unit = unit_for(requested)
         self._state.refuse_unreadable(unit)
-        with run(None if waits(question.service, question.operation) else unit) as done:
+        with (
+            happenings.collecting(question.operation) as happened,
+            run(None if waits(question.service, question.operation) else unit) as done,
+        ):
             value: Any = serve_wire(question, body) if isinstance(question, Wire) else serve_call(question)
         if not reading and requested.object_of_s3 is not None:
             collections.mark_object(*requested.object_of_s3)
@@ -102,8 +105,8 @@ class Service:
         changed = not reading and changes_identities(question.service)
         if isinstance(question, Wire):
             status, headers, content = value
-            return Served(status, headers, changed), content
-        return Result(value, changed), b""
+            return Served(status, headers, changed, happened), content
+        return Result(value, changed, happened), b""
 
     def _own(self, question: Ask) -> Any:
         if question.about == "keys":
