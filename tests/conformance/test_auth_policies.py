@@ -183,6 +183,20 @@ async def test_streaming_and_dry_runs_are_invocations_too(world: World) -> None:
     assert await refusal(client.invoke, FunctionName="f", InvocationType="Event") == no_identity(ADA, INVOKE, FUNCTION)
 
 
+async def test_tags_of_a_function_are_shown_to_whom_may_list_them(world: World) -> None:
+    root = world.root("lambda")
+    await asyncio.to_thread(root.tag_resource, Resource=FUNCTION, Tags={"team": "a"})
+    assert (await asyncio.to_thread(root.get_function, FunctionName="f"))["Tags"] == {"team": "a"}
+    client = world.client("lambda", world.directory.user("ada", HOME, allow("lambda:GetFunction")))
+    answer = await asyncio.to_thread(client.get_function, FunctionName="f")
+    assert "Tags" not in answer
+    assert answer["TagsError"] == {
+        "ErrorCode": "AccessDeniedException", "Message": no_identity(ADA, "lambda:ListTags", FUNCTION)[2],
+    }  # fmt: skip
+    world.directory.allow(ADA, allow("lambda:Get*", "lambda:ListTags"))
+    assert (await asyncio.to_thread(client.get_function, FunctionName=FUNCTION))["Tags"] == {"team": "a"}
+
+
 async def test_an_explicit_deny_is_named(world: World) -> None:
     client = world.client("lambda", world.directory.user("ada", HOME, allow("*"), deny(INVOKE)))
     code, status, message = await refusal(client.invoke, FunctionName="f")

@@ -19,7 +19,7 @@ from lambent.control.policy_documents import rendered
 from lambent.front import authorize_context as contexts
 from lambent.front.authorize_buckets import CHANGING, Buckets, bucket_in
 from lambent.front.authorize_place import Place, Target
-from lambent.front.authorize_targets import targets_of
+from lambent.front.authorize_targets import function_address, targets_of
 from lambent.model import policy
 from lambent.model.errors import AwsError
 from lambent.model.identity import IdentityPolicies, KnownKey
@@ -108,6 +108,21 @@ class Authorizer:
         if self._buckets is not None and operation.service.name == "s3" and operation.name in CHANGING:
             self._buckets.forget(str(params.get("Bucket")))
         return account_id
+
+    async def without_hidden_tags(
+        self, asking: Asking, params: Mapping[str, Any], answer: dict[str, Any]
+    ) -> dict[str, Any]:
+        """GetFunction's answer for a caller who may not see tags (GetFunction, Tags): it says so instead."""
+        if "Tags" not in answer:
+            return answer
+        function = attrs.evolve(function_address(params["FunctionName"], None, asking.place), qualifier=None)
+        target = Target("lambda:ListTags", function.arn, function.account_id, function=function)
+        decision, request = await self._decide(asking, target, {})
+        if decision.is_allowed:
+            return answer
+        denied = _denied(request, decision)
+        shown = {name: value for name, value in answer.items() if name != "Tags"}
+        return {**shown, "TagsError": {"ErrorCode": denied.code, "Message": denied.message}}
 
     async def authorize_invoke(self, asking: Asking, function: FunctionAddress) -> None:
         """The same for the short way to a function. Raises AwsError AccessDeniedException."""
