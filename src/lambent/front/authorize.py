@@ -314,5 +314,7 @@ def _denied(request: policy.Request, decision: policy.Decision, service: Service
     if service.name == "ec2":
         message = f"You are not authorized to perform this operation. {message}"
         return AwsError("UnauthorizedOperation", message, 403)
+    if service.name == "sns":
+        return AwsError("AuthorizationError", message, 403)
     has_old_code = service.protocol in _XML_PROTOCOLS or service.is_query_compatible
     return AwsError("AccessDenied" if has_old_code else "AccessDeniedException", message, 403)
