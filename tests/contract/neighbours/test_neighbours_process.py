@@ -137,6 +137,14 @@ async def test_a_request_as_it_came_is_answered_as_it_is(
     assert {name.lower(): value for name, value in got.headers}["x-amz-meta-a"] == "1"
 
 
+async def test_a_security_group_that_does_not_exist_is_named_by_its_id(near: Near) -> None:
+    with pytest.raises(AwsError) as refused:
+        await near.call("ec2", "DescribeSecurityGroups", GroupIds=["sg-12345678"])
+    assert (refused.value.code, refused.value.message) == (
+        "InvalidGroup.NotFound", "The security group 'sg-12345678' does not exist",
+    )  # fmt: skip
+
+
 async def test_a_question_that_is_given_up_leaves_the_next_one_its_own_answer(near: Near) -> None:
     await near.call("ssm", "PutParameter", Name="a", Value="1", Type="String")
     for _ in range(5):

@@ -84,7 +84,19 @@ def _by_id(operation: Callable[..., Any]) -> Callable[..., Any]:
     return with_id
 
 
+def _mend_ec2(module: Any) -> None:
+    """Groups that do not exist are named as EC2 names them, and not as Python prints a set."""
+    error = module.InvalidSecurityGroupNotFoundError
+    make = error.__init__
+
+    def init(self: Any, name: Any) -> None:
+        make(self, "', '".join(sorted(name)) if isinstance(name, set | list | tuple) else name)
+
+    error.__init__ = init
+
+
 _MENDS: Final[Mapping[str, Callable[[Any], None]]] = {
+    "moto.ec2.exceptions": _mend_ec2,
     "moto.efs.models": _mend_efs,
     "moto.kms.models": _mend_kms,
     "moto.s3.models": happenings.mend_models,
