@@ -1,4 +1,4 @@
-"""CBOR (RFC 8949), as much of it as Smithy's rpc-v2-cbor uses, with bounds against hostile input."""
+"""CBOR (RFC 8949), as much of it as AWS's protocols use, with bounds against hostile input."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import datetime
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+
+import attrs
 
 from lambent.wire import values
 
@@ -17,9 +19,16 @@ _BREAK: Final = object()
 _EPOCH_TAG: Final = 1
 
 
-def decode(data: bytes) -> Any:
-    """The one item in `data`. Times (tag 1) become datetimes. Raises ValueError."""
-    reader = _Reader(data)
+@attrs.frozen
+class EpochMilliseconds:
+    """A time as AWS's older CBOR writes it: tag 1, which the standard means for seconds."""
+
+    value: int
+
+
+def decode(data: bytes, ticks_per_s: int = 1) -> Any:
+    """The one item in `data`. Times (tag 1, so many to the second) become datetimes. Raises ValueError."""
+    reader = _Reader(data, ticks_per_s)
     value = reader.item(0)
     if value is _BREAK or reader.position != len(data):
         raise ValueError("not exactly one CBOR item")
@@ -27,8 +36,9 @@ def decode(data: bytes) -> Any:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, ticks_per_s: int) -> None:
         self.data = data
+        self.ticks_per_s = ticks_per_s
         self.position = 0
 
     def item(self, depth: int) -> Any:
@@ -114,7 +124,7 @@ class _Reader:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise ValueError("a time that is not a number")
-        return values.timestamp_from_number(value)
+        return values.timestamp_from_number(value / self.ticks_per_s)
 
 
 _MAJOR: Final[dict[int, Callable[[_Reader, int, int], Any]]] = {
@@ -164,6 +174,9 @@ def _encode(value: Any, out: bytearray) -> None:
         case datetime.datetime():
             _head(out, 6, _EPOCH_TAG)
             _encode(values.timestamp_to_number(value), out)
+        case EpochMilliseconds():
+            _head(out, 6, _EPOCH_TAG)
+            _encode(value.value, out)
         case _:
             raise TypeError(f"{type(value).__name__} has no place in CBOR here")
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from lambent.model.errors import AwsError
 from lambent.wire.messages import WireRequest, WireResponse
-from lambent.wire.protocols import ec2, json, query, rest_json, rest_xml, rpc_v2_cbor
+from lambent.wire.protocols import aws_cbor, ec2, json, query, rest_json, rest_xml, rpc_v2_cbor
 from lambent.wire.shapes import Operation, Service
 
 
@@ -33,4 +33,5 @@ PROTOCOLS: Final[Mapping[str, WireProtocol]] = {
     "ec2": ec2,
     "rest-xml": rest_xml,
     "smithy-rpc-v2-cbor": rpc_v2_cbor,
+    "aws-cbor": aws_cbor,
 }
