@@ -155,7 +155,7 @@ async def bridge_in(
     targets = Targets(outside, outside.enqueue, Functions())
     deliverer = Deliverer(store, targets, clock)
     timekeeper = Timekeeper(store, clock)
-    events = EventsService(catalog, clock, deliverer, targets, timekeeper)
+    events = EventsService(catalog, clock, store, deliverer, targets, timekeeper)
     scheduler = SchedulerService(catalog, clock, deliverer, targets, timekeeper)
     await deliverer.start()
     events.start()
@@ -166,6 +166,7 @@ async def bridge_in(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await events.close()
         await deliverer.close()
         await store.close()
         await catalog.close()

@@ -13,7 +13,7 @@ from lambent.model.policy import DocumentKind
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, CatalogTransaction, CatalogView, Clock, Operation
 from lambent.services.events.errors import exists, invalid, missing, no_bus, not_offered, too_many, validation
-from lambent.services.events.names import DEFAULT_BUS, Bus, moment, own_bus, page, present
+from lambent.services.events.names import DEFAULT_BUS, Bus, bus_of_arn, moment, own_bus, page, present
 from lambent.services.events.router import ARCHIVES, RULES
 
 Members = dict[str, Any]
@@ -177,6 +177,14 @@ def described(bus: Bus, document: Mapping[str, Any], whole: bool = False) -> Mem
             "Policy": msgspec.json.encode(stored).decode() if stored else None,
         }
     )
+
+
+def policy_of_bus(view: CatalogView, arn: str) -> str | None:
+    """As a document's text; None without one."""
+    bus = bus_of_arn(arn)
+    document = view.document(BUSES, bus.account_id, bus.region, bus.name) if bus is not None else None
+    stored = document.get("Policy") if document is not None else None
+    return msgspec.json.encode(stored).decode() if stored else None
 
 
 def lets(document: Mapping[str, Any], bus: Bus, account_id: str) -> bool:
