@@ -28,6 +28,7 @@ down:
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements/run.txt
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements/build.txt
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.run

@@ -73,7 +73,7 @@ from lambent.sandbox.process import ProcessSandbox
 from lambent.services import sns
 from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
-from lambent.services.events import EventsService
+from lambent.services.events import EventsService, policy_of_bus
 from lambent.services.kinesis import KinesisService
 from lambent.services.logs.operations import LogsService
 from lambent.services.s3_notifications import S3Notifications
@@ -85,6 +85,7 @@ from lambent.sources.pollers import Pollers
 from lambent.sources.supervisor import Supervisor
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
+from lambent.store.checkpoints import CheckpointStore
 from lambent.store.collector import collect_now_and_then
 from lambent.store.deliveries import DeliveryStore
 from lambent.store.events import EventStore
@@ -257,7 +258,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             return topic.attributes.get("Policy") if topic is not None else None
 
         kinesis = KinesisService(streams, clock)
-        policies_by_arn = {"sqs": queue_policy, "sns": topic_policy, "kinesis": kinesis.policy_of}
+        policies_by_arn = {
+            "sqs": queue_policy, "sns": topic_policy, "kinesis": kinesis.policy_of,
+            "events": lambda arn: policy_of_bus(catalog, arn),
+        }  # fmt: skip
         authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, policies_by_arn)
         news = _News(config, clock, topics, clients, dispatcher, catalog, authorizer, queue_policy)
         stack.push_async_callback(news.deliverer.close)
@@ -270,7 +274,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         deliverer = Deliverer(debts, targets, clock)
         stack.push_async_callback(deliverer.close)
         timekeeper = Timekeeper(debts, clock)
-        events_service = EventsService(catalog, clock, deliverer, targets, timekeeper)
+        events_service = EventsService(catalog, clock, debts, deliverer, targets, timekeeper)
+        stack.push_async_callback(events_service.close)
         scheduler = SchedulerService(catalog, clock, deliverer, targets, timekeeper)
         sqs = SqsService(queues)
         services = (lambda_service, LogsService(logs, real), sqs, kinesis, sts, events_service, scheduler)
@@ -305,8 +310,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(gateway.close)
         road.gateway = gateway
         own_queue = None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4])
-        pollers = Pollers(road.events_invoker, catalog, clock, clients, own_queue)
-        supervisor = Supervisor(catalog, clock, pollers.make)
+        checkpoints = await CheckpointStore.open(config.data_dir / "checkpoints.db")
+        stack.push_async_callback(checkpoints.close)
+        pollers = Pollers(road.events_invoker, catalog, clock, clients, checkpoints, own_queue)
+        supervisor = Supervisor(catalog, clock, pollers.make, checkpoints.forget)
         stack.push_async_callback(supervisor.close)
         tasks = [
             asyncio.create_task(road.pools.run(), name="pools"),
@@ -331,7 +338,6 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         if config.auth == "enforce":
             key = credentials.root(config.account_id)
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
-        gc.collect()
         gc.freeze()  # what is here now stays; the collector need not look at it again and again
         gc.set_threshold(*GC_THRESHOLDS)
         yield url
