@@ -62,6 +62,7 @@ class _Request:
     """As much of `http1.server.Request` as a gateway uses."""
 
     application_data = None
+    peer_address = None
 
     def __init__(self, raw: Raw, done: asyncio.Future[Reply]) -> None:
         self.method = raw.method.encode()

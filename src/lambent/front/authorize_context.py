@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lambent.front.authorize_place import Target
-from lambent.http1.server import Request
 from lambent.model.identity import KnownKey
 from lambent.model.policy import Principal
 
@@ -26,13 +25,6 @@ _LAMBDA_MEMBERS: Final = {
     "Layers": "lambda:Layer", "CodeSigningConfigArn": "lambda:CodeSigningConfigArn", "EventSourceToken": "lambda:EventSourceToken",
     "InvokedViaFunctionUrl": "lambda:InvokedViaFunctionUrl",
 }  # fmt: skip
-
-
-def peer_address(request: Request) -> str | None:
-    """The IP address that a request came from; None for one that came by a socket without addresses."""
-    transport = request._connection.transport
-    peer = transport.get_extra_info("peername") if transport is not None else None
-    return str(peer[0]) if isinstance(peer, tuple) and peer else None
 
 
 def of_caller(key: KnownKey, principal: Principal, tags: Mapping[str, str]) -> Values:

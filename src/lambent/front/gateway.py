@@ -21,7 +21,6 @@ from lambent import ports
 from lambent.front import cors, unambiguous, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.authorize import Asking, Authorizer
-from lambent.front.authorize_context import peer_address
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
 from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id, too_large
 from lambent.front.large_bodies import BoundedBody
@@ -298,9 +297,7 @@ class Gateway:
             if is_unusual(request):
                 self._check_invoke(wire)
             function = address(request.target, admitted.key.account_id, asked.region)
-            asking = Asking(
-                key=admitted.key, region=asked.region, source_ip=peer_address(request), headers=wire.headers
-            )
+            asking = Asking(key=admitted.key, region=asked.region, source_ip=request.peer_address, headers=wire.headers)
             await self._authorizer.authorize_invoke(asking, function)
             rest = self._invoke_api.serve(request, function.account_id, asked.region, request_id, extra, refuse)
             if rest is not None:
@@ -333,7 +330,7 @@ class Gateway:
         operation, call = self._built(asked)
         if call is None and not self._decides:
             return await self._by_neighbours(
-                asked, operation, admitted, wire, request_id, asked.caller.account_id, None, peer_address(request)
+                asked, operation, admitted, wire, request_id, asked.caller.account_id, None, request.peer_address
             )
         if operation.service.name == "lambda" and len(admitted.body) > LAMBDA_REQUEST_MAX_BYTES:
             raise _request_too_large(operation.name, LAMBDA_REQUEST_MAX_BYTES)
@@ -349,7 +346,7 @@ class Gateway:
         if call is None and name == "s3":
             unambiguous.check(operation, admitted)
             return await self._by_neighbours(
-                asked, operation, admitted, wire, request_id, account_id, known.key, peer_address(request)
+                asked, operation, admitted, wire, request_id, account_id, known.key, request.peer_address
             )
         context = RequestContext(
             account_id=account_id,
@@ -358,7 +355,7 @@ class Gateway:
             base_url=f"http://{wire.headers.get('host', 'localhost')}",
             access_key_id=asked.caller.access_key_id,
             principal_arn=known.key.principal_arn if known.key is not None else None,
-            source_ip=peer_address(request),
+            source_ip=request.peer_address,
             trace_header=wire.headers.get("x-amzn-trace-id"),
         )
         if call is None:  # the members that were decided about, and not the request that might be read otherwise
@@ -367,7 +364,7 @@ class Gateway:
         else:
             result = await call(context, params)
         if known.key is not None and self._authorizer is not None and operation.name == "GetFunction":
-            asking = Asking(key=known.key, region=asked.region, source_ip=peer_address(request), headers=wire.headers)
+            asking = Asking(key=known.key, region=asked.region, source_ip=request.peer_address, headers=wire.headers)
             result = await self._authorizer.without_hidden_tags(asking, params, result)
         return protocol.serialize_response(operation, result, request_id)
 
@@ -415,7 +412,7 @@ class Gateway:
             return authorizer.account_in_open_mode(asked.caller.account_id, asked.region, operation, params)
         if key is None:  # an operation that needs no signature: Cognito's, for its own users
             return asked.caller.account_id
-        asking = Asking(key=key, region=asked.region, source_ip=peer_address(request), headers=wire.headers)
+        asking = Asking(key=key, region=asked.region, source_ip=request.peer_address, headers=wire.headers)
         return await authorizer.authorize(asking, operation, params)
 
     def _built(self, asked: Asked) -> tuple[Operation, ports.Operation | None]:

@@ -88,6 +88,13 @@ class Request:
         self.eof_is_disconnect = False  # a peer that closes its half while it waits for the answer counts as gone
         self._began = False
 
+    @property
+    def peer_address(self) -> str | None:
+        """The IP address that it came from; None for one that came by a socket without addresses."""
+        transport = self._connection.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        return str(peer[0]) if isinstance(peer, tuple) and peer else None
+
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
         return self.fields.get(name)
