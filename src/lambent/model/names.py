@@ -120,20 +120,22 @@ class LayerRef:
 def parse_function_ref(text: str) -> FunctionRef:
     """Takes any form of a function's name apart.
 
-    Raises AwsError ValidationException with the model's constraint that the text breaks.
+    Raises AwsError ValidationException with the model's constraint that the text breaks; for a bare name that is too
+    long InvalidParameterValueException, since that bound is not the model's.
     """
     found = _FUNCTION.fullmatch(text)
     if found is None:
         raise validation(constraint_failed(text, "functionName", pattern_constraint(FUNCTION_NAME_PATTERN)))
     name = found["name"]
-    if len(text) > FUNCTION_ARN_MAX_CHARACTERS or len(name) > FUNCTION_NAME_MAX_CHARACTERS:
-        longest = (
-            FUNCTION_ARN_MAX_CHARACTERS if len(text) > FUNCTION_ARN_MAX_CHARACTERS else FUNCTION_NAME_MAX_CHARACTERS
-        )
-        raise validation(
-            constraint_failed(text, "functionName", f"Member must have length less than or equal to {longest}")
-        )
+    if len(text) > FUNCTION_ARN_MAX_CHARACTERS:
+        raise validation(_too_long(text, FUNCTION_ARN_MAX_CHARACTERS))
+    if len(name) > FUNCTION_NAME_MAX_CHARACTERS:
+        raise invalid_parameter(_too_long(text, FUNCTION_NAME_MAX_CHARACTERS))
     return FunctionRef(found["account"], found["region"], name, found["qualifier"])
+
+
+def _too_long(text: str, longest: int) -> str:
+    return constraint_failed(text, "functionName", f"Member must have length less than or equal to {longest}")
 
 
 def join_qualifiers(in_name: str | None, in_query: str | None) -> str | None:

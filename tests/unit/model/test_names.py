@@ -60,8 +60,12 @@ def test_what_is_no_function_name_breaks_the_models_pattern(text: str) -> None:
 
 
 def test_a_name_longer_than_64_characters_is_refused() -> None:
-    with pytest.raises(AwsError, match="Member must have length less than or equal to 64"):
+    with pytest.raises(AwsError, match="Member must have length less than or equal to 64") as raised:
         parse_function_ref("x" * 65)
+    assert raised.value.code == "InvalidParameterValueException"
+    with pytest.raises(AwsError, match="Member must have length less than or equal to 140") as raised:
+        parse_function_ref("x" * 141)
+    assert raised.value.code == "ValidationException"
 
 
 @given(st.text(max_size=80))
@@ -71,7 +75,7 @@ def test_any_text_is_a_reference_or_a_validation_error(text: str) -> None:
         parse_function_ref(text)
     except AwsError as error:
         code = error.code
-    assert code in ("", "ValidationException")
+    assert code in ("", "ValidationException", "InvalidParameterValueException")
 
 
 def test_qualifiers_in_name_and_query_must_agree() -> None:
