@@ -75,6 +75,8 @@ from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
 from lambent.services.events import EventsService, policy_of_bus
 from lambent.services.kinesis import KinesisService
+from lambent.services.logs.destinations import SubscriptionDestinations
+from lambent.services.logs.forwarding import Forwarder
 from lambent.services.logs.operations import LogsService
 from lambent.services.s3_notifications import S3Notifications
 from lambent.services.s3_notifications.destinations import Destinations
@@ -278,11 +280,21 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         stack.push_async_callback(events_service.close)
         scheduler = SchedulerService(catalog, clock, deliverer, targets, timekeeper)
         sqs = SqsService(queues)
-        services = (lambda_service, LogsService(logs, real), sqs, kinesis, sts, events_service, scheduler)
+        allow_function = authorizer.authorize_service if config.auth == "enforce" else None
+        role_may = RoleRights(compiled).may if config.auth == "enforce" else None
+        log_destinations = SubscriptionDestinations(dispatcher.accept, catalog, clients, allow_function, role_may)
+        services = (
+            lambda_service,
+            LogsService(logs, real, log_destinations),
+            sqs,
+            kinesis,
+            sts,
+            events_service,
+            scheduler,
+        )
         all_services = (*services, news.service)
         for service in all_services:
             clients.add(service)
-        allow_function = authorizer.authorize_service if config.auth == "enforce" else None
         object_news = S3Notifications(
             catalog, clients, Destinations(clients, dispatcher.accept, catalog, allow_function), real
         )
@@ -320,6 +332,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             asyncio.create_task(road.provisioned.run(), name="provisioned environments"),
             asyncio.create_task(Reconciler(catalog, blobs, clock).run(), name="reconciler"),
             asyncio.create_task(supervisor.run(), name="event source mappings"),
+            asyncio.create_task(Forwarder(logs, log_destinations, real).run(), name="log subscriptions"),
             asyncio.create_task(
                 collect_now_and_then(catalog, blobs, road.pools.directories, real), name="package collector"
             ),

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.ports import Clock, Operation
 from lambent.services.logs import model
+from lambent.services.logs.destinations import SubscriptionDestinations
+from lambent.services.logs.filters import Filters
 from lambent.services.logs.livetail import TailRequest, live_tail
 from lambent.services.logs.pattern import compile_pattern
+from lambent.services.logs.words import in_the_words_of_aws
 from lambent.store.logs import (
     FOREVER_MS,
     Group,
     GroupKey,
-    LogGroupExists,
     LogGroupMissing,
     LogStore,
-    LogStreamExists,
-    LogStreamMissing,
     Query,
     StoredEvent,
     Stream,
@@ -38,7 +37,7 @@ class LogsService:
 
     name = "logs"
 
-    def __init__(self, store: LogStore, clock: Clock) -> None:
+    def __init__(self, store: LogStore, clock: Clock, destinations: SubscriptionDestinations | None = None) -> None:
         self._store = store
         self._clock = clock
         self.operations: Mapping[str, Operation] = {
@@ -62,6 +61,7 @@ class LogsService:
             "TagResource": self.tag_resource,
             "UntagLogGroup": self.untag_log_group,
             "UntagResource": self.untag_resource,
+            **Filters(store, clock, destinations).operations,
         }
 
     # ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -70,12 +70,12 @@ class LogsService:
         tags = members.get("tags") or {}
         model.check_tags(tags)
         attributes = {name: members[name] for name in GROUP_ATTRIBUTES if members.get(name) is not None}
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.create_group(_named(context, members), attributes, tags)
         return {}
 
     async def delete_log_group(self, context: RequestContext, members: Members) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             group = await self._store.group(_named(context, members))
             if group.attributes.get("deletionProtectionEnabled"):
                 raise AwsError("ValidationException", "The log group has deletion protection enabled.")
@@ -130,18 +130,18 @@ class LogsService:
 
     async def put_log_group_deletion_protection(self, context: RequestContext, members: Members) -> Members:
         key = model.group_of(context.account_id, context.region, members)
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.set_attributes(key, {"deletionProtectionEnabled": members["deletionProtectionEnabled"]})
         return {}
 
     async def put_retention_policy(self, context: RequestContext, members: Members) -> Members:
         model.check_retention(members["retentionInDays"])
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.set_retention(_named(context, members), members["retentionInDays"])
         return {}
 
     async def delete_retention_policy(self, context: RequestContext, members: Members) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.set_retention(_named(context, members), None)
         return {}
 
@@ -166,30 +166,30 @@ class LogsService:
         return await self._tags(_named(context, members))
 
     async def _tag(self, key: GroupKey, tags: Mapping[str, str]) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             present = (await self._store.group(key)).tags
             model.check_tags({**present, **tags})
             await self._store.change_tags(key, tags)
         return {}
 
     async def _untag(self, key: GroupKey, names: list[str]) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.change_tags(key, {}, names)
         return {}
 
     async def _tags(self, key: GroupKey) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             return {"tags": dict((await self._store.group(key)).tags)}
 
     # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create_log_stream(self, context: RequestContext, members: Members) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.create_stream((*_named(context, members), members["logStreamName"]))
         return {}
 
     async def delete_log_stream(self, context: RequestContext, members: Members) -> Members:
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             await self._store.delete_stream((*_named(context, members), members["logStreamName"]))
         return {}
 
@@ -198,7 +198,7 @@ class LogsService:
         prefix = members.get("logStreamNamePrefix", "")
         if by_time and prefix:
             raise model.invalid_parameter("Cannot order by LastEventTime with a logStreamNamePrefix.")
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             group = await self._store.group(model.group_of(context.account_id, context.region, members))
         descending, limit = bool(members.get("descending")), members.get("limit") or model.DESCRIBE_LIMIT
         token = members.get("nextToken")
@@ -224,13 +224,13 @@ class LogsService:
 
     async def put_log_events(self, context: RequestContext, members: Members) -> Members:
         key = (*_named(context, members), members["logStreamName"])
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             group = await self._store.group(key[:3])
             await self._store.stream(key)
         sizes = [event_bytes(event["message"]) for event in members["logEvents"]]
         admission = model.admit(members["logEvents"], sizes, self._now_ms(), group.retention_days)
         if admission.events:
-            with _in_the_words_of_aws():
+            with in_the_words_of_aws():
                 await self._store.put(key, admission.events)
         answer: Members = {"nextSequenceToken": model.event_id((self._now_ms(), 0))}
         if admission.rejected:
@@ -241,7 +241,7 @@ class LogsService:
         key = model.group_of(context.account_id, context.region, members)
         token = members.get("nextToken")
         backward, position = model.read_event_token(token) if token else (not members.get("startFromHead", False), None)
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             group = await self._store.group(key)
             await self._store.stream((*key, members["logStreamName"]))
         start_ms, end_ms = self._range(group, members)
@@ -284,7 +284,7 @@ class LogsService:
         if names and prefixes:
             raise model.invalid_parameter("logStreamNames and logStreamNamePrefixes are mutually exclusive parameters.")
         keys = [model.group_key(context.account_id, context.region, identifier) for identifier in identifiers]
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             for key in keys:
                 await self._store.group(key)
         pattern = members.get("logEventFilterPattern", "")
@@ -306,7 +306,7 @@ class LogsService:
             raise model.invalid_parameter("logStreamNames and logStreamNamePrefix are mutually exclusive parameters.")
         match = compile_pattern(members["filterPattern"]) if members.get("filterPattern", "").strip() else None
         backward, position = _filter_start(members)
-        with _in_the_words_of_aws():
+        with in_the_words_of_aws():
             group = await self._store.group(key)
             for name in names or ():
                 await self._store.stream((*key, name))
@@ -333,22 +333,6 @@ class LogsService:
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)
-
-
-@contextlib.contextmanager
-def _in_the_words_of_aws() -> Iterator[None]:
-    try:
-        yield
-    except LogGroupMissing as error:
-        raise model.group_not_found() from error
-    except LogGroupExists as error:
-        raise model.group_exists() from error
-    except LogStreamMissing as error:
-        raise model.stream_not_found() from error
-    except LogStreamExists as error:
-        raise model.stream_exists() from error
-    except sqlite3.Error as error:
-        raise AwsError("ServiceUnavailableException", "The service cannot complete the request.", 500) from error
 
 
 def _named(context: RequestContext, members: Members) -> GroupKey:
@@ -400,7 +384,7 @@ def _group_members(group: Group) -> Members:
     described: Members = {
         "logGroupName": group.name,
         "creationTime": group.created_ms,
-        "metricFilterCount": 0,
+        "metricFilterCount": group.metric_filters,
         "arn": f"{arn}:*",
         "storedBytes": group.stored_bytes,
         "logGroupClass": "STANDARD",

@@ -1,6 +1,7 @@
 """Log lines, kept durably: `LogStore` is the way in."""
 
 from lambent.store.logs.chunks import EVENT_OVERHEAD_BYTES, START, Position, event_bytes
+from lambent.store.logs.filters import FilterMissing, FiltersFull, Owed
 from lambent.store.logs.reading import FOREVER_MS, Page, Query, StoredEvent
 from lambent.store.logs.rows import (
     Group,
@@ -18,6 +19,8 @@ __all__ = [
     "EVENT_OVERHEAD_BYTES",
     "FOREVER_MS",
     "START",
+    "FilterMissing",
+    "FiltersFull",
     "Group",
     "GroupKey",
     "LogGroupExists",
@@ -25,6 +28,7 @@ __all__ = [
     "LogStore",
     "LogStreamExists",
     "LogStreamMissing",
+    "Owed",
     "Page",
     "Position",
     "Query",

@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from lambent.model.errors import LambentError
+from lambent.store.logs import filters
 from lambent.store.logs.chunks import SMALL_CHUNK_BYTES, Event, ingestion_ms, next_id, pack, unpack
 
 COMPACT_AT_CHUNKS: Final = 32  # small chunks of one stream that are merged together
@@ -48,6 +49,7 @@ class Group:
     stored_bytes: int
     attributes: Mapping[str, Any]
     tags: Mapping[str, str]
+    metric_filters: int = 0  # how many it has
 
 
 @attrs.frozen(kw_only=True)
@@ -62,12 +64,13 @@ class Stream:
     stored_bytes: int
 
 
-_GROUP = "id, account_id, region, name, created_ms, retention_days, stored_bytes, attributes, tags"
+_GROUP_NAMES = "id, account_id, region, name, created_ms, retention_days, stored_bytes, attributes, tags"
+_GROUP = f"{_GROUP_NAMES}, (SELECT count(*) FROM filters WHERE (group_id, kind) = (groups.id, 'metric'))"
 _STREAM = "id, group_id, name, created_ms, first_event_ms, last_event_ms, last_ingestion_ms, stored_bytes"
 
 
 def _group(row: Sequence[Any]) -> Group:
-    values = dict(zip(_GROUP.split(", "), row, strict=True))
+    values = dict(zip([*_GROUP_NAMES.split(", "), "metric_filters"], row, strict=True))
     values["attributes"] = msgspec.json.decode(values["attributes"])
     values["tags"] = msgspec.json.decode(values["tags"])
     return Group(**values)
@@ -108,6 +111,7 @@ def delete_group(connection: sqlite3.Connection, key: GroupKey) -> None:
     connection.execute("INSERT INTO garbage SELECT id FROM streams WHERE group_id = ?", (group_id,))
     connection.execute("DELETE FROM streams WHERE group_id = ?", (group_id,))
     connection.execute("DELETE FROM groups WHERE id = ?", (group_id,))
+    filters.delete_all(connection, group_id)
 
 
 def groups(
@@ -281,6 +285,7 @@ def _store_events(
     ).fetchone()
     connection.execute("UPDATE groups SET stored_bytes = stored_bytes + ? WHERE id = ?", (raw_bytes, group_id))
     _insert_chunks(connection, group_id, stream_id, chunks)
+    filters.owe(connection, group_id, name, chunks, now_ms)
     return stream_id, small_chunks
 
 

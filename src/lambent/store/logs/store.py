@@ -20,8 +20,9 @@ from typing import Any, Final, TypeVar
 from lambent.model.limits import LOG_EVENT_MAX_BYTES
 from lambent.ports import Clock
 from lambent.store.database import Database, StoreError
-from lambent.store.logs import rows
+from lambent.store.logs import filters, rows
 from lambent.store.logs.chunks import Event, next_id
+from lambent.store.logs.filters import Kind, Owed
 from lambent.store.logs.reading import ChunkCache, Page, Query, read_page
 from lambent.store.logs.rows import Group, GroupKey, Stream, StreamKey
 
@@ -65,6 +66,7 @@ class LogStore:
         self._crowded: dict[int, None] = {}  # streams to compact, in order
         self._tails: dict[GroupKey, list[_Tail]] = {}
         self._closed = False
+        self.written = asyncio.Event()  # set whenever lines have come to the disk, for those who owe them to others
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> LogStore:
@@ -149,6 +151,7 @@ class LogStore:
         self._last_id = first_id + len(events)
         numbered = [(timestamp_ms, first_id + n, message) for n, (timestamp_ms, message) in enumerate(events)]
         self._compact(await self._database.write(lambda c: rows.store_acknowledged(c, key, numbered, now_ms)))
+        self.written.set()
         if key[:3] in self._tails:
             self._tell(key[:3], key[3], numbered)
 
@@ -175,6 +178,7 @@ class LogStore:
                         return
                     await asyncio.sleep(RETRY_S)
             self._compact(crowded)
+            self.written.set()
         except StoreError as error:
             _log.error("log lines were lost: %s", error)
         finally:
@@ -246,6 +250,40 @@ class LogStore:
         """Returns the tags as they are now. Raises LogGroupMissing."""
         await self.flush()
         return await self._database.write(lambda c: rows.change_tags(c, key, add, remove))
+
+    # ── filters ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def put_filter(self, key: GroupKey, kind: Kind, name: str, document: Mapping[str, Any], most: int) -> None:
+        """Makes it or replaces it; what was taken in before is not its own. Raises LogGroupMissing, FiltersFull."""
+        await self.flush()
+        await self._database.write(lambda c: filters.put(c, rows.group(c, key).id, kind, name, document, most))
+
+    async def delete_filter(self, key: GroupKey, kind: Kind, name: str) -> None:
+        """With what it is owed. Raises LogGroupMissing, FilterMissing."""
+        await self._database.write(lambda c: filters.delete(c, rows.group(c, key).id, kind, name))
+
+    async def filters_of(self, key: GroupKey, kind: Kind) -> dict[str, dict[str, Any]]:
+        """By name. Raises LogGroupMissing."""
+        return await self._read(lambda c: filters.of_group(c, rows.group(c, key).id, kind))
+
+    async def filters_in(self, account_id: str, region: str, kind: Kind) -> list[tuple[str, str, dict[str, Any]]]:
+        """(group, name, document) in order."""
+        return await self._read(lambda c: filters.of_place(c, account_id, region, kind))
+
+    async def owed(self) -> tuple[list[Owed], int | None]:
+        """What is to be handed to subscriptions now, oldest first; and when the next is (ms), where nothing is."""
+        now_ms = self._now_ms()
+        return await self._database.read(lambda c: filters.due(c, now_ms))
+
+    async def settle(self, owed: Owed) -> None:
+        """It was handed over, or given up."""
+        await self._database.write(lambda c: filters.settle(c, owed.id))
+
+    async def postpone(self, owed: Owed, wait_s: float) -> None:
+        due_ms = self._now_ms() + int(wait_s * 1000)
+        await self._database.write(lambda c: filters.postpone(c, owed, due_ms))
+
+    # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create_stream(self, key: StreamKey) -> None:
         """Raises LogGroupMissing, LogStreamExists."""

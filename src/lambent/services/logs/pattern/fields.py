@@ -92,6 +92,19 @@ def _match_ends(head: Sequence[Condition], tail: Sequence[Condition], message: s
     return all(condition(value) for condition, value in zip([*head, *tail], ends, strict=True))
 
 
+def columns(message: str, most: int | None = None) -> list[str]:
+    """The fields of a line; of `most` the last one is all that is left."""
+    found: list[str] = []
+    position = 0
+    while (column := _next_column(message, position)) is not None:
+        value, end = column
+        if most is not None and len(found) == most - 1 and message[end:].strip():
+            return [*found, message[position:].strip()]
+        found.append(value)
+        position = end
+    return found
+
+
 def _next_column(message: str, position: int) -> tuple[str, int] | None:
     found = _COLUMN.search(message, position)
     return None if found is None else (_value(found), found.end())

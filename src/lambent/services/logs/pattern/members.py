@@ -85,6 +85,11 @@ def _take_selector(scanner: Scanner) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def selected(subject: object, scanner: Scanner) -> list[Any]:
+    """Every value that the selector in the scanner reaches. Raises AwsError InvalidParameterException."""
+    return [value for value in _select(subject, _take_selector(scanner)) if value is not _NOTHING]
+
+
 def _select(subject: object, steps: Sequence[Step]) -> list[Any]:
     """Every value that the selector reaches; `_NOTHING` alone when it reaches none."""
     found: list[Any] = [subject]

@@ -1,0 +1,59 @@
+"""What a filter pattern speaks of, taken out of a message: TestMetricFilter's `extractedValues`. Pure.
+
+TEST = https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_TestMetricFilter.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from lambent.services.logs.pattern import fields, members
+from lambent.services.logs.pattern.scanning import Scanner
+
+_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|%(?:[^%\\]|\\.)*%', re.DOTALL)
+_SELECTOR: Final = re.compile(r"\$(?:\.?\['(?:[^'\\]|\\.)*'\]|\.[\w\-@/]+|\[(?:\d{1,9}|\*)\])+")
+_NAME: Final = re.compile(r"\w+")
+
+
+def extract(pattern: str, message: str) -> dict[str, str]:
+    """Of a pattern that was compiled and a message that it matches: `{"$.a": "1"}`, `{"$ip": "127.0.0.1", "$2": "-"}`."""
+    stripped = pattern.strip()
+    if stripped.startswith("{"):
+        return _of_members(stripped, message)
+    if stripped.startswith("["):
+        return _of_fields(stripped[1:-1], message)
+    return {}
+
+
+def _of_members(pattern: str, message: str) -> dict[str, str]:
+    document = msgspec.json.decode(message.strip())
+    found: dict[str, str] = {}
+    for selector in _SELECTOR.findall(_STRINGS.sub('""', pattern)):
+        for value in members.selected(document, Scanner(selector)):
+            found[selector] = value if isinstance(value, str) else _json(value)
+            break
+    return found
+
+
+def _of_fields(pattern: str, message: str) -> dict[str, str]:
+    names = [part.strip() for part in _STRINGS.sub('""', pattern).split(",")]
+    limit = None if "..." in names else len(names)
+    columns = fields.columns(message, limit)
+    if "..." in names:
+        gap = names.index("...")
+        unnamed = len(columns) - len(names) + 1
+        numbered = [str(gap + 1 + index) for index in range(unnamed)]
+        names = [*names[:gap], *numbered, *names[gap + 1 :]]
+    return {f"${_name(name)}": value for name, value in zip(names, columns, strict=False)}
+
+
+def _name(condition: str) -> str:
+    found = _NAME.search(condition)
+    return found[0] if found is not None else ""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
