@@ -39,12 +39,21 @@ class MappedFunction:
             return False
         return True
 
-    async def call(self, payload: bytes, trace_header: str | None = None) -> Outcome:
+    def role_arn(self) -> str:
+        """Of the version that answers; empty while there is none."""
+        address = self.address
+        try:
+            found = self.resolver.resolve(address.account_id, address.region, address.name, address.qualifier, 0.0)
+        except AwsError:
+            return ""
+        return found.role
+
+    async def call(self, payload: bytes, trace_header: str | None = None, request_id: str | None = None) -> Outcome:
         """Runs it once. Raises AwsError as `ports.Invoke` does."""
         address = self.address
         return await self.invoke.invoke(
             Invocation(
-                request_id=str(uuid.uuid4()),
+                request_id=request_id or str(uuid.uuid4()),
                 account_id=address.account_id,
                 region=address.region,
                 function_name=address.name,

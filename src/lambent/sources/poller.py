@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 RESULT_OK: Final = "OK"
 RESULT_FAILED: Final = "PROBLEM: Function call failed"
@@ -42,3 +44,13 @@ class BackOff:
 
     def worked(self) -> None:
         self._failures = 0
+
+
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Returns when one of them does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lambent.model.event_source import QUEUES, kind_of
-from lambent.ports import Clients, Clock, FunctionResolver, Invoke, Queue
+from lambent.model.event_source import QUEUES, STREAMS, kind_of
+from lambent.ports import Catalog, Clients, Clock, Invoke, Queue
+from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction
 from lambent.sources.poller import Poller
 from lambent.sources.queue_poller import QueuePoller
 from lambent.sources.remote_queue import RemoteQueue
+from lambent.sources.results import Results
+from lambent.sources.shard_runner import Task
+from lambent.sources.shards import ClientStream
+from lambent.sources.stream_poller import StreamPoller
 from lambent.sources.supervisor import Key
+from lambent.store.checkpoints import CheckpointStore
 
 OwnQueue = Callable[[str], Queue]
 """One of Lambent's own queues by its ARN; it need not exist."""
@@ -23,27 +29,47 @@ class Pollers:
     def __init__(
         self,
         invoke: Invoke,
-        resolver: FunctionResolver,
+        catalog: Catalog,
         clock: Clock,
         clients: Clients,
+        checkpoints: CheckpointStore,
         own_queue: OwnQueue | None,
     ) -> None:
         """`own_queue` is None where SQS is elsewhere."""
         self._invoke = invoke
-        self._resolver = resolver
+        self._catalog = catalog
         self._clock = clock
         self._clients = clients
+        self._checkpoints = checkpoints
         self._own_queue = own_queue
+        self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
         """Raises PatternError for a filter that is none."""
         kind = kind_of(mapping)
-        function = MappedFunction.of(key[0], key[1], mapping, self._invoke, self._resolver)
+        function = MappedFunction.of(key[0], key[1], mapping, self._invoke, self._catalog)
         if kind in QUEUES:
-            arn = mapping["EventSourceArn"]
-            if self._own_queue is not None:
-                queue = self._own_queue(arn)
-            else:
-                queue = RemoteQueue(self._clients, self._clock, arn)
-            return QueuePoller(mapping, queue, function, self._clock)
-        return None
+            return self._of_queue(mapping, function)
+        return self._of_stream(key, mapping, function) if kind in STREAMS else None
+
+    def _of_queue(self, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
+        arn = mapping["EventSourceArn"]
+        queue: Queue
+        queue = self._own_queue(arn) if self._own_queue is not None else RemoteQueue(self._clients, self._clock, arn)
+        return QueuePoller(mapping, queue, function, self._clock)
+
+    def _of_stream(self, key: Key, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
+        arn = mapping["EventSourceArn"]
+        target = ((mapping.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
+        destination = None
+        if target:
+            destination = FailureDestination(
+                self._clients, self._clock, target,
+                mapping_id=key[2], function_arn=mapping["FunctionArn"], stream_arn=arn,
+            )  # fmt: skip
+        task = Task(
+            mapping=mapping, stream_arn=arn, function=function, clock=self._clock, destination=destination,
+            report=self._results.reporter(key),
+        )  # fmt: skip
+        stream = ClientStream(self._clients, self._clock, arn, function.role_arn)
+        return StreamPoller(task, stream, self._checkpoints, self._clock)

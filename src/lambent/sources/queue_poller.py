@@ -25,7 +25,7 @@ from lambent.model.queue_records import queue_record
 from lambent.model.record_filter import RecordFilter, compile_filter
 from lambent.ports import Clock, Queue
 from lambent.sources.function import MappedFunction, may_pass
-from lambent.sources.poller import BackOff
+from lambent.sources.poller import BackOff, first_of
 from lambent.store.database import StoreError
 
 log = logging.getLogger(__name__)
@@ -208,13 +208,7 @@ class QueuePoller:
             self._scale.easy(self._clock.monotonic())
         while len(self._batches) >= self._scale.bound:
             self._ended.clear()
-            grown = asyncio.ensure_future(self._clock.sleep(GROW_EVERY_S))
-            ended = asyncio.ensure_future(self._ended.wait())
-            try:
-                await asyncio.wait({grown, ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                grown.cancel()
-                ended.cancel()
+            await first_of(self._clock.sleep(GROW_EVERY_S), self._ended.wait())
             self._scale.crowded(self._clock.monotonic())
 
     # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,6 @@ from typing import Any, Final
 import attrs
 
 from lambent.control.event_source_mappings import KIND, SETTLED_STATES
-from lambent.model.event_source import STREAMS, kind_of
 from lambent.ports import Catalog, CatalogTransaction, Clock
 from lambent.sources.poller import RESULT_NOT_POLLED, Poller
 
@@ -116,7 +115,7 @@ class Supervisor:
             keeper.poller, keeper.settings = self._make(key, mapping), settings
             if keeper.poller is not None:
                 keeper.poller.start()
-            elif kind_of(mapping) not in STREAMS:
+            else:
                 problem = RESULT_NOT_POLLED
         if mapping["State"] == "Deleting" and self._forget is not None:
             await self._forget(key[2])
