@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, cast
 
 import attrs
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lambent.model.errors import AwsError, not_found
 from lambent.model.invocation import Invocation
@@ -24,6 +27,15 @@ from queue_clock import HandClock
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 BASE_URL = "http://here:4566"
 SOON_S = 20.0
+
+
+@functools.cache
+def signing_key() -> bytes:
+    """One for all tests: making one takes longer than most of them."""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def function_arn(name: str, account_id: str = ACCOUNT) -> str:
@@ -71,6 +83,7 @@ class World:
     async def begin(self, may_send: MaySend | None = None) -> None:
         """Starts everything over what is on disk."""
         self.topics = await TopicStore.open(self.folder / "topics.db", self.clock)
+        await self.topics.keep_secret("signing-key", signing_key())
         self.queues = await QueueStore.open(self.folder / "queues.db", self.clock)
         self.sqs = SqsService(self.queues)
         senders = Senders(

@@ -179,7 +179,9 @@ async def test_permissions_are_statements_of_the_policy(world: World) -> None:
         "TopicArn": arn, "Label": "l", "AWSAccountId": [OTHER], "ActionName": ["Publish", "Subscribe"],
     }  # fmt: skip
     await world.sns("AddPermission", **grant)
-    statement = json.loads((await world.sns("GetTopicAttributes", TopicArn=arn))["Attributes"]["Policy"])["Statement"][1]
+    statement = json.loads((await world.sns("GetTopicAttributes", TopicArn=arn))["Attributes"]["Policy"])["Statement"][
+        1
+    ]
     assert statement == {
         "Sid": "l", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"},
         "Action": ["SNS:Publish", "SNS:Subscribe"], "Resource": arn,

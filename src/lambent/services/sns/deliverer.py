@@ -97,9 +97,11 @@ class Deliverer:
                 return
 
     async def _wait(self, alarm: asyncio.Event, seconds: float) -> None:
+        if seconds <= 0:
+            return
         waits = {
             asyncio.ensure_future(alarm.wait()),
-            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
+            asyncio.ensure_future(self._clock.sleep(min(seconds, LONGEST_SLEEP_S))),
         }
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

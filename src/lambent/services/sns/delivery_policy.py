@@ -65,13 +65,14 @@ class Phases:
         span_s = self.longest_s - self.least_s
         match self.function:
             case "arithmetic":
-                return self.least_s + span_s * part * part
+                grown_s = self.least_s + span_s * part * part
             case "geometric":
-                return float(self.least_s * (self.longest_s / self.least_s) ** part)
+                grown_s = self.least_s * (self.longest_s / self.least_s) ** part
             case "exponential":
-                return float(self.least_s + span_s * (2 ** (step - 1) - 1) / (2 ** (self.growing - 1) - 1))
+                grown_s = self.least_s + span_s * (2 ** (step - 1) - 1) / (2 ** (self.growing - 1) - 1)
             case _:
-                return self.least_s + span_s * part
+                grown_s = self.least_s + span_s * part
+        return float(min(grown_s, self.longest_s))
 
 
 MANAGED: Final = Phases(at_once=3, with_least=2, growing=10, with_longest=100_000, least_s=1, longest_s=20)
