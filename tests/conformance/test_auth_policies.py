@@ -197,6 +197,46 @@ async def test_tags_of_a_function_are_shown_to_whom_may_list_them(world: World) 
     assert (await asyncio.to_thread(client.get_function, FunctionName=FUNCTION))["Tags"] == {"team": "a"}
 
 
+async def test_a_customers_key_is_given_and_its_variables_are_read_by_whom_policies_let(world: World) -> None:
+    key = f"arn:aws:kms:{REGION}:{HOME}:key/1"
+    world.control.neighbours.keys[key] = "Enabled"
+    root, variables = world.root("lambda"), {"Variables": {"SECRET": "s"}}
+    create = {
+        "FunctionName": "g", "Runtime": "python3.13", "Role": ROLE, "Handler": "a.b", "KMSKeyArn": key,
+        "Code": {"ZipFile": zipped(**{"a.py": "pass"})}, "Environment": variables,
+    }  # fmt: skip
+    usual = allow("lambda:*", "iam:PassRole")
+    client = world.client("lambda", world.directory.user("ada", HOME, usual))
+    refused = "Lambda was unable to configure access to your environment variables because the KMS key is invalid for "
+    for rights, missing in (([], "kms:CreateGrant"), ([allow("kms:CreateGrant")], "kms:Encrypt")):
+        world.directory.allow(ADA, usual, *rights)
+        code, status, message = await refusal(client.create_function, **create)
+        assert (code, status) == ("InvalidParameterValueException", 400)
+        assert message == (
+            f"{refused}CreateGrant. Please check your KMS key settings. KMS Exception: AccessDeniedException "
+            f"KMS Message: {no_identity(ADA, missing, key)[2]}"
+        )
+    world.directory.allow(ADA, usual, allow("kms:*", resource=key))
+    created = await asyncio.to_thread(client.create_function, **create)
+    assert (created["KMSKeyArn"], created["Environment"]) == (key, variables)
+
+    world.directory.allow(ADA, usual)
+    listed = (await asyncio.to_thread(client.list_functions))["Functions"]
+    seen = [
+        await asyncio.to_thread(client.get_function_configuration, FunctionName="g"),
+        (await asyncio.to_thread(client.get_function, FunctionName="g"))["Configuration"],
+        *(function for function in listed if function["FunctionName"] == "g"),
+        *(await asyncio.to_thread(client.list_versions_by_function, FunctionName="g"))["Versions"],
+    ]
+    assert len(seen) == 4
+    for described in seen:
+        error = described["Environment"]["Error"]
+        assert error["ErrorCode"] == "KMSAccessDeniedException"
+        assert error["Message"].endswith(no_identity(ADA, "kms:Decrypt", key)[2])
+        assert "Variables" not in described["Environment"]
+    assert (await asyncio.to_thread(root.get_function_configuration, FunctionName="g"))["Environment"] == variables
+
+
 async def test_an_explicit_deny_is_named(world: World) -> None:
     client = world.client("lambda", world.directory.user("ada", HOME, allow("*"), deny(INVOKE)))
     code, status, message = await refusal(client.invoke, FunctionName="f")

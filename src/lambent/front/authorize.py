@@ -16,10 +16,11 @@ import attrs
 from lambent.control.layer_permissions import layer_policy_of
 from lambent.control.permissions import policy_of
 from lambent.control.policy_documents import rendered
+from lambent.front import authorize_answers as answers
 from lambent.front import authorize_context as contexts
 from lambent.front.authorize_buckets import CHANGING, Buckets, bucket_in
 from lambent.front.authorize_place import Place, Target
-from lambent.front.authorize_targets import function_address, targets_of
+from lambent.front.authorize_targets import targets_of
 from lambent.model import policy
 from lambent.model.errors import AwsError
 from lambent.model.identity import IdentityPolicies, KnownKey
@@ -102,27 +103,27 @@ class Authorizer:
                 raise AwsError("AccessDeniedException", "Cross-account pass role is not allowed.", 403)
             decision, request = await self._decide(asking, target, params)
             if not decision.is_allowed:
-                raise _denied(request, decision, operation.service)
+                denied = _denied(request, decision, operation.service)
+                is_key = operation.service.name == "lambda" and target.action.startswith("kms:")
+                raise answers.key_not_given(denied) if is_key else denied
             if index == 0 and (target.function is not None or target.layer is not None):
                 account_id = target.account_id
         if self._buckets is not None and operation.service.name == "s3" and operation.name in CHANGING:
             self._buckets.forget(str(params.get("Bucket")))
         return account_id
 
-    async def without_hidden_tags(
-        self, asking: Asking, params: Mapping[str, Any], answer: dict[str, Any]
+    async def shown(
+        self, asking: Asking, operation: Operation, params: Mapping[str, Any], answer: dict[str, Any]
     ) -> dict[str, Any]:
-        """GetFunction's answer for a caller who may not see tags (GetFunction, Tags): it says so instead."""
-        if "Tags" not in answer:
+        """An operation's answer, less what the caller may not see."""
+        if operation.service.name != "lambda":
             return answer
-        function = attrs.evolve(function_address(params["FunctionName"], None, asking.place), qualifier=None)
-        target = Target("lambda:ListTags", function.arn, function.account_id, function=function)
-        decision, request = await self._decide(asking, target, {})
-        if decision.is_allowed:
-            return answer
-        denied = _denied(request, decision)
-        shown = {name: value for name, value in answer.items() if name != "Tags"}
-        return {**shown, "TagsError": {"ErrorCode": denied.code, "Message": denied.message}}
+
+        async def refusal(target: Target) -> AwsError | None:
+            decision, request = await self._decide(asking, target, {})
+            return None if decision.is_allowed else _denied(request, decision)
+
+        return await answers.shown(asking.place, refusal, operation.name, params, answer)
 
     async def authorize_invoke(self, asking: Asking, function: FunctionAddress) -> None:
         """The same for the short way to a function. Raises AwsError AccessDeniedException."""

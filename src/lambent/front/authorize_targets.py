@@ -87,6 +87,7 @@ def _of_lambda(name: str, params: Params, place: Place) -> Iterable[Target]:
         yield Target("iam:PassRole", role, account_in(role) or place.account_id, context)
     if name in ("CreateFunction", "UpdateFunctionConfiguration"):
         yield from _used_layers(params, place)
+        yield from _given_key(params, place)
     code = params.get("Code") or params  # UpdateFunctionCode has its members at the top
     if name in ("CreateFunction", "UpdateFunctionCode", "PublishLayerVersion") and isinstance(code, Mapping):
         # Lambda reads packages with the caller's rights, not with its own.
@@ -94,6 +95,14 @@ def _of_lambda(name: str, params: Params, place: Place) -> Iterable[Target]:
         if package.get("S3Bucket") and package.get("S3Key"):
             action = "s3:GetObjectVersion" if package.get("S3ObjectVersion") else "s3:GetObject"
             yield Target(action, f"arn:aws:s3:::{package['S3Bucket']}/{package['S3Key']}", place.account_id)
+
+
+def _given_key(params: Params, place: Place) -> Iterable[Target]:
+    """Who gives a function a key must be allowed to use it:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html"""
+    if key_arn := params.get("KMSKeyArn"):
+        for action in ("kms:CreateGrant", "kms:Encrypt"):
+            yield Target(action, key_arn, account_in(key_arn) or place.account_id)
 
 
 def _used_layers(params: Params, place: Place) -> Iterable[Target]:

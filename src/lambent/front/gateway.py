@@ -363,9 +363,9 @@ class Gateway:
             result = await self._neighbours.call(context, name, operation.name, params)
         else:
             result = await call(context, params)
-        if known.key is not None and self._authorizer is not None and operation.name == "GetFunction":
+        if known.key is not None and self._authorizer is not None:
             asking = Asking(key=known.key, region=asked.region, source_ip=request.peer_address, headers=wire.headers)
-            result = await self._authorizer.without_hidden_tags(asking, params, result)
+            result = await self._authorizer.shown(asking, operation, params, result)
         return protocol.serialize_response(operation, result, request_id)
 
     async def _by_neighbours(
