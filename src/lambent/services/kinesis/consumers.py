@@ -176,7 +176,8 @@ class Consumers:
                     told_s, silent_s = self._clock.monotonic(), 0.0
                 if children is not None:
                     return
-                await self._store.wait(shard, position, min(left_s, SILENCE_MAX_S - silent_s))
+                if not subscription.is_over:
+                    await self._store.wait(shard, position, min(left_s, SILENCE_MAX_S - silent_s))
                 self._check(stream, consumer)
         finally:
             if self._subscriptions.get(place) is subscription:

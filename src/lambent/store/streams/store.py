@@ -150,11 +150,15 @@ class StreamStore:
 
         Records that are older than the stream retains are passed over.
         """
-        if position > self._waiting.end(shard.id):
+        end = self._waiting.end(shard.id)
+        if position > end:
             return Page((), position, 0)
         now_ms = self.now_ms()
         since_ms = now_ms - stream.retention_ms
-        return await self._database.read(lambda c: records.read(c, shard, position, limit, max_bytes, since_ms, now_ms))
+        page = await self._database.read(lambda c: records.read(c, shard, position, limit, max_bytes, since_ms, now_ms))
+        if page.records:
+            return page
+        return Page((), max(page.next_position, end + 1), 0)  # all that there was has expired
 
     async def position_at(self, shard: Shard, since_ms: int) -> int:
         """Where the records begin that arrived at that time or later."""
