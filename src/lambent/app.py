@@ -324,7 +324,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         own_queue = None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4])
         checkpoints = await CheckpointStore.open(config.data_dir / "checkpoints.db")
         stack.push_async_callback(checkpoints.close)
-        pollers = Pollers(road.events_invoker, catalog, clock, clients, checkpoints, own_queue)
+        own_stream = None if neighbours.endpoint_of("kinesis") else kinesis.direct
+        pollers = Pollers(road.events_invoker, catalog, clock, clients, checkpoints, own_queue, own_stream)
         supervisor = Supervisor(catalog, clock, pollers.make, checkpoints.forget)
         stack.push_async_callback(supervisor.close)
         tasks = [

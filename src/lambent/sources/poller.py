@@ -47,10 +47,12 @@ class BackOff:
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Returns when one of them does; the others are cancelled."""
+    """Returns when one of them does; the others are cancelled. Raises what that one raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         for task in tasks:
             task.cancel()

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lambent.model.event_source import QUEUES, STREAMS, kind_of
+from lambent import ports
+from lambent.model.event_source import QUEUES, STREAMS, SourceKind, kind_of
 from lambent.ports import Catalog, Clients, Clock, Invoke, Queue
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction
+from lambent.sources.own_stream import OwnStream
 from lambent.sources.poller import Poller
 from lambent.sources.queue_poller import QueuePoller
 from lambent.sources.remote_queue import RemoteQueue
 from lambent.sources.results import Results
 from lambent.sources.shard_runner import Task
-from lambent.sources.shards import ClientStream
+from lambent.sources.shards import ClientStream, Stream
 from lambent.sources.stream_poller import StreamPoller
 from lambent.sources.supervisor import Key
 from lambent.store.checkpoints import CheckpointStore
 
 OwnQueue = Callable[[str], Queue]
 """One of Lambent's own queues by its ARN; it need not exist."""
+
+OwnStreams = Callable[[str], ports.Stream]
+"""The same of its Kinesis streams."""
 
 
 class Pollers:
@@ -34,14 +39,16 @@ class Pollers:
         clients: Clients,
         checkpoints: CheckpointStore,
         own_queue: OwnQueue | None,
+        own_stream: OwnStreams | None,
     ) -> None:
-        """`own_queue` is None where SQS is elsewhere."""
+        """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is."""
         self._invoke = invoke
         self._catalog = catalog
         self._clock = clock
         self._clients = clients
         self._checkpoints = checkpoints
         self._own_queue = own_queue
+        self._own_stream = own_stream
         self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
@@ -71,5 +78,9 @@ class Pollers:
             mapping=mapping, stream_arn=arn, function=function, clock=self._clock, destination=destination,
             report=self._results.reporter(key),
         )  # fmt: skip
-        stream = ClientStream(self._clients, self._clock, arn, function.role_arn)
+        stream: Stream
+        if self._own_stream is not None and kind_of(mapping) is not SourceKind.DYNAMODB:
+            stream = OwnStream(self._own_stream(arn.split("/consumer/")[0]), arn, function.role_arn)
+        else:
+            stream = ClientStream(self._clients, self._clock, arn, function.role_arn)
         return StreamPoller(task, stream, self._checkpoints, self._clock)

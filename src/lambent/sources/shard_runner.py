@@ -58,7 +58,6 @@ class ShardRunner:
         shard: str,
         reader: ShardReader,
         position: Mapping[str, Any],
-        every_s: float,
         moved: asyncio.Event,
     ) -> None:
         mapping = task.mapping
@@ -68,7 +67,6 @@ class ShardRunner:
         self._clock = task.clock
         self._reader = reader
         self._position = dict(position)
-        self._every_s = every_s
         self._moved = moved
         self._batch_size: int = mapping["BatchSize"]
         self._window_s = float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
@@ -111,12 +109,15 @@ class ShardRunner:
     async def _read(self) -> None:
         ahead = min(max(self._batch_size * len(self._lanes.waiting) * 2, AHEAD_MIN), AHEAD_MAX)
         back_off = BackOff(READ_FIRST_S, READ_LONGEST_S)
+        is_idle = False
         while not self._stop.is_set():
             self._done.clear()
             if len(self._lanes) >= ahead:
                 await first_of(self._done.wait(), self._stop.wait())
                 continue
             try:
+                if is_idle:
+                    await first_of(self._reader.wait(), self._stop.wait())
                 page = await self._reader.read(ahead - len(self._lanes))
             except AwsError as error:
                 if not back_off.failures:
@@ -130,8 +131,7 @@ class ShardRunner:
                 for arrived in self._arrived:
                     arrived.set()
                 return
-            if not page.records:
-                await self._nap(self._every_s)
+            is_idle = not page.records
 
     def _take(self, records: Sequence[StreamRecord]) -> None:
         before = self._lanes.checkpoint

@@ -45,10 +45,12 @@ class ShardReader(Protocol):
     async def read(self, limit: int) -> Page:
         """What has come since, at most `limit` records, perhaps none. Raises AwsError."""
 
+    async def wait(self) -> None:
+        """Returns when it is worth reading again. Raises AwsError."""
+
 
 class Stream(Protocol):
     arn: str
-    every_s: float  # how often an idle shard is looked at
 
     async def shards(self) -> list[Shard]:
         """Raises AwsError."""
@@ -94,7 +96,7 @@ class ClientStream:
                 token = answer.get("LastEvaluatedShardId")
                 more = {"ExclusiveStartShardId": token}
             if not token:
-                return [_shard(shard) for shard in found]
+                return [shard_of(shard) for shard in found]
 
     def reader(self, shard: str, position: Position) -> ShardReader:
         return _ClientReader(self, shard, position)
@@ -134,6 +136,9 @@ class _ClientReader:
         """A table's stream has no iterator by time, so its records are chosen here; it counts whole seconds."""
         return self._since_s is None or self._stream.is_kinesis or record.arrived_s >= int(self._since_s)
 
+    async def wait(self) -> None:
+        await self._stream.clock.sleep(self._stream.every_s)
+
     async def _new_iterator(self) -> str:
         request = {**self._stream.of_stream, "ShardId": self._shard}
         if "after" in self._position:
@@ -160,6 +165,6 @@ class _ClientReader:
         return found
 
 
-def _shard(shard: Mapping[str, Any]) -> Shard:
+def shard_of(shard: Mapping[str, Any]) -> Shard:
     parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
     return Shard(shard["ShardId"], tuple(parent for parent in parents if parent))

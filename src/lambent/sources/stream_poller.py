@@ -123,7 +123,7 @@ class StreamPoller:
     def _start_runner(self, shard: str, position: Mapping[str, Any]) -> None:
         moved = asyncio.Event()
         reader = self._stream.reader(shard, position)
-        runner = ShardRunner(self._task, shard, reader, position, self._stream.every_s, moved)
+        runner = ShardRunner(self._task, shard, reader, position, moved)
         self._runners[shard] = runner
         task = asyncio.get_running_loop().create_task(self._run(runner, moved), name=f"{self._stream.arn} {shard}")
         self._running.add(task)
