@@ -101,10 +101,24 @@ def _check_snap_start(version: FunctionVersion) -> None:
         unsupported = version.runtime
     elif version.extra.get("FileSystemConfigs"):
         unsupported = "FileSystemConfigs"
+    elif is_tenant_isolated(version):
+        unsupported = "TenancyConfig"
     elif version.ephemeral_mib > EPHEMERAL_MIN_MIB:
         unsupported = f"EphemeralStorage greater than {EPHEMERAL_MIN_MIB} MB"
     if unsupported is not None:
         raise invalid_parameter(f"{unsupported} is not supported for SnapStart enabled functions.")
+
+
+def is_tenant_isolated(version: FunctionVersion) -> bool:
+    """Such a function can have neither SnapStart, provisioned concurrency, function URLs nor event source mappings:
+    https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_lambda.TenancyConfig.html"""
+    return "TenancyConfig" in version.extra
+
+
+def refuse_tenants(version: FunctionVersion, what: str) -> None:
+    """Raises AwsError InvalidParameterValueException for a function that is kept apart by tenant. The text is ours."""
+    if is_tenant_isolated(version):
+        raise invalid_parameter(f"{what} are not supported for functions with tenant isolation.")
 
 
 def check_logging(given: Mapping[str, Any] | None, log_format: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lambent.control.checks import check_tags
+from lambent.control.checks import check_tags, refuse_tenants
 from lambent.control.mapping_sources import SourceChecks
 from lambent.control.paging import page
 from lambent.control.role_rights import RoleRights
@@ -75,6 +75,7 @@ class EventSourceMappingOperations:
         address = _located(context, request["FunctionName"], "CreateEventSourceMapping")
         mapping["FunctionArn"] = address.qualified_arn
         function = _need_function(self._catalog, address)
+        refuse_tenants(function, "Event source mappings")
         await self._sources.check(context, kind, mapping, function)
 
         def work(tx: CatalogTransaction) -> None:
@@ -98,7 +99,9 @@ class EventSourceMappingOperations:
             address = _located(context, request["FunctionName"], "UpdateEventSourceMapping")
         check_settings(kind, self._updated(kind, before, request), self._clock.now())
         if address is not None:
-            await self._sources.check(context, kind, before, _need_function(self._catalog, address))
+            function = _need_function(self._catalog, address)
+            refuse_tenants(function, "Event source mappings")
+            await self._sources.check(context, kind, before, function)
 
         def work(tx: CatalogTransaction) -> dict[str, Any]:
             current = _need(tx, context, request["UUID"])

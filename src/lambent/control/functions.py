@@ -133,6 +133,9 @@ class FunctionOperations:
         check_revision(request.get("RevisionId"), before.revision_id)
         check_configuration(request, is_new=False)
         check_can_change(before)
+        if request.get("DurableConfig") is not None and "DurableConfig" not in before.extra:
+            # https://docs.aws.amazon.com/lambda/latest/dg/durable-configuration.html; the text is ours
+            raise invalid_parameter("DurableConfig can only be given to functions that were created with one.")
         layers = None
         if request.get("Layers") is not None:
             layers = resolve_layers(self._tools.catalog, context, request["Layers"])

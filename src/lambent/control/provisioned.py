@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from lambent.control.checks import is_tenant_isolated
 from lambent.control.paging import page
 from lambent.control.revisions import alias_not_found, family, with_family
 from lambent.control.tools import function_not_found, located, located_unqualified, need_settings
@@ -145,7 +146,7 @@ def _check_target(
         raise invalid_parameter("Alias with weights can not be used with Provisioned Concurrency")
     if version.extra.get("SnapStart") == "PublishedVersions":
         raise invalid_parameter("Provisioned Concurrency is not supported for SnapStart enabled functions.")
-    if "TenancyConfig" in version.extra:
+    if is_tenant_isolated(version):
         raise invalid_parameter("Provisioned Concurrency is not supported for functions with tenant isolation.")
     pointing = {
         other.name

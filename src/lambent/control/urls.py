@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from lambent.control.checks import refuse_tenants
 from lambent.control.paging import page
 from lambent.control.revisions import URL_INDEX, family, key_of, with_family
-from lambent.control.tools import Tools
+from lambent.control.tools import Tools, need_latest
 from lambent.model.errors import AwsError, conflict, invalid_parameter, not_found
 from lambent.model.function import LATEST, FunctionSettings
 from lambent.model.names import FunctionAddress, is_version, locate_function
@@ -93,6 +94,7 @@ class UrlOperations:
 
         def work(tx: CatalogTransaction) -> None:
             settings = _need_function(tx, address)
+            refuse_tenants(need_latest(tx, address), "Function URLs")
             urls = family(settings, FAMILY)
             if key_of(address.qualifier) in urls:
                 raise conflict(

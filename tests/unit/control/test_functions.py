@@ -208,6 +208,9 @@ async def test_a_name_is_taken_once_per_account_and_region(control: Control) -> 
          "We recommend you use a supported runtime while creating or updating functions."),
         ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "Runtime": "nodejs22.x"}, "InvalidParameterValueException",
          "nodejs22.x is not supported for SnapStart enabled functions."),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}},
+         "InvalidParameterValueException",
+         "TenancyConfig is not supported for SnapStart enabled functions."),
         ({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}},
          "InvalidParameterValueException",
          "EphemeralStorage greater than 512 MB is not supported for SnapStart enabled functions."),
@@ -484,3 +487,34 @@ async def test_tags_belong_to_functions_as_a_whole(control: Control) -> None:
     await refused(control, "TagResource", "InvalidParameterValueException", Resource=ARN,
                   Tags={str(n): "" for n in range(50)})  # fmt: skip
     await refused(control, "ListTags", "ResourceNotFoundException", Resource=f"{ARN}x")
+
+
+async def test_durability_is_only_for_functions_that_were_created_with_it(control: Control) -> None:
+    await control.create()
+    await control.create("lasting", DurableConfig={"ExecutionTimeout": 60})
+    change = {"ExecutionTimeout": 90}
+    await refused(
+        control, "UpdateFunctionConfiguration", "InvalidParameterValueException",
+        "DurableConfig can only be given to functions that were created with one.",
+        FunctionName="f", DurableConfig=change,
+    )  # fmt: skip
+    changed = await control("UpdateFunctionConfiguration", FunctionName="lasting", DurableConfig=change)
+    assert changed["DurableConfig"] == {**change, "RetentionPeriodInDays": 14}
+
+
+async def test_functions_kept_apart_by_tenant_have_neither_urls_nor_mappings(control: Control) -> None:
+    await control.create(TenancyConfig={"TenantIsolationMode": "PER_TENANT"})
+    await refused(
+        control, "CreateFunctionUrlConfig", "InvalidParameterValueException",
+        "Function URLs are not supported for functions with tenant isolation.", FunctionName="f", AuthType="NONE",
+    )  # fmt: skip
+    source = f"arn:aws:mq:{REGION}:{ACCOUNT}:broker:b:b-1"
+    access = [{"Type": "BASIC_AUTH", "URI": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x"}]
+    mapping: dict[str, Any] = {"EventSourceArn": source, "Queues": ["q"], "SourceAccessConfigurations": access}
+    await refused(
+        control, "CreateEventSourceMapping", "InvalidParameterValueException",
+        "Event source mappings are not supported for functions with tenant isolation.", FunctionName="f", **mapping,
+    )  # fmt: skip
+    await control.create("shared")
+    made = await control("CreateEventSourceMapping", FunctionName="shared", **mapping)
+    assert made["State"] == "Creating"
