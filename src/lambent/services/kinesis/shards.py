@@ -81,7 +81,7 @@ class Shards:
             stream = self._finder.stream(context, members, "ListShards")
             wanted = _filter(members.get("ShardFilter"))
             return stream, members.get("ExclusiveStartShardId") or wanted.get("ShardId", ""), wanted
-        for name in ("StreamName", "StreamCreationTimestamp", "ExclusiveStartShardId", "ShardFilter"):
+        for name in ("StreamName", "StreamARN", "StreamCreationTimestamp", "ExclusiveStartShardId", "ShardFilter"):
             if members.get(name) is not None:
                 raise invalid_argument(f"NextToken and {name} cannot be provided together.")
         stream_id, after, wanted_again = self._sealer.read_token("shards", token, self._now_ms())
