@@ -128,7 +128,10 @@ def of_sns(name: str, params: Params, place: Place) -> Iterable[Target]:
     arn = next((params[m] for m in ("TopicArn", "TargetArn", "ResourceArn", "SubscriptionArn") if params.get(m)), None)
     if arn is None and name == "CreateTopic":
         arn = place.arn("sns", str(params.get("Name", "")))
-    yield target(action, arn or "*", place)
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
+    names = {"Protocol": "sns:Protocol", "Endpoint": "sns:Endpoint"} if name == "Subscribe" else {}
+    context = {key: params[member] for member, key in names.items() if params.get(member)}
+    yield target(action, arn or "*", place, context)
 
 
 # DynamoDB: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
