@@ -352,6 +352,9 @@ RECIPES_OF_MEMBERS: Final[Mapping[str, Callable[[Maker], Members]]] = {
     "Invoke.TenantId": _running(TenancyConfig={"TenantIsolationMode": "PER_TENANT"}),
     "InvokeWithResponseStream.TenantId": _running(TenancyConfig={"TenantIsolationMode": "PER_TENANT"}),
     "UpdateFunctionCode.ImageUri": _image,
+    "UpdateFunctionConfiguration.DurableConfig": lambda make: {
+        "FunctionName": make.function(DurableConfig={"ExecutionTimeout": 30})
+    },
     "UpdateFunctionConfiguration.ImageConfig": _image,
     **{f"UpdateEventSourceMapping.{member}": _mapping_of(**_ON_A_STREAM) for member in (
         "BisectBatchOnFunctionError", "DestinationConfig", "MaximumRecordAgeInSeconds", "MaximumRetryAttempts",
