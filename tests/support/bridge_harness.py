@@ -47,7 +47,7 @@ class Outside:
 
     calls: list[Call] = attrs.field(factory=list)
     invocations: list[Invocation] = attrs.field(factory=list)
-    failures: list[AwsError] = attrs.field(factory=list)  # of the next sendings
+    failures: list[Exception] = attrs.field(factory=list)  # of the next sendings
     broken: dict[str, AwsError] = attrs.field(factory=dict)  # by service, for ever
 
     async def call(

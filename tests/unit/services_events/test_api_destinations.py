@@ -159,6 +159,7 @@ async def test_a_connection_without_authorization_sends_nothing(bridge: Bridge, 
 
 
 def test_a_clouds_metadata_is_never_asked_for() -> None:
-    with pytest.raises(AwsError) as caught:
-        exchange(Request(method="GET", url="http://169.254.169.254/latest", headers={}, body=b""))
-    assert caught.value.status == 403
+    for host in ("169.254.169.254", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "[fe80::1]"):
+        with pytest.raises(AwsError) as caught:
+            exchange(Request(method="GET", url=f"http://{host}/latest", headers={}, body=b""))
+        assert caught.value.status == 403

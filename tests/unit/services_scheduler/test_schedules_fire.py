@@ -217,3 +217,11 @@ async def test_hundreds_of_schedules_of_one_minute_fire_together(bridge: Bridge)
     await bridge.advance(60)
     await bridge.until(lambda: len(bridge.outside.messages) == 300)
     assert {int(message) for message in bridge.outside.messages} == set(range(300))
+
+
+async def test_an_input_that_its_operation_does_not_understand_is_given_up_at_once(bridge: Bridge) -> None:
+    bridge.outside.failures = [KeyError("Entries")]
+    await create(bridge, at(60), Target={"Arn": "arn:aws:scheduler:::aws-sdk:eventbridge:putEvents", "Input": "{}"})
+    await bridge.advance(60)
+    await bridge.settled()
+    assert bridge.outside.failures == []

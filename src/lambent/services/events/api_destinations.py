@@ -27,6 +27,7 @@ Members = dict[str, Any]
 TIMEOUT_S: Final = 5.0  # docs: a request has five seconds
 TOKEN_MARGIN_S: Final = 30.0  # a token that ends sooner is not used any more
 TOKEN_LIFE_S: Final = 3600.0  # when its issuer does not say
+METADATA_IPV6: Final = ipaddress.ip_address("fd00:ec2::254")  # EC2's, where it has IPv6
 _RETRIED: Final = frozenset({401, 407, 408, 409, 425, 429})  # and all of 5xx; docs: others are not sent again
 
 
@@ -160,8 +161,15 @@ def _refuse_metadata(url: str) -> None:
         found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise AwsError("ErrorFromTarget", f"{parts.hostname} is not known: {error}", 502) from error
-    if any(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_link_local for address in found):
+    if any(_is_metadata(str(address[4][0])) for address in found):
         raise AwsError("AccessDeniedException", f"{parts.hostname} is a link-local address, which is refused", 403)
+
+
+def _is_metadata(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_link_local or address == METADATA_IPV6
 
 
 def _check(status: int, url: str) -> None:

@@ -65,7 +65,7 @@ class Putting:
             except _Refused as refused:
                 answers.append({"ErrorCode": refused.code, "ErrorMessage": refused.message})
                 continue
-            came = Came(ingested_s=now_s, trace_header=entry.get("TraceHeader"))
+            came = Came(ingested_s=now_s, trace_header=entry.get("TraceHeader") or context.trace_header)
             owed, kept = self._router.route(bus, event, came)
             deliveries += owed
             archived += kept

@@ -75,7 +75,7 @@ class Router:
                 )  # fmt: skip
                 deliveries += to_targets(bus, rule.document, matched, came)
         archived = []
-        if "replay-name" not in event and came.hops == 0:
+        if "replay-name" not in event:
             at_ms = int(came.ingested_s * 1000)
             archived = [
                 NewArchived(archive=archive.key, at_ms=at_ms, event=encoded)

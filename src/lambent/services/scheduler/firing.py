@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+import attrs
 import msgspec
 
 from lambent.model.errors import AwsError
@@ -20,6 +21,8 @@ from lambent.services.scheduler.groups import SCHEDULES
 from lambent.services.scheduler.schedules import schedule_arn
 from lambent.services.scheduler.targets import universal
 from lambent.store.deliveries import Delivery
+
+CALLER_URL: Final = "http://localhost"  # for addresses in answers, which nobody reads
 
 Draw = Callable[[], float]
 
@@ -96,7 +99,13 @@ class Firing:
         if (called.service, called.operation) == ("lambda", "Invoke"):
             await self._targets.invoke(request, delivery, context)
             return
-        await self._targets.call(context, called.service, called.operation, request)
+        # Not as this server's own word: a schedule is a client like any other.
+        outside = attrs.evolve(context, base_url=CALLER_URL)
+        try:
+            await self._targets.call(outside, called.service, called.operation, request)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # what the gateway would have refused
+            what = f"{called.service}:{called.operation} does not understand the input ({error!r})"
+            raise AwsError("ValidationException", what, 400) from error
 
 
 def _times(document: Mapping[str, Any]) -> Callable[[float], float | None]:
