@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -81,7 +82,7 @@ class UrlOperations:
 
     async def create_function_url_config(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = _located(context, request, "CreateFunctionUrlConfig")
-        now = self._tools.timestamp()
+        now = _instant(self._tools.clock.now())
         config: dict[str, Any] = {
             "UrlId": "".join(secrets.choice(_ALPHABET) for _ in range(URL_ID_CHARACTERS)),
             "AuthType": request["AuthType"],
@@ -119,7 +120,7 @@ class UrlOperations:
 
     async def update_function_url_config(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = _located(context, request, "UpdateFunctionUrlConfig")
-        now = self._tools.timestamp()
+        now = _instant(self._tools.clock.now())
         cors = _cors(request)
 
         def work(tx: CatalogTransaction) -> dict[str, Any]:
@@ -188,6 +189,12 @@ def _need_config(settings: FunctionSettings | None, address: FunctionAddress) ->
     if config is None:
         raise not_found("The resource you requested does not exist.")
     return config
+
+
+def _instant(now_s: float) -> str:
+    """As AWS prints the times of function URLs, and of nothing else of Lambda's: 2026-08-25T04:24:42.237129342Z."""
+    whole_s, rest_s = divmod(now_s, 1)
+    return f"{datetime.fromtimestamp(whole_s, UTC):%Y-%m-%dT%H:%M:%S}.{int(rest_s * 1e9):09d}Z"
 
 
 def _no_function() -> AwsError:

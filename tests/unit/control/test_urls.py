@@ -46,6 +46,7 @@ async def test_a_url_is_made_read_changed_and_deleted(made: Control) -> None:
     )
     assert created.keys() == {"FunctionUrl", "FunctionArn", "AuthType", "CreationTime"}
     assert (created["FunctionArn"], created["AuthType"]) == (ARN, "NONE")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", created["CreationTime"])
 
     got = await made("GetFunctionUrlConfig", FunctionName=ARN)
     assert got == {**created, "InvokeMode": "BUFFERED", "LastModifiedTime": created["CreationTime"]}
