@@ -21,6 +21,7 @@ def main(listener_fd: int, folder: Path, endpoint_port: int) -> None:
     from lambent.neighbours.moto_process import patches
 
     patches.prepare(endpoint_port)
+    from lambent.neighbours.moto_process import change_records
     from lambent.neighbours.moto_process.service import Service
     from lambent.neighbours.moto_process.state import State
 
@@ -28,6 +29,8 @@ def main(listener_fd: int, folder: Path, endpoint_port: int) -> None:
     service = Service(state)
     listener = socket.socket(fileno=listener_fd)
     listener.settimeout(None)
+    expire = change_records.expire_regularly
+    threading.Thread(target=expire, args=(state,), daemon=True, name="time to live").start()
     threading.Thread(target=service.accept, args=(listener,), daemon=True, name="accept").start()
     while sys.stdin.buffer.read(4096):
         pass  # the server holds the other end

@@ -130,6 +130,13 @@ def _item_keys(name: str) -> tuple[Any, Any]:
 
 
 _kinds: Final[dict[str, type[Any]]] = {"Objects": Objects, "Items": Items}
+
+
+def add_kind(kind: type[Any]) -> None:
+    """Somebody else's collection, which is found again by its class's name."""
+    _kinds[kind.__name__] = kind
+
+
 restoring: Final[dict[str, Collection]] = {}
 """Collections made while state is restored, to be filled afterwards."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -95,8 +96,20 @@ def _mend_ec2(module: Any) -> None:
     error.__init__ = init
 
 
+def _by(module_name: str, function: str) -> Callable[[Any], None]:
+    """What imports parts of moto itself is imported when it is needed."""
+
+    def mend(module: Any) -> None:
+        getattr(importlib.import_module(f"{__package__}.{module_name}"), function)(module)
+
+    return mend
+
+
 _MENDS: Final[Mapping[str, Callable[[Any], None]]] = {
     "moto.ec2.exceptions": _mend_ec2,
+    "moto.dynamodb.models": _by("change_records", "mend_models"),
+    "moto.dynamodb.models.table": _by("change_records", "mend_table"),
+    "moto.dynamodbstreams.responses": _by("stream_reading", "mend_responses"),
     "moto.efs.models": _mend_efs,
     "moto.kms.models": _mend_kms,
     "moto.s3.models": happenings.mend_models,

@@ -71,8 +71,6 @@ class Saver(pickle.Pickler):
             return _new_mapping, (kind,), state, None, None, _fill_mapping
         if kind.__module__.startswith("cryptography."):
             return _cryptographic(value)
-        if kind.__name__ == "StreamShard" and kind.__module__.startswith("moto.dynamodb."):
-            return _shard, (kind, {**vars(value), "items": [], "starting_sequence_number": _next_number(value)})
         if kind.__name__ == "AWSManagedPolicy":
             return _managed_policy, (value.account_id, value.partition, value.arn, value.attachment_count)
         return NotImplemented
@@ -156,20 +154,6 @@ def _fill_mapping(mapping: Any, state: tuple[Any, dict[str, Any], list[tuple[Any
         mapping.default_factory = factory
     vars(mapping).update(members)
     dict.update(mapping, held)
-
-
-# DynamoDB's change records are held in memory only; their numbers go on where they were.
-
-
-def _next_number(shard: Any) -> int:
-    number: int = shard.starting_sequence_number + len(shard.items)
-    return number
-
-
-def _shard(kind: Any, members: dict[str, Any]) -> Any:
-    shard = kind.__new__(kind)
-    vars(shard).update(members)
-    return shard
 
 
 # Functions that moto defines inside others (defaultdict's factories) are found again by where their code is.
