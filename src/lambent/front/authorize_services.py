@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from lambent.front.authorize_place import Place, Target
+from lambent.services.kinesis.iterators import stream_in
 from lambent.wire.shapes import Operation
 
 Params = Mapping[str, Any]
@@ -257,6 +258,9 @@ def of_any(operation: Operation, params: Params, place: Place) -> Iterable[Targe
         yield target(action, place.arn("scheduler", resource), place)
         return
     arns = _own_arns(prefix, params)
+    if prefix == "kinesis" and not arns:
+        texts = (params.get(member) for member in ("ShardIterator", "NextToken"))
+        arns = [arn for text in texts if text and (arn := stream_in(text, place.region))]
     for member, form in _NAMED.get(prefix, ()):
         value = params.get(member)
         if isinstance(value, str) and value and not value.startswith("arn:"):

@@ -97,6 +97,23 @@ class Sealer:
         return payload if payload and hmac.compare_digest(self._seal(payload), seal) else None
 
 
+def stream_in(text: str, region: str) -> str | None:
+    """The ARN of the stream that an iterator or a page of shards says to be of; whether it is true, the seal tells later.
+
+    For whoever has to decide before the stream is looked at. None when it says nothing.
+    """
+    try:
+        payload = base64.b64decode(text, validate=True)[:-_SEAL_BYTES]
+        if payload.startswith(_VERSION):
+            length = _HEAD.unpack_from(payload, len(_VERSION))[-1]
+            texts = payload[len(_VERSION) + _HEAD.size :]
+            return f"arn:aws:kinesis:{region}:{texts[:length].decode()}:stream/{texts[length:].decode()}"
+        kind, _, _, arn, *_ = msgspec.json.decode(payload)
+    except (ValueError, TypeError, struct.error, msgspec.DecodeError):
+        return None
+    return arn if kind == "shards" and isinstance(arn, str) else None
+
+
 def _as_java(moment_ms: int) -> str:
     """Thu Jan 22 01:22:02 UTC 2015"""
     return time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(moment_ms / 1000))

@@ -115,6 +115,8 @@ class Records:
             stream = self._store.by_id(iterator.stream_id)
         except StreamMissing as error:
             raise shard_gone(key[2], key[0], f"shardId-{iterator.shard:012d}") from error
+        if stream.region != context.region:
+            raise invalid_argument("Invalid ShardIterator.")
         # Whose stream it is, and whether another account may still read it.
         self._finder.stream(context, {"StreamARN": members.get("StreamARN") or stream.arn}, "GetRecords")
         if members.get("StreamARN") not in (None, stream.arn):

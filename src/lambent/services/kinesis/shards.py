@@ -69,7 +69,9 @@ class Shards:
         page = shards[: members.get("MaxResults") or LISTED_DEFAULT]
         answer: Members = {"Shards": [shard_members(shard) for shard in page]}
         if len(page) < len(shards):
-            answer["NextToken"] = self._sealer.token("shards", self._now_ms(), stream.id, page[-1].name, wanted)
+            answer["NextToken"] = self._sealer.token(
+                "shards", self._now_ms(), stream.id, stream.arn, page[-1].name, wanted
+            )
         return answer
 
     def _listing(self, context: RequestContext, members: Members) -> tuple[Stream, str, Members]:
@@ -84,7 +86,7 @@ class Shards:
         for name in ("StreamName", "StreamARN", "StreamCreationTimestamp", "ExclusiveStartShardId", "ShardFilter"):
             if members.get(name) is not None:
                 raise invalid_argument(f"NextToken and {name} cannot be provided together.")
-        stream_id, after, wanted_again = self._sealer.read_token("shards", token, self._now_ms())
+        stream_id, _, after, wanted_again = self._sealer.read_token("shards", token, self._now_ms())
         try:
             stream = self._store.by_id(int(str(stream_id)))
         except StreamMissing as error:
