@@ -25,6 +25,7 @@ Make = Callable[[Key, Mapping[str, Any]], Poller | None]
 Forget = Callable[[str], Awaitable[None]]
 """Takes away what is kept beside a mapping's document, by its UUID."""
 
+PATIENCE_S: Final = 2.0
 RETRY_S: Final = 5.0  # after a fault of this machine's, which may pass (a full disk)
 # Members that say how it goes, and not what is wanted.
 _CONDITION: Final = frozenset(
@@ -43,11 +44,15 @@ class _Keeper:
 class Supervisor:
     """Start it with `run`, which ends when it is cancelled; then `close`."""
 
-    def __init__(self, catalog: Catalog, clock: Clock, make: Make, forget: Forget | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, clock: Clock, make: Make, forget: Forget | None = None, patience_s: float = PATIENCE_S
+    ) -> None:
+        """`patience_s`, of real time: how long a server that stops waits for batches that had begun."""
         self._catalog = catalog
         self._clock = clock
         self._make = make
         self._forget = forget
+        self._patience_s = patience_s
         self._keepers: dict[Key, _Keeper] = {}
         self._noted: set[Key] = set()
         self._wake = asyncio.Event()
@@ -64,14 +69,24 @@ class Supervisor:
                 self._tell(self._noted.pop())
 
     async def close(self) -> None:
-        """Ends every poller as a crash would: what they had begun comes again."""
+        """Ends every poller: gives back what was not begun, waits a little for the rest, which else comes again."""
         tasks = [keeper.task for keeper in self._keepers.values() if keeper.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         pollers = [keeper.poller for keeper in self._keepers.values() if keeper.poller is not None]
         self._keepers.clear()
-        await asyncio.gather(*(poller.abandon() for poller in pollers))
+        await asyncio.gather(*(self._end(poller) for poller in pollers))
+
+    async def _end(self, poller: Poller) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await poller.stop_reading()
+                await poller.finished()
+        except TimeoutError:
+            pass
+        finally:
+            await poller.abandon()
 
     def _note(self, account_id: str, region: str, mapping_id: str) -> None:
         self._noted.add((account_id, region, mapping_id))

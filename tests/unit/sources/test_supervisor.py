@@ -71,7 +71,7 @@ class Supervised:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        supervisor = Supervisor(self.control.catalog, self.control.clock, self.make, self.forget)
+        supervisor = Supervisor(self.control.catalog, self.control.clock, self.make, self.forget, 0.01)
         task = asyncio.create_task(supervisor.run())
         try:
             yield
@@ -95,7 +95,14 @@ async def test_a_mapping_is_enabled_once_its_poller_runs(supervised: Supervised)
     async with supervised.running():
         await supervised.until(mapping_id, "Enabled")
         assert [poller.life for poller in supervised.pollers] == [["started"]]
-    assert supervised.pollers[0].life == ["started", "abandoned"]
+    assert supervised.pollers[0].life == ["started", "stopped reading", "abandoned"]
+
+
+async def test_a_server_that_stops_waits_for_batches_that_soon_end(supervised: Supervised) -> None:
+    async with supervised.running():
+        await supervised.until(await supervised.create("q"), "Enabled")
+        supervised.pollers[0].may_finish.set()
+    assert supervised.pollers[0].life == ["started", "stopped reading", "finished", "abandoned"]
 
 
 async def test_a_disabled_mapping_has_no_poller(supervised: Supervised) -> None:
