@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
-from lambent.services.sns import MaySend
+from lambent.services.sns import MaySend, http_endpoint
 from lambent.services.sns.delivery_policy import MAIL, MANAGED, Phases
 from sns_harness import ACCOUNT, SOON_S, Endpoint, World, function_arn, queue_arn
 
@@ -226,6 +226,19 @@ async def test_a_web_server_that_is_not_there_is_tried_again(world: World) -> No
     await web.end()
     await world.sns("Publish", TopicArn=topic, Message="m")
     await waiting(world, topic, 1)
+
+
+async def test_a_clouds_metadata_is_no_web_server(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Endpoint()
+    await web.begin()
+    await world.queue("dead")
+    topic = await world.topic()
+    await subscribe_web(world, web, topic, RedrivePolicy=dead_letters())
+    monkeypatch.setattr(http_endpoint, "is_metadata", lambda text: text == "127.0.0.1")
+    await world.sns("Publish", TopicArn=topic, Message="m")
+    assert (await world.bodies("dead"))[0]["Message"] == "m"
+    assert web.requests == []
+    await web.end()
 
 
 # --- who may be sent to

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from lambent.model.addresses import is_metadata
+
 TIMEOUT_S: Final = 15.0  # https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.prepare.html: within 15 seconds
 HEAD_MAX_BYTES: Final = 65_536
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -19,8 +21,12 @@ class Unreachable(Exception):
     """Nobody answered, or not in time, or not in HTTP."""
 
 
+class Forbidden(Exception):
+    """The address is one that no subscriber has."""
+
+
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> int:
-    """The status of the answer; redirects are not followed. Raises Unreachable."""
+    """The status of the answer; redirects are not followed. Raises Unreachable, Forbidden."""
     try:
         async with asyncio.timeout(TIMEOUT_S):  # real time: the network knows no other
             return await _post(url, headers, body)
@@ -38,6 +44,9 @@ async def _post(url: str, headers: Mapping[str, str], body: bytes) -> int:
         parts.hostname, parts.port or (443 if is_secure else 80), ssl=context, limit=HEAD_MAX_BYTES
     )
     try:
+        peer = writer.get_extra_info("peername")
+        if peer is None or is_metadata(peer[0]):  # asked of the connection: a name could mean another address by now
+            raise Forbidden(f"{parts.hostname} is a link-local address, which is refused")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         lines = [f"POST {path} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

@@ -14,6 +14,7 @@ from lambent.store.topics import Subscription
 
 SENDER: Final = "no-reply@sns.amazonaws.com"
 SENDER_NAME: Final = "AWS Notifications"
+LINE_MAX_BYTES: Final = 998  # RFC 5322, 2.1.1; longer ones are encoded
 _FOOT: Final = (
     "\n\n--\nIf you wish to stop receiving notifications from this topic, please click or visit the link below to "
     "unsubscribe:\n{url}\n"
@@ -29,7 +30,9 @@ def write(folder: Path, subscription: Subscription, fields: Mapping[str, Any], d
     mail["X-Sns-Topic-Arn"] = subscription.topic_arn
     mail["X-Sns-Timestamp"] = fields["Timestamp"]
     mail["Subject"] = _subject(fields)
-    mail.set_content(_content(subscription, fields))
+    content = _content(subscription, fields)
+    is_plain = max(map(len, content.encode().splitlines()), default=0) < LINE_MAX_BYTES
+    mail.set_content(content, cte="8bit" if is_plain else "quoted-printable")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{fields['Timestamp'].replace(':', '')}-{fields['MessageId']}-{subscription.id}.eml"
     draft = path.with_suffix(".tmp")

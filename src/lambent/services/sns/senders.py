@@ -200,6 +200,8 @@ class Senders:
         body = text.encode("utf-8", "replace")
         try:
             status = await http_endpoint.post(subscription.endpoint, headers, body)
+        except http_endpoint.Forbidden as error:
+            raise Refused("Forbidden", str(error), is_final=True) from error
         except http_endpoint.Unreachable as error:
             raise Refused("Unreachable", str(error), is_final=False) from error
         if not 200 <= status < 300:
