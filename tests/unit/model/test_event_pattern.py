@@ -315,3 +315,13 @@ def test_long_arrays_are_matched_in_time_that_grows_with_their_length() -> None:
     pattern = compile_pattern('{"a": {"a": [1], "b": [1]}}')
     assert not pattern.matches({"a": employees})
     assert pattern.matches({"a": [*employees, {"a": 1, "b": 1}]})
+
+
+def test_a_pattern_tells_what_a_path_can_only_be() -> None:
+    pattern = compile_pattern(
+        '{"$or": [{"source": ["a", "b"]}, {"source": ["c"]}], "x": ["1", null], "y": [{"prefix": "z"}]}'
+    )
+    assert pattern.only("source") == frozenset({"a", "b", "c"})
+    assert pattern.only("x") is None
+    assert pattern.only("y") is None
+    assert compile_pattern('{"$or": [{"source": ["a"]}, {"x": [1]}]}').only("source") is None

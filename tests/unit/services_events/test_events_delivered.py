@@ -244,3 +244,13 @@ async def test_another_account_needs_the_buss_permission(bridge: Bridge) -> None
     assert taken["FailedEntryCount"] == 0
     await bridge.settled()
     assert json.loads(bridge.outside.messages[0])["account"] == "999999999999"
+
+
+async def test_rules_match_whatever_they_say_of_the_source(bridge: Bridge) -> None:
+    patterns = [{"source": ["shop", "mill"]}, {"source": [{"prefix": "sh"}]}, {"detail": {"n": [1]}},
+                {"source": ["mill"]}, {"$or": [{"source": ["mill"]}, {"detail-type": ["order"]}]}]  # fmt: skip
+    for number, pattern in enumerate(patterns):
+        await bridge.rule(f"r{number}", pattern=json.dumps(pattern), Input=str(number))
+    await bridge.put({"n": 1})
+    await bridge.settled()
+    assert sorted(bridge.outside.messages) == ["0", "1", "2", "4"]

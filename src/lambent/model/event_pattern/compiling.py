@@ -29,6 +29,7 @@ class Field:
     tests: tuple[Test, ...]
     may_be_absent: bool = False
     may_be_anything: bool = False  # {"exists": true}
+    only: frozenset[str] | None = None  # all that it can be, where that is a few texts
 
 
 Branch = dict[str, Field]
@@ -106,9 +107,10 @@ def _either(tokens: Tokens, branches: list[Branch], prefix: str) -> None:
 def _alternatives(tokens: Tokens) -> Field:
     tests: list[Test] = []
     may_be_absent = may_be_anything = False
-    is_empty = True
+    texts: list[str] = []
+    count = 0
     while (kind := tokens.next()) is not Kind.ARRAY_END:
-        is_empty = False
+        count += 1
         if kind is Kind.OBJECT:
             found = _expression(tokens)
             if found is True:
@@ -120,10 +122,13 @@ def _alternatives(tokens: Tokens) -> Field:
         elif kind in (Kind.ARRAY, None):
             raise tokens.error("Match value must be String, number, true, false, or null")
         else:
-            tests.append(matchers.equals(_literal(tokens, kind)))
-    if is_empty:
+            literal = _literal(tokens, kind)
+            tests.append(matchers.equals(literal))
+            if isinstance(literal, str):
+                texts.append(literal)
+    if count == 0:
         raise tokens.error("Empty arrays are not allowed")
-    return Field(tuple(tests), may_be_absent, may_be_anything)
+    return Field(tuple(tests), may_be_absent, may_be_anything, frozenset(texts) if len(texts) == count else None)
 
 
 def _literal(tokens: Tokens, kind: Kind | None) -> Any:

@@ -25,6 +25,16 @@ class EventPattern:
     branches: Sequence[Branch]
     _steps: frozenset[str]  # the names of the first step of any path, dots or not
 
+    def only(self, path: str) -> frozenset[str] | None:
+        """The few texts of which one must be at the path of an event that matches; None where it may be another."""
+        found: set[str] = set()
+        for branch in self.branches:
+            field = branch.get(path)
+            if field is None or field.only is None:
+                return None
+            found |= field.only
+        return frozenset(found)
+
     def matches(self, event: Mapping[str, Any]) -> bool:
         """`event` is decoded JSON."""
         leaves = _Leaves(self._steps)

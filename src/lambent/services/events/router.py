@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -47,10 +47,31 @@ class Came:
     only_rules: Collection[str] | None = None  # ARNs; None: all. Of a replay
 
 
+class Rules:
+    """One bus's rules, those that an event's source rules out set aside."""
+
+    def __init__(self) -> None:
+        self._by_source: dict[str, list[Rule]] = {}
+        self._others: list[Rule] = []
+
+    def add(self, rule: Rule) -> None:
+        sources = rule.pattern.only("source")
+        if sources is None:
+            self._others.append(rule)
+        else:
+            for source in sources:
+                self._by_source.setdefault(source, []).append(rule)
+
+    def for_event(self, event: Mapping[str, Any]) -> Iterator[Rule]:
+        """Those that may match."""
+        yield from self._by_source.get(str(event.get("source")), ())
+        yield from self._others
+
+
 class Router:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._rules: dict[tuple[str, str], dict[str, list[Rule]]] = {}  # by account and region, then bus
+        self._rules: dict[tuple[str, str], dict[str, Rules]] = {}  # by account and region, then bus
         self._archives: dict[tuple[str, str], dict[str, list[Archive]]] = {}
         catalog.subscribe_documents(RULES, self._forget_rules)
         catalog.subscribe_documents(ARCHIVES, self._forget_archives)
@@ -65,7 +86,7 @@ class Router:
         """What is owed because of the event, and where it is archived."""
         encoded = msgspec.json.encode(event)
         deliveries: list[NewDelivery] = []
-        for rule in self._rules_of(bus):
+        for rule in self._rules_of(bus).for_event(event):
             if came.only_rules is not None and rule.arn not in came.only_rules:
                 continue
             if rule.pattern.matches(event):
@@ -84,7 +105,7 @@ class Router:
             ]
         return deliveries, archived
 
-    def _rules_of(self, bus: Bus) -> Sequence[Rule]:
+    def _rules_of(self, bus: Bus) -> Rules:
         place = (bus.account_id, bus.region)
         by_bus = self._rules.get(place)
         if by_bus is None:
@@ -92,8 +113,8 @@ class Router:
             for document in self._catalog.documents(RULES, *place).values():
                 rule = _rule(Bus(*place, document["EventBusName"]), document)
                 if rule is not None:
-                    by_bus.setdefault(document["EventBusName"], []).append(rule)
-        return by_bus.get(bus.name, ())
+                    by_bus.setdefault(document["EventBusName"], Rules()).add(rule)
+        return by_bus.get(bus.name) or Rules()
 
     def _archives_of(self, bus: Bus) -> Sequence[Archive]:
         place = (bus.account_id, bus.region)
