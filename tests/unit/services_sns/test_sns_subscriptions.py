@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -300,3 +301,37 @@ async def test_deleting_a_topic_ends_its_subscriptions(world: World) -> None:
     await world.topic()
     assert await world.sns("ListSubscriptionsByTopic", TopicArn=topic) == {"Subscriptions": []}
     await world.idle()
+
+
+async def test_changes_at_the_same_time_lose_none(world: World) -> None:
+    topic = await world.topic()
+    answers = await asyncio.gather(*[world.subscribe(topic, "sqs", queue_arn("q")) for _ in range(8)])
+    (arn,) = set(answers)
+    changes = {"RawMessageDelivery": "true", "FilterPolicy": '{"a":["b"]}', "FilterPolicyScope": "MessageBody"}
+    await asyncio.gather(
+        *[
+            world.sns("SetSubscriptionAttributes", SubscriptionArn=arn, AttributeName=name, AttributeValue=value)
+            for name, value in changes.items()
+        ]
+    )
+    attributes = (await world.sns("GetSubscriptionAttributes", SubscriptionArn=arn))["Attributes"]
+    assert {name: attributes[name] for name in changes} == changes
+    grant: dict[str, Any] = {"TopicArn": topic, "AWSAccountId": [OTHER], "ActionName": ["Publish"]}
+    await asyncio.gather(*[world.sns("AddPermission", Label=f"l{n}", **grant) for n in range(8)])
+    policy = (await world.sns("GetTopicAttributes", TopicArn=topic))["Attributes"]["Policy"]
+    assert {s["Sid"] for s in json.loads(policy)["Statement"]} >= {f"l{n}" for n in range(8)}
+
+
+async def test_whoever_comes_back_finds_the_subscription_that_was_made_meanwhile(world: World) -> None:
+    web = Endpoint()
+    await web.begin()
+    topic = await world.topic()
+    arn = await world.subscribe(topic, "http", web.url)
+    await confirm(world, topic, world.topics.subscriptions_to(topic)[0].token)
+    await world.sns("Unsubscribe", SubscriptionArn=arn)
+    back = world.topics.subscriptions_to(topic)[0].token
+    newer = await world.subscribe(topic, "http", web.url)
+    assert await confirm(world, topic, back) == newer
+    assert newer != arn
+    await world.idle()
+    await web.end()

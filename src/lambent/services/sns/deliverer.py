@@ -149,16 +149,26 @@ class Deliverer:
         return list(await asyncio.gather(*[self._send_one(parcel) for parcel in parcels]))
 
     async def _to_queue(self, queue_arn: str, topic_arn: str, letters: Sequence[Letter]) -> list[Refused | None]:
-        """For each None or why it was not taken. Behind one that is to be sent again, none is sent before it."""
+        """For each None or why it was not taken. An ordered queue gets none behind one that is to be sent again."""
+        chunks: list[Sequence[Letter]] = []
+        while (sorted_out := sum(map(len, chunks))) < len(letters):
+            chunks.append(_fitting(letters[sorted_out:]))
+        if not queue_arn.endswith(".fifo"):
+            sent = await asyncio.gather(*[self._send_chunk(queue_arn, topic_arn, chunk) for chunk in chunks])
+            return [outcome for outcomes in sent for outcome in outcomes]
         outcomes: list[Refused | None] = []
-        while len(outcomes) < len(letters):
-            chunk = _fitting(letters[len(outcomes) :])
-            try:
-                outcomes += await self._senders.to_queue(queue_arn, topic_arn, chunk)
-            except Refused as refused:
-                rest = chunk if refused.is_final else letters[len(outcomes) :]
-                outcomes += [refused] * len(rest)
+        for chunk in chunks:
+            outcomes += await self._send_chunk(queue_arn, topic_arn, chunk)
+            last = outcomes[-1]
+            if last is not None and not last.is_final:
+                return outcomes + [last] * (len(letters) - len(outcomes))
         return outcomes
+
+    async def _send_chunk(self, queue_arn: str, topic_arn: str, chunk: Sequence[Letter]) -> list[Refused | None]:
+        try:
+            return await self._senders.to_queue(queue_arn, topic_arn, chunk)
+        except Refused as refused:
+            return [refused] * len(chunk)
 
     async def _send_one(self, parcel: Parcel) -> Refused | None:
         send = {"lambda": self._senders.to_function, "http": self._senders.to_http, "https": self._senders.to_http}.get(
@@ -184,9 +194,10 @@ class Deliverer:
                 postponed.append((each, int((self._clock.now() + delay_s) * 1000)))
             if refused is not None and delay_s is None:
                 given_up.append(parcel)
-            if refused is not None and (delay_s is None or not each.tries):
-                what = "is given up" if delay_s is None else "is tried again"
-                log.warning("message %s to %s %s: %s", parcel.content.id, subscription.endpoint, what, refused)
+                log.warning("message %s to %s is given up: %s", parcel.content.id, subscription.endpoint, refused)
+        if postponed and not postponed[0][0].tries:
+            why = next(refused for refused in outcomes if refused is not None and not refused.is_final)
+            log.warning("%d messages to %s are tried again: %s", len(postponed), subscription.endpoint, why)
         instead = await self._dead_letters(subscription, given_up)
         await self._store.settle(Settled(ended=ended, postponed=postponed, instead=instead))
         for lane in {new.lane for new in instead}:
@@ -215,9 +226,11 @@ class Deliverer:
                 ended.append(each)
             else:
                 postponed.append((each, int((self._clock.now() + delay_s) * 1000)))
-            if refused is not None and (delay_s is None or not each.tries):
-                what = "is lost" if delay_s is None else "waits"
-                log.error("a dead letter of %s to %s %s: %s", topic_arn, queue_arn, what, refused)
+            if refused is not None and delay_s is None:
+                log.error("a dead letter of %s to %s is lost: %s", topic_arn, queue_arn, refused)
+        if postponed and not postponed[0][0].tries:
+            why = next(refused for refused in outcomes if refused is not None)
+            log.error("dead letters of %s wait until %s takes them: %s", topic_arn, queue_arn, why)
         await self._store.settle(Settled(ended=ended, postponed=postponed))
 
 

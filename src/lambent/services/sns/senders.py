@@ -228,7 +228,7 @@ def _entry(queue_arn: str, number: int, letter: Letter) -> dict[str, Any]:
         entry["MessageGroupId"] = letter.group_id
     if letter.deduplication_id is not None and queue_arn.endswith(".fifo"):
         entry["MessageDeduplicationId"] = letter.deduplication_id
-    if letter.trace_header:
+    if (letter.trace_header or "").startswith("Root="):  # what else a caller may have sent is not taken by SQS
         trace = {"DataType": "String", "StringValue": letter.trace_header}
         entry["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
     return entry

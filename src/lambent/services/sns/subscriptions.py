@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import uuid
@@ -49,15 +50,25 @@ class Subscriptions:
         self._store = store
         self._topics = topics
         self._wake = wake
+        self._changing = asyncio.Lock()
         self.operations: Mapping[str, Operation] = {
-            "ConfirmSubscription": self.confirm_subscription,
+            "ConfirmSubscription": self._alone(self.confirm_subscription),
             "GetSubscriptionAttributes": self.get_subscription_attributes,
             "ListSubscriptions": self.list_subscriptions,
             "ListSubscriptionsByTopic": self.list_subscriptions_by_topic,
-            "SetSubscriptionAttributes": self.set_subscription_attributes,
-            "Subscribe": self.subscribe,
-            "Unsubscribe": self.unsubscribe,
+            "SetSubscriptionAttributes": self._alone(self.set_subscription_attributes),
+            "Subscribe": self._alone(self.subscribe),
+            "Unsubscribe": self._alone(self.unsubscribe),
         }
+
+    def _alone(self, operation: Operation) -> Operation:
+        """One at a time: what is read, changed and written must not have changed meanwhile."""
+
+        async def run(context: RequestContext, members: Members) -> Members:
+            async with self._changing:
+                return await operation(context, members)
+
+        return run
 
     async def subscribe(self, context: RequestContext, members: Members) -> Members:
         topic = self._topics.topic(context, members, "Subscribe")
@@ -135,6 +146,8 @@ class Subscriptions:
         if not found or self._store.now_ms() - found[0].token_ms > TOKEN_MS:
             raise invalid("Token")
         subscription = found[0]
+        if subscription.state is State.LEFT:
+            subscription = self._existing(topic, subscription.protocol, subscription.endpoint) or subscription
         if subscription.state is not State.CONFIRMED:
             is_signed = context.access_key_id is not None
             keeps_signed = is_signed and members.get("AuthenticateOnUnsubscribe") == "true"

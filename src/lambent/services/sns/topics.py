@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ class Topics:
         """`wake` is told which lane of deliveries has something to do."""
         self._store = store
         self._wake = wake
+        self._changing = asyncio.Lock()  # what is read, changed and written must not have changed meanwhile
         self.operations: Mapping[str, Operation] = {
             "AddPermission": self.add_permission,
             "CreateTopic": self.create_topic,
@@ -115,25 +117,29 @@ class Topics:
     # --- permissions
 
     async def add_permission(self, context: RequestContext, members: Members) -> Members:
-        topic = self.topic(context, members, "AddPermission")
         label = required(members, "Label")
         accounts, actions = members.get("AWSAccountId") or (), members.get("ActionName") or ()
-        await self._change(topic, {"Policy": permissions.with_permission(topic, label, accounts, actions)})
+        async with self._changing:
+            topic = self.topic(context, members, "AddPermission")
+            await self._change(topic, {"Policy": permissions.with_permission(topic, label, accounts, actions)})
         return {}
 
     async def remove_permission(self, context: RequestContext, members: Members) -> Members:
-        topic = self.topic(context, members, "RemovePermission")
-        await self._change(topic, {"Policy": permissions.without_permission(topic, required(members, "Label"))})
+        label = required(members, "Label")
+        async with self._changing:
+            topic = self.topic(context, members, "RemovePermission")
+            await self._change(topic, {"Policy": permissions.without_permission(topic, label)})
         return {}
 
     # --- tags
 
     async def tag_resource(self, context: RequestContext, members: Members) -> Members:
-        topic = self._tagged(context, members)
         tags = _tags_of(members)
-        if len({**topic.tags, **tags}) > TAGS_MAX:
-            raise _too_many_tags()
-        await self._store.change_tags(topic, tags)
+        async with self._changing:
+            topic = self._tagged(context, members)
+            if len({**topic.tags, **tags}) > TAGS_MAX:
+                raise _too_many_tags()
+            await self._store.change_tags(topic, tags)
         return {}
 
     async def untag_resource(self, context: RequestContext, members: Members) -> Members:
