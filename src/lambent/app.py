@@ -85,6 +85,7 @@ from lambent.services.sqs import SqsService
 from lambent.services.sts.operations import StsService
 from lambent.sources.pollers import Pollers
 from lambent.sources.supervisor import Supervisor
+from lambent.sources.timeline import Timeline
 from lambent.store.blobs import FileBlobs
 from lambent.store.catalog import SqliteCatalog
 from lambent.store.checkpoints import CheckpointStore
@@ -325,7 +326,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         checkpoints = await CheckpointStore.open(config.data_dir / "checkpoints.db")
         stack.push_async_callback(checkpoints.close)
         own_stream = None if neighbours.endpoint_of("kinesis") else kinesis.direct
-        pollers = Pollers(road.events_invoker, catalog, clock, clients, checkpoints, own_queue, own_stream)
+        timeline = Timeline(events, clock)
+        pollers = Pollers(road.events_invoker, catalog, clock, clients, checkpoints, own_queue, own_stream, timeline)
         supervisor = Supervisor(catalog, clock, pollers.make, checkpoints.forget)
         stack.push_async_callback(supervisor.close)
         tasks = [

@@ -24,7 +24,9 @@ from lambent.sources.own_stream import OwnStream
 from lambent.sources.queue_poller import QueuePoller
 from lambent.sources.shard_runner import Task
 from lambent.sources.stream_poller import StreamPoller
+from lambent.sources.timeline import Timeline
 from lambent.store.checkpoints import CheckpointStore
+from lambent.store.events import EventStore
 from lambent.store.queues import QueueStore
 from lambent.store.streams import StreamStore
 from lambent.telemetry.virtual_clock import VirtualClock
@@ -66,6 +68,7 @@ class Queues:
     clock: VirtualClock
     functions: Functions
     invocations: Invocations
+    events: EventStore
     pollers: list[QueuePoller] = attrs.field(factory=list)
 
     @classmethod
@@ -73,12 +76,15 @@ class Queues:
         clock = VirtualClock()
         functions = Functions()
         functions.add("f")
-        return cls(await QueueStore.open(path / "queues.db", clock), clock, functions, Invocations(clock))
+        queues = await QueueStore.open(path / "queues.db", clock)
+        events = await EventStore.open(path / "events.db", clock)
+        return cls(queues, clock, functions, Invocations(clock), events)
 
     async def close(self) -> None:
         for poller in self.pollers:
             await poller.abandon()
         await self.store.close()
+        await self.events.close()
 
     async def call(self, operation: str, **members: Any) -> dict[str, Any]:
         context = RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://here:4566")
@@ -113,7 +119,7 @@ class Queues:
     def poll(self, url: str, **members: Any) -> QueuePoller:
         mapping = self.mapping(url, **members)
         poller = QueuePoller(mapping, SqsService(self.store).direct(mapping["EventSourceArn"], ACCOUNT),
-                             self.function(mapping), self.clock)  # fmt: skip
+                             self.function(mapping), self.clock, Timeline(self.events, self.clock))  # fmt: skip
         poller.start()
         self.pollers.append(poller)
         return poller

@@ -19,6 +19,7 @@ from lambent.sources.shard_runner import Task
 from lambent.sources.shards import ClientStream, Stream
 from lambent.sources.stream_poller import StreamPoller
 from lambent.sources.supervisor import Key
+from lambent.sources.timeline import Timeline
 from lambent.store.checkpoints import CheckpointStore
 
 OwnQueue = Callable[[str], Queue]
@@ -40,6 +41,7 @@ class Pollers:
         checkpoints: CheckpointStore,
         own_queue: OwnQueue | None,
         own_stream: OwnStreams | None,
+        timeline: Timeline | None = None,
     ) -> None:
         """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is."""
         self._invoke = invoke
@@ -49,6 +51,7 @@ class Pollers:
         self._checkpoints = checkpoints
         self._own_queue = own_queue
         self._own_stream = own_stream
+        self._timeline = timeline
         self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
@@ -63,7 +66,7 @@ class Pollers:
         arn = mapping["EventSourceArn"]
         queue: Queue
         queue = self._own_queue(arn) if self._own_queue is not None else RemoteQueue(self._clients, self._clock, arn)
-        return QueuePoller(mapping, queue, function, self._clock)
+        return QueuePoller(mapping, queue, function, self._clock, self._timeline)
 
     def _of_stream(self, key: Key, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
         arn = mapping["EventSourceArn"]
@@ -76,7 +79,7 @@ class Pollers:
             )  # fmt: skip
         task = Task(
             mapping=mapping, stream_arn=arn, function=function, clock=self._clock, destination=destination,
-            report=self._results.reporter(key),
+            report=self._results.reporter(key), timeline=self._timeline,
         )  # fmt: skip
         stream: Stream
         if self._own_stream is not None and kind_of(mapping) is not SourceKind.DYNAMODB:

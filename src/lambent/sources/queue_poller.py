@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from lambent.model.record_filter import RecordFilter, compile_filter
 from lambent.ports import Clock, Queue
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import BackOff, first_of
+from lambent.sources.timeline import Timeline
 from lambent.store.database import StoreError
 
 log = logging.getLogger(__name__)
@@ -54,12 +56,20 @@ class _Batch:
 class QueuePoller:
     """One mapping's. Implements `poller.Poller`."""
 
-    def __init__(self, mapping: Mapping[str, Any], queue: Queue, function: MappedFunction, clock: Clock) -> None:
+    def __init__(
+        self,
+        mapping: Mapping[str, Any],
+        queue: Queue,
+        function: MappedFunction,
+        clock: Clock,
+        timeline: Timeline | None = None,
+    ) -> None:
         self._name = f"mapping {mapping['UUID']} of {queue.arn}"
         self._queue = queue
         self._is_fifo = queue.arn.endswith(".fifo")
         self._function = function
         self._clock = clock
+        self._timeline = timeline
         self._batch_size: int = mapping["BatchSize"]
         self._window_s = float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
         self._reports = reports_failures(mapping)
@@ -237,6 +247,7 @@ class QueuePoller:
         except BadResponse as problem:
             log.info("%s: %s, so the whole batch has failed", self._name, problem)
             self._scale.failed()
+            self._note(batch, outcome, reason=str(problem))
             return False
         done = [handle for message_id, handle in handles.items() if message_id not in failed]
         if done:
@@ -247,23 +258,34 @@ class QueuePoller:
     async def _call(self, batch: _Batch) -> Outcome | None:
         """What a function that did not fail has answered. A throttled batch is tried again until it is visible again."""
         event = payload(batch.records)
+        request_id = str(uuid.uuid4())
         back_off = BackOff(THROTTLED_FIRST_S, THROTTLED_LONGEST_S)
         while True:
             try:
-                outcome = await self._function.call(event, _trace_header(batch.records))
+                outcome = await self._function.call(event, _trace_header(batch.records), request_id)
             except AwsError as error:
                 self._scale.failed()
                 wait_s = back_off.next_s()
                 left_s = batch.hidden_until_s - self._clock.monotonic()
                 if not may_pass(error) or self._stopping or wait_s >= left_s:
                     log.info("%s: %d messages go back: %s", self._name, len(batch.records), error)
+                    self._note(batch, error, request_id)
                     return None
                 await self._clock.sleep(wait_s)
                 continue
             if outcome.function_error is not None:
                 self._scale.failed()
+                self._note(batch, outcome)
                 return None
             return outcome
+
+    def _note(self, batch: _Batch, result: Outcome | AwsError, request_id: str = "", reason: str = "") -> None:
+        if self._timeline is not None:
+            self._timeline.failed(
+                self._function, request_id or getattr(result, "request_id", ""), payload(batch.records), result,
+                source_arn=self._queue.arn, records=len(batch.records), then="returned to queue",
+                detail={"reason": reason} if reason else None,
+            )  # fmt: skip
 
 
 def _trace_header(records: Sequence[Encoded]) -> str | None:

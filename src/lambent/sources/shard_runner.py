@@ -25,6 +25,7 @@ from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import RESULT_FAILED, RESULT_OK, BackOff, first_of
 from lambent.sources.shards import ShardReader
+from lambent.sources.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Task:
     clock: Clock
     destination: FailureDestination | None
     report: Callable[[str], None]  # a LastProcessingResult
+    timeline: Timeline | None = None
 
 
 class ShardRunner:
@@ -256,6 +258,8 @@ class ShardRunner:
         attempts = 1 if done else portion.attempts + 1  # others than those in front failed before
         failed = Portion(records=rest, attempts=attempts, request_id=request_id, outcome=outcome)
         left = after_failure(failed, self._rules)
+        if outcome is not None and (left is None or attempts == 1):  # not every retry of a batch that blocks its shard
+            self._note(failed, outcome, "retried" if left is not None else "dropped")
         if left is None:
             await self._give_up(failed, "RetryAttemptsExhausted")
             return []
@@ -280,6 +284,14 @@ class ShardRunner:
             log.info("a batch of %s has failed: %s", self.shard, problem)
             return 0
         return min((sequences.index(sequence) for sequence in failed), default=len(sequences))
+
+    def _note(self, portion: Portion, outcome: Outcome, then: str) -> None:
+        if self._task.timeline is not None and portion.records:
+            event = payload([encoded(record, record.event) for record in portion.records])
+            self._task.timeline.failed(
+                self._task.function, portion.request_id, event, outcome, source_arn=self._task.stream_arn,
+                records=len(portion.records), attempts=portion.attempts, then=then, detail={"shard": self.shard},
+            )  # fmt: skip
 
     async def _give_up(self, portion: Portion, condition: Condition) -> None:
         log.warning(

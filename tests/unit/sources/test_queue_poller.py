@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from dispatch_harness import ACCOUNT, REGION, failed, succeeded, throttled
+from dispatch_harness import ACCOUNT, REGION, failed, key, succeeded, throttled
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
+from lambent.store.events import EventView
 from sources_harness import Queues, answered, bodies, event_of
 
 REPORTS = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
@@ -302,3 +303,25 @@ async def test_a_poller_that_stops_waits_for_the_batches_that_had_begun(queues: 
     go_on.set_result(None)
     await ended
     assert await queues.counts(url) == (0, 0)
+
+
+async def test_a_failed_batch_is_in_the_timeline_with_its_event(queues: Queues) -> None:
+    url = await queues.queue()
+    queues.invocations.scripts["f"] = failed
+    queues.poll(url)
+    await queues.send(url, "one")
+
+    async def noted() -> list[EventView]:
+        return await queues.events.events(key("f"), 10)
+
+    (event,) = await queues.until(noted)
+    (invocation,) = queues.invocations.of("f")
+    assert (event.request_id, event.state) == (invocation.request_id, "over")
+    assert [(step.what, step.detail) for step in event.steps] == [
+        ("accepted", {"source": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q", "records": 1}),
+        ("failed", {"error": '{"errorMessage":"no","errorType":"E"}'}),
+        ("returned to queue", {}),
+    ]
+    kept = await queues.events.invocation(key("f"), event.request_id)
+    assert kept is not None
+    assert kept.payload == invocation.payload

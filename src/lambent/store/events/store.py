@@ -100,6 +100,22 @@ class EventStore:
         invocation = event.invocation
         self._to_trim.add((invocation.account_id, invocation.region, invocation.function_name))
 
+    async def note(
+        self, invocation: Invocation, detail: Mapping[str, Any], attempts: int, steps: Sequence[NewStep]
+    ) -> None:
+        """Keeps in the timeline what was no asynchronous event, and is over: a batch of a queue or a stream."""
+        self._last_id += 1
+        at_ms = self.now_ms()
+        accepted = Accepted(id=self._last_id, invocation=invocation, at_ms=at_ms, detail=detail)
+        finished = Finished(event_id=accepted.id, at_ms=at_ms, attempts=attempts, steps=steps, deliveries=())
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows.accept(connection, [accepted])
+            rows.finish(connection, [finished])
+
+        await self._database.write(work)
+        self._to_trim.add((invocation.account_id, invocation.region, invocation.function_name))
+
     async def due_deliveries(self, target: str, limit: int) -> tuple[list[Delivery], int | None]:
         """Oldest first; also when the first that is not among them is due (ms), if there is one."""
         now_ms = self.now_ms()
