@@ -13,6 +13,7 @@ import attrs
 
 from lambent.control.paging import page
 from lambent.control.revisions import family, with_family
+from lambent.control.role_rights import RoleRights
 from lambent.control.tools import located, need_qualified, need_settings
 from lambent.model.destinations import destination_service, given_destination, invalid_destinations
 from lambent.model.errors import AwsError, invalid_parameter, not_found
@@ -32,7 +33,9 @@ _SERVICES: Final[Mapping[str, frozenset[str]]] = {
 
 
 class EventInvokeConfigOperations:
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock, rights: RoleRights | None = None) -> None:
+        """Without `rights` every role may send to every destination."""
+        self._rights = rights
         self._catalog = catalog
         self._clock = clock
         self.operations: Mapping[str, Operation] = {
@@ -55,6 +58,11 @@ class EventInvokeConfigOperations:
             raise invalid_parameter("You must specify at least one of error handling or destination setting.")
         qualifier = address.qualifier or LATEST
         now_s = self._clock.now()
+        if self._rights is not None and "DestinationConfig" in given:
+            _need_function(self._catalog, address)
+            _check_destinations(self._catalog, address, given["DestinationConfig"])
+            version, _ = need_qualified(self._catalog, address)
+            await self._rights.check_destinations(version, given["DestinationConfig"])
 
         def work(tx: CatalogTransaction) -> dict[str, Any]:
             _need_function(tx, address)

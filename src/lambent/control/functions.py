@@ -86,6 +86,7 @@ class FunctionOperations:
         _changed(base, request, layers)  # what is wrong in itself is said before others are asked
         request = await self._asked_around(context, request)
         new = _changed(base, request, layers)
+        await self._check_rights(new, request)
         with_its_code = await self._code(context, request["Code"], new)
         sealed = await self._sealed(context, base, new, request)
         latest = self._stamped(with_its_code(attrs.evolve(new, sealed=sealed)))
@@ -143,7 +144,9 @@ class FunctionOperations:
             await self._check_layers_fit(before, [layer.digest for layer in layers])
         _changed(before, request, layers)
         request = await self._asked_around(context, request)
-        sealed = await self._sealed(context, before, _changed(before, request, layers), request)
+        after = _changed(before, request, layers)
+        await self._check_rights(after, request)
+        sealed = await self._sealed(context, before, after, request)
 
         def work(tx: CatalogTransaction) -> FunctionVersion:
             current = need_latest(tx, address)
@@ -171,6 +174,12 @@ class FunctionOperations:
         return (
             request if vpc is None else {**request, "VpcConfig": {**vpc, "VpcId": await outside.vpc_id(context, vpc)}}
         )
+
+    async def _check_rights(self, changed: FunctionVersion, request: dict[str, Any]) -> None:
+        """Raises AwsError for a role that may not do what the request's members need of it, where policies decide."""
+        concerned = any(request.get(member) for member in ("Role", "DeadLetterConfig", "VpcConfig"))
+        if self._tools.role_rights is not None and concerned:
+            await self._tools.role_rights.check_function(changed)
 
     async def _sealed(
         self, context: RequestContext, before: FunctionVersion, after: FunctionVersion, request: dict[str, Any]

@@ -38,7 +38,8 @@ class LambdaService:
     names of other services' resources are taken as they are. `role_check` is the setting of that name, with
     `roles_must_exist` for what `auto` means; `trust_of` looks into IAM without a request. `code_storage_max_bytes` and
     `account_concurrency` are quotas of an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
-    `role_rights` is given where policies decide: then roles must be able to read the sources of mappings.
+    `role_rights` is given where policies decide: then roles must be able to read the sources of mappings, and to reach
+    dead-letter targets, destinations and networks.
     """
 
     name = "lambda"
@@ -61,7 +62,7 @@ class LambdaService:
         outside = Outside(clients, role_check, roles_must_exist, trust_of)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
         self.vault = Vault(catalog, clock, clients)
-        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes)
+        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes, role_rights)
         families = (
             FunctionOperations(tools),
             VersionOperations(tools),
@@ -80,7 +81,7 @@ class LambdaService:
             ProvisionedConcurrencyOperations(catalog, clock, account_concurrency, provisioning),
             DurableOperations(tools),
             EventSourceMappingOperations(catalog, clock, clients, role_rights),
-            EventInvokeConfigOperations(catalog, clock),
+            EventInvokeConfigOperations(catalog, clock, role_rights),
         )
         self.operations: Mapping[str, Operation] = {
             name: operation for family in families for name, operation in family.operations.items()

@@ -11,6 +11,7 @@ import attrs
 from lambent.control import shapes
 from lambent.control.outside import Outside
 from lambent.control.packages import Packages
+from lambent.control.role_rights import RoleRights
 from lambent.control.vault import Vault
 from lambent.model.errors import AwsError, invalid_parameter, not_found
 from lambent.model.function import LATEST, Alias, FunctionSettings, FunctionVersion
@@ -28,6 +29,7 @@ class Tools:
     vault: Vault
     outside: Outside
     code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES  # of one account in one region
+    role_rights: RoleRights | None = None  # where policies decide
 
     async def configuration(
         self, context: RequestContext, version: FunctionVersion, arn: str | None = None
