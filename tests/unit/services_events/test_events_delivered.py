@@ -254,3 +254,16 @@ async def test_rules_match_whatever_they_say_of_the_source(bridge: Bridge) -> No
     await bridge.put({"n": 1})
     await bridge.settled()
     assert sorted(bridge.outside.messages) == ["0", "1", "2", "4"]
+
+
+@pytest.mark.parametrize("depth", [50, 400, 900, 5000])
+async def test_deep_details_are_taken_or_malformed_but_break_nothing(bridge: Bridge, depth: int) -> None:
+    await bridge.rule(pattern=json.dumps({"detail": {"a": [1]}}))
+    await bridge.rule("all", pattern=json.dumps({"source": ["shop"]}))
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        detail = f'{{"a": {opening * depth}1{closing * depth}}}'
+        entry = {"Source": "shop", "DetailType": "t", "Detail": detail}
+        (answer,) = (await bridge.call("PutEvents", Entries=[entry]))["Entries"]
+        assert answer.get("ErrorCode", "MalformedDetail") == "MalformedDetail"
+        assert depth > 400 or "EventId" in answer
+    await bridge.settled()

@@ -7,11 +7,13 @@ them that come out of one array come out of the same element of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from lambent.model.event_pattern.compiling import Branch, Field, compile_branches
+
+ARRAYS_DEEP_MAX: Final = 100  # ours: arrays that are nested deeper have no leaves
 
 Membership = tuple[tuple[int, int], ...]  # the arrays that a leaf is in, outermost first, and which element of each
 Leaves = dict[str, list[tuple[Any, Membership]]]
@@ -77,6 +79,8 @@ class _Leaves:
                 self.found.setdefault(path, []).append((value, membership))
 
     def _array(self, path: str, items: list[Any], membership: Membership) -> None:
+        if len(membership) > ARRAYS_DEEP_MAX:
+            return
         number = self._arrays
         self._arrays += 1
         for index, item in enumerate(items):
