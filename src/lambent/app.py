@@ -260,7 +260,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             topic = topics.topic(arn)
             return topic.attributes.get("Policy") if topic is not None else None
 
-        kinesis = KinesisService(streams, clock)
+        kinesis = KinesisService(streams, clock, has_limits=config.kinesis_limits)
         policies_by_arn = {
             "sqs": queue_policy, "sns": topic_policy, "kinesis": kinesis.policy_of,
             "events": lambda arn: policy_of_bus(catalog, arn),

@@ -204,6 +204,11 @@ class Config:
         "`POST /_lambent/clock` turns the time of queues, retries, windows and schedules; for tests. Functions, their timeouts "
         "and their logs stay on the machine's time.",
     )  # fmt: skip
+    kinesis_limits: bool = _setting(
+        False, _flag,
+        "Shards of Kinesis streams are throttled as AWS's are: each second 1,000 records and 1 MiB go in, and 5 `GetRecords` and "
+        "2 MiB come out; for tests of what clients do then.",
+    )  # fmt: skip
     log_format: str = _setting("text", _choice("text", "json"), "Form of the server's own log on standard error.")
     allowed_origins: tuple[str, ...] = _setting(
         (), _origins,

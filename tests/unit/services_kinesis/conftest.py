@@ -14,7 +14,6 @@ from lambent.services.kinesis import KinesisService
 from lambent.store.streams import StreamStore
 from queue_clock import HandClock
 
-
 MEMORY = "/dev/shm"  # nothing here is about disks, and waiting for one takes longer than the tests
 
 

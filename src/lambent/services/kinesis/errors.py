@@ -63,6 +63,13 @@ def consumer_missing(name_or_arn: str, account_id: str) -> AwsError:
     return not_found(f"Consumer {name_or_arn}, account {account_id} not found.")
 
 
+def rate_exceeded(stream: Stream, shard: Shard) -> AwsError:
+    return AwsError(
+        "ProvisionedThroughputExceededException",
+        f"Rate exceeded for shard {shard.name} in stream {stream.name} under account {stream.account_id}.",
+    )
+
+
 def dry_run() -> AwsError:
     return AwsError("DryRunOperationException", "The request would have succeeded, but the DryRun parameter is set.")
 

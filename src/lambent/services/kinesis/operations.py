@@ -25,6 +25,7 @@ from lambent.services.kinesis.records import Records
 from lambent.services.kinesis.resharding import new_stream
 from lambent.services.kinesis.shards import ACCOUNT_SHARDS_MAX, DAY_MS, Shards, check_room
 from lambent.services.kinesis.tags import Resources, check_tags
+from lambent.services.kinesis.throughput import Throughput
 from lambent.store.streams import Settings, Stream, StreamExists, StreamStore
 
 Members = dict[str, Any]
@@ -46,7 +47,8 @@ class KinesisService:
 
     name = "kinesis"
 
-    def __init__(self, store: StreamStore, clock: Clock) -> None:
+    def __init__(self, store: StreamStore, clock: Clock, *, has_limits: bool = False) -> None:
+        """`has_limits`: whether shards are throttled as AWS's are."""
         self._store = store
         self._finder = Finder(store)
         self._sealer = Sealer(store.secret)
@@ -68,7 +70,7 @@ class KinesisService:
             "UpdateStreamRecordDistributionStrategy": self.update_stream_record_distribution_strategy,
             "UpdateStreamWarmThroughput": self.update_stream_warm_throughput,
             **Shards(store, self._finder, self._sealer).operations,
-            **Records(store, self._finder, self._sealer).operations,
+            **Records(store, self._finder, self._sealer, clock, Throughput() if has_limits else None).operations,
             **Consumers(store, self._finder, self._sealer, clock).operations,
             **Resources(store, self._finder).operations,
         }

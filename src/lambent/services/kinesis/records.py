@@ -12,20 +12,22 @@ from typing import Any, Final
 
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
-from lambent.ports import Operation
+from lambent.ports import Clock, Operation
 from lambent.services.kinesis import sequence
 from lambent.services.kinesis.describing import child_members, record_members
 from lambent.services.kinesis.errors import (
     dry_run,
     in_the_words_of_aws,
     invalid_argument,
+    rate_exceeded,
     shard_gone,
     stream_missing,
     validation,
 )
 from lambent.services.kinesis.finding import Finder, shard_of
 from lambent.services.kinesis.iterators import Sealer, ShardIterator
-from lambent.store.streams import HASHES, NewRecord, Page, Shard, Stream, StreamMissing, StreamStore
+from lambent.services.kinesis.throughput import Throughput
+from lambent.store.streams import HASHES, NewRecord, Page, Placed, Shard, Stream, StreamMissing, StreamStore
 
 Members = dict[str, Any]
 
@@ -37,10 +39,15 @@ TYPES_WITH_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 
 
 class Records:
-    def __init__(self, store: StreamStore, finder: Finder, sealer: Sealer) -> None:
+    def __init__(
+        self, store: StreamStore, finder: Finder, sealer: Sealer, clock: Clock, throughput: Throughput | None
+    ) -> None:
+        """Without `throughput` nothing is throttled."""
         self._store = store
         self._finder = finder
         self._sealer = sealer
+        self._clock = clock
+        self._throughput = throughput
         self.operations: Mapping[str, Operation] = {
             "GetRecords": self.get_records,
             "GetShardIterator": self.get_shard_iterator,
@@ -56,6 +63,8 @@ class Records:
         self._check_ordering(stream, members.get("SequenceNumberForOrdering"))
         if members.get("DryRun"):
             raise dry_run()
+        if (refused := self._refused(stream, record)) is not None:
+            raise refused
         with in_the_words_of_aws(stream.key):
             (placed,) = await self._store.put(stream, [record])
         answer = {"ShardId": placed.shard.name, "SequenceNumber": sequence.of_placed(placed)}
@@ -74,10 +83,22 @@ class Records:
             raise invalid_argument("Records size exceeds 10 MB limit")
         if members.get("DryRun"):
             raise dry_run()
+        refused = [self._refused(stream, record) for record in records]
+        admitted = [record for record, problem in zip(records, refused, strict=True) if problem is None]
         with in_the_words_of_aws(stream.key):
-            placed = await self._store.put(stream, records)
-        results = [{"SequenceNumber": sequence.of_placed(place), "ShardId": place.shard.name} for place in placed]
-        return _with_encryption(stream, {"FailedRecordCount": 0, "Records": results})
+            placed = iter(await self._store.put(stream, admitted) if admitted else ())
+        results = [_result(next(placed)) if problem is None else _failure(problem) for problem in refused]
+        answer = {"FailedRecordCount": len(records) - len(admitted), "Records": results}
+        return _with_encryption(stream, answer)
+
+    def _refused(self, stream: Stream, record: NewRecord) -> AwsError | None:
+        """Why a record may not be written now; where there are limits, it is counted when it may."""
+        if self._throughput is None or record.hash_key is None:
+            return None
+        shard = stream.shard_for(record.hash_key)
+        size = len(record.data) + len((record.partition_key or "").encode())
+        is_allowed = self._throughput.may_write(shard.id, size, self._clock.monotonic())
+        return None if is_allowed else rate_exceeded(stream, shard)
 
     def _check_ordering(self, stream: Stream, number: str | None) -> None:
         """The number of an earlier record of the same producer; positions rise in any case. Raises AwsError."""
@@ -126,9 +147,13 @@ class Records:
             raise shard_gone(stream.name, stream.account_id, f"shardId-{iterator.shard:012d}")
         if members.get("DryRun"):
             raise dry_run()
+        if self._throughput is not None and not self._throughput.may_read(shard.id, self._clock.monotonic()):
+            raise rate_exceeded(stream, shard)
         limit = members.get("Limit") or READ_MAX_RECORDS
         with in_the_words_of_aws(stream.key):
             page = await self._store.read(stream, shard, iterator.position, limit, READ_MAX_BYTES)
+        if self._throughput is not None:
+            self._throughput.was_read(shard.id, sum(len(record.data) for record in page.records))
         return self._answer(stream, shard, page)
 
     def _answer(self, stream: Stream, shard: Shard, page: Page) -> Members:
@@ -244,6 +269,14 @@ def new_record(stream: Stream, entry: Members, data_at: str, key_at: str) -> New
         )
     explicit: str | None = entry.get("ExplicitHashKey")
     return NewRecord(_hash_key(key) if explicit is None else _explicit(explicit), key, data)
+
+
+def _result(placed: Placed) -> Members:
+    return {"SequenceNumber": sequence.of_placed(placed), "ShardId": placed.shard.name}
+
+
+def _failure(problem: AwsError) -> Members:
+    return {"ErrorCode": problem.code, "ErrorMessage": problem.message}
 
 
 def _hash_key(partition_key: str) -> int:

@@ -192,7 +192,7 @@ class StreamStore:
         for stream in list(self._streams.values()):
             before_ms = self.now_ms() - stream.retention_ms
             for shard in stream.shards:
-                while await self._trim(shard, before_ms):
+                while self._waiting.end(shard.id) and await self._trim(shard, before_ms):
                     pass
             await self._drop_closed(stream, before_ms)
 
