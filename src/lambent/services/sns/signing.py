@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from cryptography.x509.oid import NameOID
 
 from lambent.store.topics import TopicStore
 
 CERTIFICATE_DOOR: Final = "/_lambent/sns/"
-SIGNATURES_REMEMBERED: Final = 64  # a topic's subscriptions get a message with the same one
+SIGNATURES_REMEMBERED: Final = 4096  # a topic's subscriptions get a message with the same one
 _KEY: Final = "signing-key"
 _CERTIFICATE: Final = "signing-certificate"
 _KEY_BITS: Final = 2048
@@ -70,12 +70,13 @@ class Signer:
         """Base64, of the fields of an envelope. Takes a millisecond: call it on a thread."""
         names = _NOTIFICATION if fields["Type"] == "Notification" else _CONFIRMATION
         text = "".join(f"{name}\n{fields[name]}\n" for name in names if fields.get(name) is not None)
-        return self._signature(text, version)
+        digest = hashlib.new(_HASHES[version].name, text.encode("utf-8", "surrogatepass"), usedforsecurity=False)
+        return self._signature(digest.digest(), version)
 
-    def _sign(self, text: str, version: str) -> str:
+    def _sign(self, digest: bytes, version: str) -> str:
         assert self._key is not None
-        data = text.encode("utf-8", "surrogatepass")
-        return base64.b64encode(self._key.sign(data, padding.PKCS1v15(), _HASHES[version])).decode()
+        prehashed = utils.Prehashed(_HASHES[version])
+        return base64.b64encode(self._key.sign(digest, padding.PKCS1v15(), prehashed)).decode()
 
 
 def _new_key() -> bytes:
