@@ -15,11 +15,12 @@ from lambent.model.batch_response import BadResponse, failed_items, reports_fail
 from lambent.model.batching import encoded, payload, portions
 from lambent.model.errors import AwsError
 from lambent.model.invocation import Outcome
+from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.record_filter import compile_filter
 from lambent.model.shard_lanes import Lanes
 from lambent.model.stream_failures import Condition, Portion, RetryRules, after_failure
 from lambent.model.stream_records import StreamRecord
-from lambent.model.tumbling import Window, restored, window_of
+from lambent.model.tumbling import STATE_MAX_BYTES, Window, restored, window_of
 from lambent.ports import Clock
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction, may_pass
@@ -34,6 +35,7 @@ RETRY_FIRST_S: Final = 0.25
 RETRY_LONGEST_S: Final = 30.0
 READ_FIRST_S: Final = 1.0
 READ_LONGEST_S: Final = 60.0
+WINDOW_BYTES: Final = 1_024  # of an event, at most, that say which window it is of, beside the state
 AHEAD_MIN: Final = 200  # records that are read before those in front of them are done
 AHEAD_MAX: Final = 20_000
 
@@ -182,7 +184,8 @@ class ShardRunner:
         if self._tumbling_s and first:
             window = window_of(first[0].arrived_s, self._tumbling_s)
             first = [record for n, record in enumerate(first) if all(window.holds(r.arrived_s) for r in first[: n + 1])]
-        batches = portions([encoded(record, record.event) for record in first], self._batch_size)
+        most_bytes = SYNC_PAYLOAD_MAX_BYTES - (STATE_MAX_BYTES + WINDOW_BYTES if self._tumbling_s else 0)
+        batches = portions([encoded(record, record.event) for record in first], self._batch_size, most_bytes)
         batch = [each.item for each in batches[0]] if batches else []
         for _ in batch:
             waiting.popleft()
