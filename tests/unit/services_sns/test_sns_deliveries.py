@@ -153,6 +153,22 @@ async def test_a_message_that_a_queue_may_not_have_harms_no_other(world: World) 
     assert [m["Body"] for m in await world.received("dead")] == ["a" * 2000]
 
 
+async def test_a_full_disk_refuses_new_messages_and_loses_no_old_one(world: World) -> None:
+    topic = await world.topic()
+    await world.subscribe(topic, "sqs", await world.queue(), RawMessageDelivery="true")
+    world.failures = [DOWN] * 4
+    await world.sns("Publish", TopicArn=topic, Message="old")
+    await waiting(world, topic)
+    pages = await world.topics._database.write(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+    await world.topics._database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    code, _ = await world.refused("Publish", TopicArn=topic, Message="x" * 200_000)
+    assert code == "InternalErrorException"
+    await world.topics._database.write(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
+    await world.sns("Publish", TopicArn=topic, Message="new")
+    world.clock.advance(1.1)
+    assert {m["Body"] for m in await world.received(count=2)} == {"old", "new"}
+
+
 # --- functions
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,8 +18,11 @@ from lambent.services.sns.attributes import scope_of
 from lambent.services.sns.content import Circumstances, Message, message_of, size_bytes, size_max_bytes
 from lambent.services.sns.errors import invalid, not_offered
 from lambent.services.sns.topics import Topics, Wake
+from lambent.store.database import StoreError
 from lambent.store.topics import Publication, Published, State, Topic, TopicStore
 from lambent.store.topics.values import sequence_text
+
+log = logging.getLogger(__name__)
 
 Members = dict[str, Any]
 ENTRIES_MAX: Final = 10  # https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
@@ -87,7 +92,11 @@ class Publishing:
             )  # fmt: skip
         if not topic.is_fifo and not any(each.lanes for each in publications):
             return [Published(message.id, None, True) for message in messages]
-        published = await self._store.publish(publications)
+        try:
+            published = await self._store.publish(publications)
+        except (sqlite3.Error, StoreError) as error:
+            log.error("messages to %s could not be stored (%s); make room on the disk", topic.arn, error)
+            raise AwsError("InternalErrorException", f"The message could not be stored: {error}", 500) from error
         for lane in {lane for each in publications for lane in each.lanes}:
             self._wake(lane)
         return published
