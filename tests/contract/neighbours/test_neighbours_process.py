@@ -109,6 +109,44 @@ async def test_the_directory_knows_what_was_written_a_moment_ago_and_after_a_res
     assert near.directory.access_key(key["AccessKeyId"]) is None
 
 
+async def test_users_have_boundaries_and_one_that_is_gone_holds_everything_back(near: Near, tmp_path: Path) -> None:
+    arn = (await near.call("iam", "CreatePolicy", PolicyName="b", PolicyDocument=json.dumps(ALLOW)))["Policy"]["Arn"]
+    user = "arn:aws:iam::111122223333:user/"
+    for name in ("none", "made", "given", "freed"):
+        with_boundary = {"PermissionsBoundary": arn} if name == "made" else {}
+        await near.call("iam", "CreateUser", UserName=name, **with_boundary)
+    for name in ("given", "freed"):
+        await near.call("iam", "PutUserPermissionsBoundary", UserName=name, PermissionsBoundary=arn)
+    await near.call("iam", "DeleteUserPermissionsBoundary", UserName="freed")
+    with pytest.raises(AwsError) as refused:
+        await near.call("iam", "PutUserPermissionsBoundary", UserName="none", PermissionsBoundary=f"{arn}2")
+    assert (refused.value.code, refused.value.message) == (
+        "NoSuchEntity", f"Scope ARN: {arn}2 does not exist or is not attachable.",
+    )  # fmt: skip
+    with pytest.raises(AwsError, match="does not exist or is not attachable"):
+        await near.call("iam", "CreateUser", UserName="never", PermissionsBoundary=f"{arn}2")
+    shown = {"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn}
+    for name, expected in (("none", None), ("made", ALLOW), ("given", ALLOW), ("freed", None)):
+        told = (await near.call("iam", "GetUser", UserName=name))["User"]
+        assert told.get("PermissionsBoundary") == (shown if expected else None)
+        attached = await near.directory.policies(user + name)
+        assert attached is not None
+        assert attached.boundary == expected
+    again = Near(tmp_path)
+    await near.neighbours.close()
+    try:
+        attached = await again.directory.policies(f"{user}given")
+        assert attached is not None
+        assert attached.boundary == ALLOW
+        await again.call("iam", "DeletePolicy", PolicyArn=arn)
+        attached = await again.directory.policies(f"{user}given")
+        assert attached is not None
+        assert attached.boundary is not None
+        assert attached.boundary["Statement"] == [{"Effect": "Deny", "Action": "*", "Resource": "*"}]
+    finally:
+        await again.neighbours.close()
+
+
 async def test_operations_by_members_are_those_of_the_wire_or_of_boto3(near: Near) -> None:
     await near.call("iam", "CreateRole", RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))
     decoded = (await near.call("iam", "GetRole", RoleName="r"))["Role"]["AssumeRolePolicyDocument"]

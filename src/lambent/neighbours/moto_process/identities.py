@@ -88,10 +88,15 @@ def _managed(entity: Any) -> list[Any]:
     return [_default(policy) for policy in list(entity.managed_policies.values())]
 
 
+_NOTHING: Final = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+
+
 def _boundary(iam: Any, told: Any) -> Any:
     arn = told.get("PermissionsBoundaryArn") if isinstance(told, dict) else told
-    policy = iam.managed_policies.get(arn) if arn else None
-    return _default(policy) if policy is not None else None
+    if not arn:
+        return None
+    policy = iam.managed_policies.get(arn)
+    return _default(policy) if policy is not None else _NOTHING  # a boundary that is gone holds everything back
 
 
 def _default(policy: Any) -> Any:

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final
 
-from lambent.neighbours.moto_process import happenings
+from lambent.neighbours.moto_process import boundaries, happenings
 
 SETTINGS: Final = {
     "MOTO_ALLOW_NONEXISTENT_REGION": "true",  # any well-formed region is one
@@ -111,6 +111,7 @@ _MENDS: Final[Mapping[str, Callable[[Any], None]]] = {
     "moto.dynamodb.models.table": _by("change_records", "mend_table"),
     "moto.dynamodbstreams.responses": _by("stream_reading", "mend_responses"),
     "moto.efs.models": _mend_efs,
+    "moto.iam.responses": boundaries.mend,
     "moto.kms.models": _mend_kms,
     "moto.s3.models": happenings.mend_models,
     "moto.s3.notifications": happenings.mend_notifications,
