@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lambent
-from bench import asynchronous, control_plane, road
+from bench import asynchronous, control_plane, road, streams
 from bench.report import benchmarks_page, with_figures
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -36,6 +36,8 @@ def main() -> None:
         **road.measure(chosen.quick),
         "control": control_plane.measure(chosen.quick),
         "asynchronous": asynchronous.measure(chosen.quick),
+        "polling": polling.measure(chosen.quick),
+        "streams": streams.measure(chosen.quick),
     }
     output = chosen.output or (None if chosen.quick else DOCS)
     if output is None:

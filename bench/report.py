@@ -76,6 +76,20 @@ GOALS: Final = (
     Goal(promise="The same, against the bare store in groups",
          part="asynchronous", figure="ratio", limit=0.5, unit=" ×", at_least=True, part_of_code="into_the_store",
          file="asynchronous.py"),
+    Goal(promise="Messages a second from a full queue through a function that does nothing, in tens",
+         part="polling", figure="queue_messages_per_s", limit=3_000, at_least=True,
+         part_of_code="queue_messages_per_s", file="polling.py"),
+    Goal(promise="Records a second from a full stream of two shards through the same, in hundreds",
+         part="polling", figure="stream_records_per_s", limit=5_000, at_least=True,
+         part_of_code="stream_records_per_s", file="polling.py"),
+    Goal(promise="From sending a message to an idle queue until its handler has it, median",
+         part="polling", figure="send_to_handler_p50_ms", limit=20, unit=" ms", part_of_code="ways_ms", file="polling.py"),
+    Goal(promise="Part of a core that 200 idle mappings take",
+         part="polling", figure="idle_core_share", limit=0.05, part_of_code="idle_core_share", file="polling.py"),
+    Goal(promise="Records that a Kinesis stream takes a second, in `PutRecords` of 500 from 4 connections",
+         part="streams", figure="put_per_s", limit=3_800, at_least=True, part_of_code="put", file="streams.py"),
+    Goal(promise="The same into an empty stream, against one ten times as deep",
+         part="streams", figure="depth_ratio", limit=1.5, unit=" ×", part_of_code="measure", file="streams.py"),
 )  # fmt: skip
 
 
@@ -116,6 +130,8 @@ def benchmarks_page(figures: Mapping[str, Any]) -> str:
         ("Many environments at once", "density"),
         ("The control plane", "control"),
         ("Asynchronous events", "asynchronous"),
+        ("Event source mappings", "polling"),
+        ("Kinesis streams", "streams"),
     ):
         parts.append(f"## {title}\n\n{_figures(figures.get(part, 'not measured'))}")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
