@@ -10,7 +10,8 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import attrs
@@ -25,8 +26,11 @@ RETRY_S: Final = 1.0  # after a disk that did not take it
 LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
 LATE_S: Final = 60.0  # beyond this a time counts as missed, and is told of
 
-Fire = Callable[[float, str, bool], Awaitable[None]]
-"""`(time, owner, is_last)`: makes it durable together with the owner's mark: `marks={owner: milliseconds}`. Raises AwsError."""
+Fire = Callable[[float, Mapping[str, int], bool], Awaitable[None]]
+"""`(time, marks, is_last)`: makes what follows durable together with the store's `marks`, which say up to when all is fired.
+
+Raises AwsError.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +52,7 @@ class Timekeeper:
         self._due: list[
             tuple[float, int, str, Plan]
         ] = []  # a heap; entries of plans that were replaced are passed over
+        self._firing: dict[str, float] = {}  # up to when is being fired, by owner
         self._count = itertools.count()
         self._changed = asyncio.Event()
         self._forgetting: set[asyncio.Task[None]] = set()
@@ -56,7 +61,7 @@ class Timekeeper:
         """From now on, instead of any earlier plan of the same owner."""
         self._plans[owner] = plan
         fired_s = self._store.marks.get(owner, 0) / 1000
-        self._arm(owner, plan, max(fired_s, plan.since_s))
+        self._arm(owner, plan, max(fired_s, plan.since_s, self._firing.get(owner, 0.0)))
 
     def remove(self, owner: str) -> None:
         if self._plans.pop(owner, None) is not None:
@@ -110,14 +115,20 @@ class Timekeeper:
         if now_s - due_s > LATE_S:
             more = " (and later times)" if following_s is not None and following_s <= now_s else ""
             log.warning("%s was to fire %.0f s ago%s: it fires once now", owner, now_s - due_s, more)
+        self._firing[owner] = max(due_s, now_s)
         try:
-            await plan.fire(due_s, owner, plan.next_after(now_s) is None)
+            # Rounded up: a time with a fraction of a millisecond must not come after its own mark.
+            marks = {owner: math.ceil(max(due_s, now_s) * 1000)}
+            await plan.fire(due_s, marks, plan.next_after(now_s) is None)
         except AwsError as error:
             log.error("%s cannot fire (%s); trying again", owner, error)
             await self._clock.sleep(RETRY_S)
-            heapq.heappush(self._due, (due_s, next(self._count), owner, plan))
+            if (current := self._plans.get(owner)) is not None:  # which may be another one by now
+                heapq.heappush(self._due, (due_s, next(self._count), owner, current))
             return
         except Exception:  # the outermost edge: other schedules must not stop because of this one
             log.exception("%s cannot fire; report it with this traceback", owner)
+        finally:
+            del self._firing[owner]
         if self._plans.get(owner) is plan:
             self._arm(owner, plan, max(due_s, now_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -46,9 +47,9 @@ class ScheduledRules:
             return
         since_s: float = rule["Since"]
 
-        async def fire(at_s: float, owner: str, is_last: bool) -> None:
+        async def fire(at_s: float, marks: Mapping[str, int], is_last: bool) -> None:
             current = self._catalog.document(RULES, account_id, region, key) or rule
-            await self._fire(bus, current, at_s)
+            await self._fire(bus, current, at_s, marks)
 
         # The first time is a period after the rule was made or enabled.
         plan = Plan(
@@ -58,7 +59,7 @@ class ScheduledRules:
         )
         self._timekeeper.put(owner, plan)
 
-    async def _fire(self, bus: Bus, rule: dict[str, Any], at_s: float) -> None:
+    async def _fire(self, bus: Bus, rule: dict[str, Any], at_s: float, marks: Mapping[str, int]) -> None:
         arn = bus.rule_arn(rule["Name"])
         event: dict[str, Any] = {
             "version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "source": "aws.events",
@@ -72,4 +73,4 @@ class ScheduledRules:
             ingested=in_zulu(at_s),
         )
         owed = to_targets(bus, rule, matched, Came(ingested_s=at_s))
-        await self._deliverer.accept(owed, marks={arn: int(at_s * 1000)})
+        await self._deliverer.accept(owed, marks=marks)

@@ -87,7 +87,7 @@ class EventsService:
     async def close(self) -> None:
         await self._replays.close()
 
-    async def _expire(self, at_s: float, owner: str, is_last: bool) -> None:
+    async def _expire(self, at_s: float, marks: Mapping[str, int], is_last: bool) -> None:
         await self._archives.expire()
 
     async def _send(self, delivery: Delivery, context: RequestContext) -> None:

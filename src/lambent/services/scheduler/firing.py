@@ -62,14 +62,19 @@ class Firing:
             return
         modified_s: float = document["LastModificationDate"]
 
-        async def fire(at_s: float, owner: str, is_last: bool) -> None:
-            await self._fire((account_id, region, key), document, at_s, is_last)
+        async def fire(at_s: float, marks: Mapping[str, int], is_last: bool) -> None:
+            await self._fire((account_id, region, key), document, at_s, marks)
+            if is_last and document["ActionAfterCompletion"] == "DELETE":
+                where = (account_id, region, key)
+                await self._catalog.transact(lambda tx: _delete(tx, where, document["LastModificationDate"]))
 
         # A rate begins with its first time: StartDate, or at once.
         plan = Plan(next_after=_times(document), since_s=modified_s - 0.001, fire=fire)
         self._timekeeper.put(owner, plan)
 
-    async def _fire(self, where: tuple[str, str, str], document: Mapping[str, Any], at_s: float, is_last: bool) -> None:
+    async def _fire(
+        self, where: tuple[str, str, str], document: Mapping[str, Any], at_s: float, marks: Mapping[str, int]
+    ) -> None:
         account_id, region, _ = where
         arn, target = schedule_arn(*where), document["Target"]
         execution_id = str(uuid.uuid4())
@@ -83,9 +88,7 @@ class Firing:
             more={"scheduled_time": scheduled, "execution_id": execution_id},
             due_ms=max(due_ms, int(self._clock.now() * 1000)),
         )  # fmt: skip
-        await self._deliverer.accept([delivery], marks={arn: int(at_s * 1000)})
-        if is_last and document["ActionAfterCompletion"] == "DELETE":
-            await self._catalog.transact(lambda tx: _delete(tx, where, document["LastModificationDate"]))
+        await self._deliverer.accept([delivery], marks=marks)
 
     async def _call(self, delivery: Delivery, context: RequestContext) -> None:
         """A universal target. Raises AwsError."""
