@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -45,7 +46,9 @@ async def test_a_queue_is_subscribed_at_once(world: World) -> None:
         ("lambda", "f", "Lambda endpoint ARN"),
         ("http", "https://x", "Endpoint must match the specified protocol"),
         ("https", "http://x", "Endpoint must match the specified protocol"),
-        ("http", "http://u:p@x/", "Endpoint must match the specified protocol"),
+        ("http", "http://u@v@x/", "Endpoint must match the specified protocol"),
+        ("http", "http://x/\u00e4", "Endpoint must match the specified protocol"),
+        ("http", "http://x/\x00", "Endpoint must match the specified protocol"),
         ("http", "http://x/a b", "Endpoint must match the specified protocol"),
         ("email", "nobody", "Email address"),
         ("email", "a/../b@c.d", "Email address"),
@@ -226,6 +229,21 @@ async def test_a_web_server_confirms_and_is_told_when_it_ends(world: World) -> N
     await web.end()
 
 
+async def test_a_web_server_may_ask_for_a_password_that_is_not_shown(world: World) -> None:
+    web = Endpoint()
+    await web.begin()
+    topic = await world.topic()
+    arn = await world.subscribe(topic, "http", web.url.replace("//", "//ann:s%40cret@"))
+    await world.until(lambda: web.requests)
+    assert web.requests[0][0]["authorization"] == "Basic " + base64.b64encode(b"ann:s@cret").decode()
+    assert web.requests[0][0]["host"] == web.url.split("/")[2]
+    expected = web.url.replace("//", "//ann:****@")
+    assert (await world.sns("GetSubscriptionAttributes", SubscriptionArn=arn))["Attributes"]["Endpoint"] == expected
+    assert (await world.sns("ListSubscriptions"))["Subscriptions"][0]["Endpoint"] == expected
+    await world.idle()
+    await web.end()
+
+
 async def confirm(world: World, topic: str, token: str, **members: Any) -> str:
     """By the link, without a signature."""
     call = world.service.operations["ConfirmSubscription"]
@@ -335,3 +353,43 @@ async def test_whoever_comes_back_finds_the_subscription_that_was_made_meanwhile
     assert newer != arn
     await world.idle()
     await web.end()
+
+
+# What AWS answered to filter policies, and the column at which it found the mistake.
+MISTAKES = [
+    ('{"key":[["value"]]}', "Match value must be String, number, true, false, or null", 10),
+    ('{"key":[{"wrong-operator":true}]}', "Unrecognized match type wrong-operator", 31),
+    ('{"key":[{"suffix":"value","prefix":"value2"}]}', "Only one key allowed in match expression", 37),
+    ('{"key":[{"suffix":100}]}', "suffix match pattern must be a string", 22),
+    ('{"key":[{"suffix":null}]}', "suffix match pattern must be a string", 23),
+    ('{"key":[{"suffix":[]}]}', "suffix match pattern must be a string", 20),
+    ('{"key":[{"suffix":["test","test2"]}]}', "suffix match pattern must be a string", 20),
+    ('{"key":[{"numeric":[]}]}', "Invalid member in numeric match: ]", 22),
+    ('{"key":[{"numeric":["operator"]}]}', "Unrecognized numeric range operator: operator", 32),
+    ('{"key":[{"numeric":[1,"<="]}]}', "Invalid member in numeric match: 1", 22),
+    ('{"key":[{"numeric":["=","000"]}]}', "Value of equals must be numeric", 26),
+    ('{"key":[{"numeric":[">="]}]}', "Value of >= must be numeric", 26),
+    ('{"key":[{"numeric":["<",100,">",10]}]}', "Too many elements in numeric expression", 30),
+    ('{"key":[{"numeric":[">=",1,">",2]}]}', "Bad numeric range operator: >", 31),
+    ('{"key":[{"numeric":[">",3,"<",1]}]}', "Bottom must be less than top", 33),
+    ('{"key":[{"numeric":[">",20,"<="]}]}', "Value of <= must be numeric", 33),
+    ('{"key":[{"numeric":[">",20,30]}]}', "Bad value in numeric range: 30", 30),
+    ('{"key":[{"numeric":[">",20,"test"]}]}', "Bad numeric range operator: test", 34),
+    ('{"key":[{"numeric":[">","20","<","30"]}]}', "Value of > must be numeric", 26),
+    ('{"key":[{"numeric":[">",20,"<","30"]}]}', "Value of < must be numeric", 33),
+    ('{"key":[{"numeric":[">",20,"<",30,"<",50]}]}', "Too many terms in numeric range expression", 36),
+    ('{"key":[{"exists":null}]}', "exists match pattern must be either true or false.", 23),
+    ('{"key":[{"exists":"no"}]}', "exists match pattern must be either true or false.", 20),
+]
+
+
+@pytest.mark.parametrize(("policy", "reason", "column"), MISTAKES)
+async def test_mistakes_in_filter_policies_are_told_in_awss_words(
+    world: World, policy: str, reason: str, column: int
+) -> None:
+    topic = await world.topic()
+    members: dict[str, Any] = {"Protocol": "sqs", "Endpoint": queue_arn("q"), "Attributes": {"FilterPolicy": policy}}
+    assert (await world.refused("Subscribe", TopicArn=topic, **members))[1] == (
+        f"Invalid parameter: Attributes Reason: FilterPolicy: {reason}\n"
+        f' at [Source: (String)"{policy}"; line: 1, column: {column}]'
+    )

@@ -24,6 +24,7 @@ _FEEDBACK: Final = re.compile(
     r"(HTTP|Firehose|Lambda|Application|SQS)(SuccessFeedbackRoleArn|SuccessFeedbackSampleRate|FailureFeedbackRoleArn)"
 )
 _QUEUE_ARN: Final = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
+_PASSWORD: Final = re.compile(r"^(https?://[^:@/]*:)[^@/]*@")
 RAW_PROTOCOLS: Final = frozenset({"sqs", "http", "https", "firehose"})
 HTTP_PROTOCOLS: Final = frozenset({"http", "https"})
 
@@ -212,6 +213,11 @@ def effective_policy(topic: Topic, subscription: Subscription) -> dict[str, Any]
     return delivery_policy.effective(json.loads(theirs) if theirs else None, json.loads(own) if own else None)
 
 
+def shown(endpoint: str) -> str:
+    """Without the password that a web server may ask for."""
+    return _PASSWORD.sub(r"\1****@", endpoint)
+
+
 def is_raw(subscription: Subscription) -> bool:
     return subscription.attributes.get("RawMessageDelivery") == "true"
 
@@ -227,7 +233,7 @@ def described_subscription(topic: Topic, subscription: Subscription) -> dict[str
         "TopicArn": subscription.topic_arn,
         "Owner": subscription.owner,
         "Protocol": subscription.protocol,
-        "Endpoint": subscription.endpoint,
+        "Endpoint": shown(subscription.endpoint),
         "SubscriptionPrincipal": subscription.principal,
         "PendingConfirmation": "true" if subscription.state is State.PENDING else "false",
         "ConfirmationWasAuthenticated": (

@@ -40,7 +40,7 @@ _FUNCTION: Final = re.compile(
 )
 _QUEUE: Final = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _MAIL: Final = re.compile(r"[^@\s<>\"/\\]{1,64}@[A-Za-z0-9.-]{1,250}")
-_URL: Final = re.compile(r"(https?)://[^/\s?#@]+([/?][^\s#]*)?")
+_URL: Final = re.compile(r"(https?)://([^@/?#\s]+@)?[A-Za-z0-9.:\[\]_-]+([/?][!-\"$-~]*)?", re.ASCII)
 CONFIRMED_BY_THEIR_OWNERS: Final = frozenset({"http", "https", "email", "email-json"})
 
 
@@ -237,7 +237,7 @@ def _listed(subscriptions: Sequence[Subscription], members: Members) -> Members:
             "SubscriptionArn": "PendingConfirmation" if s.state is State.PENDING else s.arn,
             "Owner": s.owner,
             "Protocol": s.protocol,
-            "Endpoint": s.endpoint,
+            "Endpoint": attributes.shown(s.endpoint),
             "TopicArn": s.topic_arn,
         }
         for s in found
