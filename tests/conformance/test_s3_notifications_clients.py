@@ -313,3 +313,37 @@ def test_a_bucket_that_is_not_there_cannot_be_configured(live: LiveServer) -> No
         s3.put_bucket_notification_configuration(Bucket="absent-bucket", NotificationConfiguration={})
     with pytest.raises(ClientError, match="NoSuchBucket"):
         s3.get_bucket_notification_configuration(Bucket="absent-bucket")
+
+
+WRITER = """
+import boto3
+
+def handler(event, context):
+    record = event["Records"][0]["s3"]
+    number = int(record["object"]["key"]) + 1
+    boto3.client("s3").put_object(Bucket=record["bucket"]["name"], Key=str(number), Body=b"")
+"""
+
+
+def test_a_function_that_writes_to_its_own_bucket_is_stopped(bucket: Bucket) -> None:
+    live, s3 = bucket.live, bucket.live.client("s3")
+    name = live.create(WRITER, Timeout=30)
+    arn = live.client().get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    live.client().put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnFailure": {"Destination": bucket.queue_arn}}
+    )
+    bucket.configure(LambdaFunctionConfigurations=[{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}])
+    s3.put_object(Bucket=bucket.name, Key="0", Body=b"")
+    (stopped,) = bucket.until_came(1)
+    assert stopped["requestContext"]["condition"] == "RecursiveInvocation"
+    assert len(s3.list_objects_v2(Bucket=bucket.name)["Contents"]) == 17
+
+
+def test_a_topic_passes_events_on_to_its_subscribers(bucket: Bucket) -> None:
+    sns = bucket.live.client("sns")
+    topic = sns.create_topic(Name=bucket.name)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=bucket.queue_arn, Attributes={"RawMessageDelivery": "true"})
+    bucket.configure(TopicConfigurations=[{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}])
+    assert bucket.until_came(1)[0]["Event"] == "s3:TestEvent"
+    bucket.live.client("s3").put_object(Bucket=bucket.name, Key="k", Body=b"")
+    assert bucket.until_came(1)[0]["eventName"] == "ObjectCreated:Put"
