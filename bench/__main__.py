@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lambent
-from bench import asynchronous, control_plane, road, streams
+from bench import asynchronous, control_plane, polling, road, streams
 from bench.report import benchmarks_page, with_figures
 
 DOCS = Path(__file__).parents[1] / "docs"

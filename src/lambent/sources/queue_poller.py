@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 LONG_POLL_S: Final = 20.0  # what AWS's pollers ask for: ReceiveMessage's most
 RECEIVE_MAX: Final = 500  # ours: messages at once, so that memory stays bounded
+# Ours: while batches are done this quickly, messages for so many rounds are received together; they wait for a moment only.
+QUICK_S: Final = 0.05
+AHEAD: Final = 4
 GROW_EVERY_S: Final = 0.2  # how often a full poller looks whether it may have grown
 RECEIVE_GRACE_S: Final = 0.25  # real time: the disk knows no other
 # Ours: AWS does not say how it waits.
@@ -80,6 +83,7 @@ class QueuePoller:
         self._hidden_until_s = 0.0
         self._batches: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()  # a batch has
+        self._mean_s = QUICK_S  # how long batches took of late
         self._stopping = False
         self._receiving = False
         self._reader: asyncio.Task[None] | None = None
@@ -149,6 +153,8 @@ class QueuePoller:
     async def _receive(self) -> list[dict[str, Any]]:
         free = max(1, self._scale.bound - len(self._batches))
         # A group's messages must not be in two batches at once, so a FIFO queue is asked for one batch at a time.
+        if self._mean_s < QUICK_S:
+            free = max(free, self._scale.bound * AHEAD)
         wanted = self._batch_size if self._is_fifo else min(self._batch_size * free, RECEIVE_MAX)
         wanted = max(1, wanted - len(self._pending))
         now_s = self._clock.monotonic()
@@ -224,8 +230,10 @@ class QueuePoller:
     # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        begun_s = self._clock.monotonic()
         try:
             await work
+            self._mean_s = 0.8 * self._mean_s + 0.2 * (self._clock.monotonic() - begun_s)
         except (AwsError, sqlite3.Error, StoreError) as error:
             log.warning("%s: messages that were done could not be deleted, and come again: %s", self._name, error)
         except Exception:  # the task's outermost edge: nobody awaits it

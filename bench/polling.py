@@ -1,0 +1,174 @@
+"""Event source mappings: how fast queues and streams are emptied by a function that does nothing, and what idle ones cost.
+
+    python bench/polling.py [--quick]
+
+Messages and records are there before the mapping is. docs/promises.md holds the goals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+
+from bench.road import Server
+
+ROLE: Final = "arn:aws:iam::000000000000:role/any"
+IDLE_MAPPINGS: Final = 200
+BATCH: Final = 10  # messages of a batch: a queue's default
+STREAM_SHARDS: Final = 2
+PUT_AT_ONCE: Final = 500
+SENT_SINGLY: Final = 50  # messages whose way is timed
+PATIENCE_S: Final = 120.0
+# Prints what `measure` counts: how many records it was given, and how long a message's way was that has a time in it.
+CODE: Final = """
+import time
+
+def handler(event, context):
+    print("RECORDS", len(event["Records"]))
+    for record in event["Records"]:
+        if record.get("body", "").startswith("sent "):
+            print("WAY", time.time() - float(record["body"].split()[1]))
+"""
+
+
+class Bench:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service, endpoint_url=f"http://127.0.0.1:{self._server.port}", region_name="us-east-1",
+                aws_access_key_id="test", aws_secret_access_key="test",
+            )  # fmt: skip
+        return self._clients[service]
+
+    def function(self, name: str) -> str:
+        """A new one, which has run once."""
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("app.py", CODE)
+        self.client("lambda").create_function(
+            FunctionName=name, Role=ROLE, Handler="app.handler", Runtime=f"python3.{sys.version_info.minor}",
+            Code={"ZipFile": package.getvalue()}, Timeout=30,
+        )  # fmt: skip
+        self.client("lambda").get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        self.client("lambda").invoke(FunctionName=name, Payload=b'{"Records": []}')
+        return name
+
+    def queue(self, name: str) -> tuple[str, str]:
+        """Its address and its ARN."""
+        url = self.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+        return url, f"arn:aws:sqs:us-east-1:000000000000:{name}"
+
+    def map(self, function: str, arn: str, **members: Any) -> None:
+        self.client("lambda").create_event_source_mapping(FunctionName=function, EventSourceArn=arn, **members)
+
+    def logged(self, function: str, word: str) -> Iterator[float]:
+        """The numbers behind this word."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{function}")
+        for page in pages:
+            for event in page["events"]:
+                for line in event["message"].splitlines():
+                    if line.startswith(word + " "):
+                        yield float(line.split()[1])
+
+    def seconds_until(self, function: str, count: int) -> float:
+        """From now until the function was given so many records, by the last of its log's times."""
+        begun_s, begun = time.time(), time.monotonic()
+        while sum(self.logged(function, "RECORDS")) < count:
+            if time.monotonic() - begun > PATIENCE_S:
+                raise SystemExit(f"{function} has not had {count} records in {PATIENCE_S:g} s")
+            time.sleep(0.2)
+        events = self.client("logs").describe_log_streams(logGroupName=f"/aws/lambda/{function}")["logStreams"]
+        return float(max(stream["lastEventTimestamp"] for stream in events) / 1000 - begun_s)
+
+    def queue_messages_per_s(self, count: int) -> float:
+        url, arn = self.queue("full")
+        for first in range(0, count, BATCH):
+            entries = [{"Id": str(n), "MessageBody": f"message {first + n}"} for n in range(BATCH)]
+            self.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
+        function = self.function("queue")
+        self.map(function, arn)
+        return count / self.seconds_until(function, count)
+
+    def stream_records_per_s(self, count: int) -> float:
+        kinesis = self.client("kinesis")
+        kinesis.create_stream(StreamName="full", ShardCount=STREAM_SHARDS)
+        kinesis.get_waiter("stream_exists").wait(StreamName="full", WaiterConfig={"Delay": 1})
+        for first in range(0, count, PUT_AT_ONCE):
+            records = [{"Data": b"x" * 100, "PartitionKey": str(first + n)} for n in range(PUT_AT_ONCE)]
+            kinesis.put_records(StreamName="full", Records=records)
+        function = self.function("stream")
+        self.map(function, "arn:aws:kinesis:us-east-1:000000000000:stream/full", StartingPosition="TRIM_HORIZON")
+        return count / self.seconds_until(function, count)
+
+    def ways_ms(self) -> Sequence[float]:
+        """From before a message is sent until its handler has it, the queue being empty."""
+        url, arn = self.queue("empty")
+        function = self.function("way")
+        self.map(function, arn)
+        time.sleep(1)
+        for _ in range(SENT_SINGLY):
+            self.client("sqs").send_message(QueueUrl=url, MessageBody=f"sent {time.time()}")
+            time.sleep(0.02)
+        self.seconds_until(function, SENT_SINGLY)
+        return [way_s * 1000 for way_s in self.logged(function, "WAY")]
+
+    def idle_core_share(self, seconds: float) -> float:
+        """Of one core, by the server's own process, with so many more mappings of empty queues."""
+        for number in range(IDLE_MAPPINGS):
+            self.map("queue", self.queue(f"idle-{number}")[1])
+        time.sleep(2)
+        before_s = _processor_s(self._server.process.pid)
+        time.sleep(seconds)
+        return (_processor_s(self._server.process.pid) - before_s) / seconds
+
+
+def _processor_s(pid: int) -> float:
+    """That its threads had so far."""
+    ran_ns = sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return ran_ns / 1e9
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Some thirty seconds; less when `quick`."""
+    directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
+    directory.chmod(0o755)
+    try:
+        server = Server(directory / "data")
+        try:
+            bench = Bench(server)
+            return {
+                "queue_messages_per_s": round(bench.queue_messages_per_s(6_000 if quick else 30_000)),
+                "stream_records_per_s": round(bench.stream_records_per_s(20_000 if quick else 100_000)),
+                "send_to_handler_p50_ms": round(statistics.median(bench.ways_ms()), 1),
+                "idle_core_share": round(bench.idle_core_share(5.0 if quick else 20.0), 4),
+            }
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true", help="a shorter time; figures are rougher")
+    print(json.dumps(measure(options.parse_args().quick), indent=2))
+
+
+if __name__ == "__main__":
+    main()
