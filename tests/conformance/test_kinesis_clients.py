@@ -228,6 +228,8 @@ async def test_the_sdks_for_java_speak_cbor_with_times_in_milliseconds(world: Wo
     (record,) = read["Records"]
     assert (record["Data"], record["SequenceNumber"]) == (b"\x00\xff", put["SequenceNumber"])
     assert abs((datetime.datetime.now(datetime.UTC) - record["ApproximateArrivalTimestamp"]).total_seconds()) < 30
+    status, problem = await world.cbor("PutRecord", StreamName="s", Data="no bytes", PartitionKey="k")
+    assert (status, problem["__type"]) == (400, "SerializationException")
     assert await world.cbor("DescribeStream", StreamName="none") == (
         400,
         {"__type": "ResourceNotFoundException", "message": f"Stream none under account {ACCOUNT} not found."},

@@ -209,6 +209,19 @@ async def test_shards_come_in_pages_that_keep_their_filter(kinesis: Kinesis) -> 
     assert described["StreamDescription"]["HasMoreShards"]
 
 
+async def test_a_time_of_creation_tells_streams_of_one_name_apart(kinesis: Kinesis) -> None:
+    await kinesis.stream()
+    created = (await kinesis.call("ListStreams"))["StreamSummaries"][0]["StreamCreationTimestamp"]
+    await kinesis.call("DeleteStream", StreamName="s")
+    kinesis.clock.advance(10)
+    await kinesis.stream()
+
+    again = created + datetime.timedelta(seconds=10)
+    assert len(await kinesis.shards(StreamCreationTimestamp=again)) == 1
+    refused = await kinesis.refused("ListShards", StreamName="s", StreamCreationTimestamp=created)
+    assert refused[0] == "ResourceNotFoundException"
+
+
 async def test_closed_shards_are_forgotten_with_their_last_record(kinesis: Kinesis) -> None:
     await kinesis.stream()
     await kinesis.put("a")

@@ -63,7 +63,11 @@ class Finder:
         """Raises AwsError ResourceNotFoundException, and as `key` does."""
         key = self.key(context, members, action)
         with in_the_words_of_aws(key):
-            return self._store.stream(key)
+            stream = self._store.stream(key)
+        created = members.get("StreamCreationTimestamp")  # to tell it from others that had its name
+        if created is not None and int(created.timestamp()) != stream.created_ms // 1000:
+            raise stream_missing(key)
+        return stream
 
     def resource(self, context: RequestContext, arn: str, action: str) -> tuple[Stream, Consumer | None]:
         """What a ResourceARN or ConsumerARN names. Raises AwsError."""
