@@ -269,6 +269,15 @@ async def test_tokens_that_confirm_nothing(world: World) -> None:
     assert (await world.refused("ConfirmSubscription", TopicArn=topic, Token=token))[1] == "Invalid parameter: Token"
 
 
+async def test_what_was_not_confirmed_in_time_makes_room(world: World) -> None:
+    topic = await world.topic()
+    old = await world.subscribe(topic, "email", "a@b.c")
+    world.clock.advance(TOKEN_MS / 1000 + 1)
+    await world.subscribe(topic, "email", "d@e.f")
+    assert [s.endpoint for s in world.topics.subscriptions_to(topic)] == ["d@e.f"]
+    assert (await world.refused("GetSubscriptionAttributes", SubscriptionArn=old))[0] == "NotFoundException"
+
+
 async def test_what_was_confirmed_with_a_signature_may_ask_for_one_to_end(world: World) -> None:
     topic = await world.topic()
     await world.subscribe(topic, "email", "a@b.c")

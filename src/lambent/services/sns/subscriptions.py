@@ -76,6 +76,7 @@ class Subscriptions:
         endpoint = _endpoint(topic, protocol, members.get("Endpoint"))
         asked = _checked(members.get("Attributes") or {}, topic, protocol, endpoint)
         wants_arn = bool(members.get("ReturnSubscriptionArn"))
+        await self._forget_old(topic)
         existing = self._existing(topic, protocol, endpoint)
         if existing is not None:
             if any(existing.attributes.get(name) != value for name, value in asked.items()):
@@ -96,6 +97,13 @@ class Subscriptions:
         else:
             await self._put(subscription)
         return _subscribed(subscription, wants_arn)
+
+    async def _forget_old(self, topic: Topic) -> None:
+        """Those that were not confirmed in time, and those that have left for good."""
+        now_ms = self._store.now_ms()
+        for old in self._store.subscriptions_to(topic.arn):
+            if old.state is not State.CONFIRMED and now_ms - old.token_ms > TOKEN_MS:
+                await self._store.delete_subscription(old)
 
     def _existing(self, topic: Topic, protocol: str, endpoint: str) -> Subscription | None:
         return next(
@@ -178,9 +186,6 @@ class Subscriptions:
         """It gets one more message, with a token to come back by."""
         now_ms = self._store.now_ms()
         gone = attrs.evolve(subscription, state=State.LEFT, token=secrets.token_hex(_TOKEN_BYTES), token_ms=now_ms)
-        for other in self._store.subscriptions_to(gone.topic_arn):
-            if other.state is State.LEFT and now_ms - other.token_ms > TOKEN_MS:
-                await self._store.delete_subscription(other)
         lane = lane_of_notice(gone)
         notice = Notice.about("UnsubscribeConfirmation", gone, now_ms)
         await self._put(gone, NewDelivery(lane=lane, content=notice.encoded()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -23,6 +24,7 @@ from lambent.store.topics.values import (
 )
 
 _TOPIC: Final = "id, account_id, region, name, attributes, tags"
+TOGETHER_MAX_BYTES: Final = 1_048_576  # that a lane has in memory: there may be many lanes
 FORGET_CHUNK: Final = 500  # deduplication ids whose time is over, taken away with one publication
 
 
@@ -179,25 +181,38 @@ def lanes(connection: sqlite3.Connection) -> list[str]:
 def due(
     connection: sqlite3.Connection, lane: str, now_ms: int, limit: int, in_order: bool
 ) -> tuple[list[Delivery], int | None]:
-    """Those that may be tried now; and when the next one may, if none can.
+    """Those that may be tried now, of a bounded size; and when the next one may, if none can.
 
     `in_order`: as they were published, and none before the one that is first.
     """
     columns = "d.id, m.id, m.sequence, m.content, d.accepted_ms, d.tries, d.due_ms"
     found = f"SELECT {columns} FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.lane = ?"
     if in_order:
-        rows = connection.execute(f"{found} ORDER BY d.id LIMIT ?", (lane, limit)).fetchall()
-        if rows and rows[0][6] > now_ms:
-            return [], rows[0][6]
-        waiting = next((n for n, row in enumerate(rows) if row[6] > now_ms), len(rows))
-        return [_delivery(row) for row in rows[:waiting]], None
-    rows = connection.execute(
-        f"{found} AND d.due_ms <= ? ORDER BY d.due_ms, d.id LIMIT ?", (lane, now_ms, limit)
-    ).fetchall()
-    if rows:
-        return [_delivery(row) for row in rows], None
+        first = connection.execute(
+            "SELECT due_ms FROM deliveries WHERE lane = ? ORDER BY id LIMIT 1", (lane,)
+        ).fetchone()
+        if first is None or first[0] > now_ms:
+            return [], first[0] if first is not None else None
+        rows = connection.execute(f"{found} ORDER BY d.id LIMIT ?", (lane, limit))
+        return _bounded(itertools.takewhile(lambda row: row[6] <= now_ms, rows)), None
+    rows = connection.execute(f"{found} AND d.due_ms <= ? ORDER BY d.due_ms, d.id LIMIT ?", (lane, now_ms, limit))
+    deliveries = _bounded(rows)
+    if deliveries:
+        return deliveries, None
     (following,) = connection.execute("SELECT min(due_ms) FROM deliveries WHERE lane = ?", (lane,)).fetchone()
     return [], following
+
+
+def _bounded(rows: Iterable[Sequence[Any]]) -> list[Delivery]:
+    """At least one, and no more behind those that are large enough together."""
+    deliveries: list[Delivery] = []
+    size = 0
+    for row in rows:
+        deliveries.append(_delivery(row))
+        size += len(row[3])
+        if size >= TOGETHER_MAX_BYTES:
+            break
+    return deliveries
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:
