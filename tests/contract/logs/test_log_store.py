@@ -29,6 +29,7 @@ from lambent.store.logs import (
     Query,
     StoredEvent,
     rows,
+    tails,
 )
 from lambent.store.logs import store as store_module
 
@@ -310,7 +311,7 @@ async def test_a_follower_gets_new_lines_of_its_group_only_and_ends_with_the_sto
 
 
 async def test_a_follower_that_sleeps_is_told_what_it_missed(store: LogStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "TAIL_EVENTS", 10)
+    monkeypatch.setattr(tails, "TAIL_EVENTS", 10)
     tail = store.tail(ACCOUNT, REGION, GROUP)
     first = asyncio.ensure_future(anext(tail))
     await asyncio.sleep(0)
@@ -318,7 +319,7 @@ async def test_a_follower_that_sleeps_is_told_what_it_missed(store: LogStore, mo
     stream, _, message = await asyncio.wait_for(first, 10)
     assert (stream, message) == ("", "15 events were left out: they came faster than they were read")
     assert (await anext(tail))[2] == "line 15"
-    monkeypatch.setattr(store_module, "TAIL_BYTES", 1000)
+    monkeypatch.setattr(tails, "TAIL_BYTES", 1000)
     append(store, [(n, "x" * 400) for n in range(5)])
     while not (message := (await anext(tail))[2]).endswith("read"):
         assert message.startswith("line")

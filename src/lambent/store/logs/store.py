@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
@@ -25,9 +24,9 @@ from lambent.store.logs.chunks import Event, next_id
 from lambent.store.logs.filters import Kind, Owed
 from lambent.store.logs.reading import ChunkCache, Page, Query, read_page
 from lambent.store.logs.rows import Group, GroupKey, Stream, StreamKey
+from lambent.store.logs.tails import Tail, TailedEvent
 
 T = TypeVar("T")
-TailedEvent = tuple[str, int, str]  # stream, milliseconds since the epoch, message
 
 FLUSH_S: Final = 0.2  # the longest that a line waits for its chunk
 FLUSH_BYTES: Final = 1024 * 1024  # of memory; then it does not wait at all
@@ -37,8 +36,6 @@ LOST_BUFFER_BYTES: Final = 64 * 1024 * 1024  # beyond it lines are dropped: only
 RETRY_S: Final = 1.0  # after a write that failed
 FLUSH_PATIENCE_S: Final = 5.0  # a reader then sees what there is
 EXPIRE_EVERY_S: Final = 3600.0
-TAIL_EVENTS: Final = 20_000  # that a slow reader of `tail` may be behind
-TAIL_BYTES: Final = 8 * 1024 * 1024  # of their messages
 
 _LINE_MEMORY_BYTES: Final = 200  # what Python spends on a line besides its characters
 _SPLIT_CHARACTERS: Final = LOG_EVENT_MAX_BYTES // 4 - 26  # no UTF-8 of so many characters is over the limit
@@ -64,7 +61,7 @@ class LogStore:
         self._waiting: list[asyncio.Future[None]] = []
         self._background: set[asyncio.Task[None]] = set()
         self._crowded: dict[int, None] = {}  # streams to compact, in order
-        self._tails: dict[GroupKey, list[_Tail]] = {}
+        self._tails: dict[GroupKey, list[Tail]] = {}
         self._closed = False
         self.written = asyncio.Event()  # set whenever lines have come to the disk, for those who owe them to others
 
@@ -328,7 +325,7 @@ class LogStore:
         A reader that falls behind by TAIL_EVENTS misses the oldest; it is told so by an event of the stream "".
         """
         key = (account_id, region, group)
-        tail = _Tail()
+        tail = Tail()
         self._tails.setdefault(key, []).append(tail)
         try:
             while await tail.arrived():
@@ -395,44 +392,6 @@ class LogStore:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("housekeeping of the logs failed (%r); it is tried again when more is written", error)
-
-
-class _Tail:
-    """What one follower has not read yet: no more than TAIL_EVENTS and TAIL_BYTES."""
-
-    def __init__(self) -> None:
-        self._events: deque[TailedEvent] = deque()
-        self._held_bytes = 0
-        self._missed = 0
-        self._ended = False
-        self._wake = asyncio.Event()
-
-    def add(self, events: Sequence[TailedEvent]) -> None:
-        self._events.extend(events)
-        self._held_bytes += sum(len(message) for _, _, message in events)
-        while len(self._events) > TAIL_EVENTS or self._held_bytes > TAIL_BYTES:
-            self._held_bytes -= len(self._events.popleft()[2])
-            self._missed += 1
-        self._wake.set()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake.set()
-
-    async def arrived(self) -> bool:
-        """False: there will be no more."""
-        await self._wake.wait()
-        return bool(self._events) or not self._ended
-
-    def take(self, now_ms: int) -> list[TailedEvent]:
-        events = list(self._events)
-        if self._missed:
-            events.insert(0, ("", now_ms, f"{self._missed} events were left out: they came faster than they were read"))
-        self._events.clear()
-        self._held_bytes = self._missed = 0
-        if not self._ended:
-            self._wake.clear()
-        return events
 
 
 def _split(message: str) -> Iterable[str]:
