@@ -14,6 +14,8 @@ RESULT_NOT_POLLED: Final = "PROBLEM: This server does not poll event sources of 
 class Poller(Protocol):
     """Runs from `start` until both of the others have returned."""
 
+    may_overlap: bool  # another poller of the same mapping may read while this one's last batches end
+
     def start(self) -> None: ...
 
     async def stop_reading(self) -> None:

@@ -59,6 +59,8 @@ class _Batch:
 class QueuePoller:
     """One mapping's. Implements `poller.Poller`."""
 
+    may_overlap = True  # the queue hides what is being worked on, and a group's messages behind it
+
     def __init__(
         self,
         mapping: Mapping[str, Any],

@@ -31,6 +31,8 @@ BEGINNING: Final = ""  # the checkpoint of no shard: when the mapping began
 class StreamPoller:
     """One mapping's. Implements `poller.Poller`."""
 
+    may_overlap = False  # both would read behind the same checkpoints
+
     def __init__(self, task: Task, stream: Stream, checkpoints: CheckpointStore, clock: Clock) -> None:
         self._task = task
         self._mapping_id: str = task.mapping["UUID"]

@@ -39,6 +39,7 @@ class _Keeper:
     task: asyncio.Task[None] | None = None
     settings: Mapping[str, Any] | None = None  # of the poller
     poller: Poller | None = None
+    ending: dict[Poller, asyncio.Task[None]] = attrs.field(factory=dict)  # pollers that begin nothing more
 
 
 class Supervisor:
@@ -70,12 +71,13 @@ class Supervisor:
 
     async def close(self) -> None:
         """Ends every poller: gives back what was not begun, waits a little for the rest, which else comes again."""
-        tasks = [keeper.task for keeper in self._keepers.values() if keeper.task is not None]
+        keepers = list(self._keepers.values())
+        self._keepers.clear()
+        pollers = [poller for keeper in keepers for poller in (keeper.poller, *keeper.ending) if poller is not None]
+        tasks = [keeper.task for keeper in keepers if keeper.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        pollers = [keeper.poller for keeper in self._keepers.values() if keeper.poller is not None]
-        self._keepers.clear()
         await asyncio.gather(*(self._end(poller) for poller in pollers))
 
     async def _end(self, poller: Poller) -> None:
@@ -120,9 +122,9 @@ class Supervisor:
         is_wanted = mapping is not None and mapping["State"] != "Deleting" and mapping["Wanted"] == "Enabled"
         settings = _settings(mapping) if mapping is not None else None
         if keeper.poller is not None and (not is_wanted or settings != keeper.settings):
-            await keeper.poller.stop_reading()
-            await keeper.poller.finished()
-            keeper.poller = None
+            await self._retire(keeper, keeper.poller)
+        if keeper.ending and not (is_wanted and all(poller.may_overlap for poller in keeper.ending)):
+            await asyncio.gather(*keeper.ending.values())
         if mapping is None:
             return
         problem = None
@@ -136,6 +138,12 @@ class Supervisor:
             await self._forget(key[2])
         if mapping["State"] not in SETTLED_STATES:
             await self._catalog.transact(lambda tx: self._settle(tx, key, mapping, problem))
+
+    async def _retire(self, keeper: _Keeper, poller: Poller) -> None:
+        await poller.stop_reading()
+        keeper.poller = None
+        ending = keeper.ending[poller] = asyncio.get_running_loop().create_task(poller.finished())
+        ending.add_done_callback(lambda _: keeper.ending.pop(poller, None))
 
     def _settle(self, tx: CatalogTransaction, key: Key, seen: Mapping[str, Any], problem: str | None) -> None:
         current = tx.document(KIND, *key)

@@ -62,6 +62,8 @@ POLLED_DEFAULTS = {
 class Idle:
     """A poller of a source where nothing ever comes."""
 
+    may_overlap = False
+
     def start(self) -> None:
         pass
 

@@ -20,6 +20,7 @@ ARN = f"arn:aws:sqs:{REGION}:{ACCOUNT}:"
 @attrs.define(eq=False)
 class Poller:
     mapping: Mapping[str, Any]
+    may_overlap: bool
     life: list[str] = attrs.field(factory=list)
     may_finish: asyncio.Event = attrs.field(factory=asyncio.Event)
 
@@ -40,13 +41,14 @@ class Poller:
 @attrs.define
 class Supervised:
     control: Control
+    may_overlap: bool = False
     pollers: list[Poller] = attrs.field(factory=list)
     forgotten: list[str] = attrs.field(factory=list)
 
     def make(self, key: tuple[str, str, str], mapping: Mapping[str, Any]) -> Poller | None:
         if "Topics" in mapping:
             return None
-        self.pollers.append(Poller(mapping))
+        self.pollers.append(Poller(mapping, self.may_overlap))
         return self.pollers[-1]
 
     async def forget(self, mapping_id: str) -> None:
@@ -149,6 +151,45 @@ async def test_a_changed_mapping_gets_another_poller(supervised: Supervised) -> 
         await supervised.until(mapping_id, "Enabled")
         assert [poller.mapping["BatchSize"] for poller in supervised.pollers] == [10, 3]
         assert supervised.pollers[0].life == ["started", "stopped reading", "finished"]
+
+
+@pytest.mark.parametrize("may_overlap", [True, False], ids=["a queue", "a stream"])
+async def test_another_poller_waits_for_the_old_ones_batches_only_where_both_would_read_the_same(
+    supervised: Supervised, may_overlap: bool
+) -> None:
+    supervised.may_overlap = may_overlap
+    async with supervised.running():
+        mapping_id = await supervised.create("q")
+        await supervised.until(mapping_id, "Enabled")
+        await supervised.control("UpdateEventSourceMapping", UUID=mapping_id, BatchSize=3)
+        if may_overlap:
+            await supervised.until(mapping_id, "Enabled")
+            assert len(supervised.pollers) == 2
+            assert supervised.pollers[0].life == ["started", "stopped reading"]
+            await supervised.control("DeleteEventSourceMapping", UUID=mapping_id)
+            supervised.pollers[1].may_finish.set()
+            await asyncio.sleep(0.02)
+            assert await supervised.state(mapping_id) == "Deleting"  # the old one's batches still run
+            supervised.pollers[0].may_finish.set()
+            await supervised.until(mapping_id, None)
+        else:
+            await asyncio.sleep(0.02)
+            assert await supervised.state(mapping_id) == "Updating"
+            assert len(supervised.pollers) == 1
+            supervised.pollers[0].may_finish.set()
+            await supervised.until(mapping_id, "Enabled")
+            assert len(supervised.pollers) == 2
+
+
+async def test_a_server_that_stops_ends_what_it_was_waiting_for(supervised: Supervised) -> None:
+    async with supervised.running():
+        mapping_id = await supervised.create("q")
+        await supervised.until(mapping_id, "Enabled")
+        await supervised.control("DeleteEventSourceMapping", UUID=mapping_id)
+        async with asyncio.timeout(10):
+            while supervised.pollers[0].life[-1] != "stopped reading":
+                await asyncio.sleep(0.001)
+    assert supervised.pollers[0].life[-1] == "abandoned"
 
 
 async def test_pollers_start_again_with_the_server(supervised: Supervised) -> None:
