@@ -12,6 +12,7 @@ from lambent.http1.server import Connection
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import RuntimeCall
+from memory_transport import MemoryTransport
 
 NEXT = b"/2018-06-01/runtime/invocation/next"
 CLIENTS = 3
@@ -22,12 +23,11 @@ class Observer:
         """Nothing of interest here."""
 
 
-class Wire:
+class Wire(MemoryTransport):
     """A client's connection, without a network: what is written to it is parsed as answers."""
 
     def __init__(self, api: EnvironmentApi) -> None:
-        self.output = bytearray()
-        self.closed = False
+        super().__init__()
         self.asked: list[tuple[str, str]] = []  # verb and request id, not yet answered
         self._connection = Connection(api._server)
         self._connection.connection_made(cast(asyncio.Transport, self))
@@ -54,29 +54,10 @@ class Wire:
             found.append((verb, request_id, int(status_line.split()[1]), headers))
         return found
 
-    # asyncio.Transport, as much as is used
-
-    def set_write_buffer_limits(self, high: int) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def write(self, data: bytes) -> None:
-        self.output += data
-
-    def writelines(self, pieces: list[bytes]) -> None:
-        self.output += b"".join(pieces)
-
     def close(self) -> None:
         if not self.closed:
-            self.closed = True
+            super().close()
             self._connection.connection_lost(None)
-
-    abort = close
 
 
 class World:

@@ -14,6 +14,7 @@ from lambent.http1.server import Connection
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import RuntimeCall
+from memory_transport import MemoryTransport
 
 HOST = b"127.0.0.1:9001"
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: %b\r\n\r\n" % HOST
@@ -32,15 +33,14 @@ class Observer:
         """Nothing of interest here."""
 
 
-class Environment:
+class Environment(MemoryTransport):
     """One environment and the connection of one client, without a network."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.api = EnvironmentApi(
             function_name="f", function_version="1", handler="h", account_id="0" * 12, arn="arn", observer=Observer()
         )
-        self.sent = bytearray()
-        self.closed = False
         self.connection = self.connect()
         self.calls = 0
 
@@ -58,35 +58,13 @@ class Environment:
         """Of what was sent since the last call; flushes what was held back."""
         self.connection.send([])
         found = []
-        while self.sent:
-            head, _, rest = bytes(self.sent).partition(b"\r\n\r\n")
+        while self.output:
+            head, _, rest = bytes(self.output).partition(b"\r\n\r\n")
             lines = head.lower().split(b"\r\n")
             length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
             found.append(int(lines[0].split()[1]))
-            self.sent[:] = rest[length:]
+            self.output[:] = rest[length:]
         return found
-
-    # asyncio.Transport, as much as is used
-
-    def set_write_buffer_limits(self, high: int) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def write(self, data: bytes) -> None:
-        self.sent += data
-
-    def writelines(self, pieces: list[bytes]) -> None:
-        self.sent += b"".join(pieces)
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
 
 
 @given(

@@ -1,0 +1,32 @@
+"""A connection's other end without a network: what is written to it is kept."""
+
+from __future__ import annotations
+
+
+class MemoryTransport:
+    """As much of `asyncio.Transport` as the HTTP server uses."""
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self.closed = False
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        self.output += data
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.output += b"".join(pieces)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.close()
