@@ -144,10 +144,16 @@ def test_versions_and_delete_markers_are_told_in_the_order_of_their_sequencers(b
     second = s3.put_object(Bucket=bucket.name, Key="k", Body=b"2")["VersionId"]
     marker = s3.delete_object(Bucket=bucket.name, Key="k")["VersionId"]
     s3.delete_object(Bucket=bucket.name, Key="k", VersionId=first)
-    came = sorted(bucket.until_came(4), key=lambda record: str(record["s3"]["object"]["sequencer"]))
+    absent = s3.delete_object(Bucket=bucket.name, Key="absent")
+    assert absent["DeleteMarker"]
+    s3.delete_object(Bucket=bucket.name, Key="absent", VersionId=absent["VersionId"])
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket=bucket.name, Key="absent")
+    came = sorted(bucket.until_came(6), key=lambda record: str(record["s3"]["object"]["sequencer"]))
     assert [(record["eventName"], record["s3"]["object"]["versionId"]) for record in came] == [
         ("ObjectCreated:Put", first), ("ObjectCreated:Put", second),
         ("ObjectRemoved:DeleteMarkerCreated", marker), ("ObjectRemoved:Delete", first),
+        ("ObjectRemoved:DeleteMarkerCreated", absent["VersionId"]), ("ObjectRemoved:Delete", absent["VersionId"]),
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ def mend_notifications(module: Any) -> None:
 def mend_models(module: Any) -> None:
     """`moto.s3.models`: deletions are seen whole, with the versions and markers that moto says nothing of."""
     backend = module.S3Backend
-    delete_object, delete_bucket = backend.delete_object, backend.delete_bucket
+    delete_object, delete_bucket, mark = backend.delete_object, backend.delete_bucket, backend._set_delete_marker
 
     def deleted(
         self: Any, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
@@ -83,7 +84,16 @@ def mend_models(module: Any) -> None:
             _tell(BUCKET_REMOVED, bucket, "")
         return bucket
 
+    def set_delete_marker(self: Any, bucket_name: str, key_name: str) -> Any:
+        """S3 makes one for a key that never was, too."""
+        bucket = self.get_bucket(bucket_name)
+        if key_name in bucket.keys:
+            return mark(self, bucket_name, key_name)
+        bucket.keys[key_name] = marker = module.FakeDeleteMarker(key=types.SimpleNamespace(name=key_name))
+        return marker
+
     backend.delete_object, backend.delete_bucket = deleted, bucket_deleted
+    backend._set_delete_marker = set_delete_marker
     module.events_send_notification = lambda *_, **__: None  # "CreateBucket" is CloudTrail's to tell, not S3's
 
 
