@@ -114,6 +114,8 @@ def test_a_rule_needs_the_functions_permission(world: World) -> None:
     letters = world.queue("letters", letting("events", "letters", rule))
     done = world.queue("done")
     events, functions = world.client("events"), world.client("lambda")
+    for_done = policy({"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE + "done"})
+    world.client("iam").put_role_policy(RoleName="worker", PolicyName="done", PolicyDocument=json.dumps(for_done))
     functions.put_function_event_invoke_config(
         FunctionName="f", DestinationConfig={"OnSuccess": {"Destination": QUEUE + "done"}}
     )
@@ -151,7 +153,9 @@ def test_a_rule_needs_the_queues_policy(world: World) -> None:
 
 def test_a_schedule_may_do_what_its_role_may(world: World) -> None:
     scheduler, iam = world.client("scheduler"), world.client("iam")
-    letters = world.queue("letters3", letting("scheduler", "letters3", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:*"))
+    letters = world.queue("letters3")
+    only_letters = policy({"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": QUEUE + "letters3"})
+    iam.put_role_policy(RoleName="worker", PolicyName="p", PolicyDocument=json.dumps(only_letters))
     url = world.queue("ticks")
     target = {
         "Arn": QUEUE + "ticks", "RoleArn": ROLE, "Input": "tick", "DeadLetterConfig": {"Arn": QUEUE + "letters3"}

@@ -205,7 +205,7 @@ REFUSED_ENTRIES: list[tuple[dict[str, Any], str, str]] = [
     ({"Detail": None}, "InvalidArgument", "Parameter Detail is not valid. Reason: Detail is a required argument."),
     ({"Detail": "[1]"}, "MalformedDetail", "Detail is malformed."),
     ({"Detail": "{"}, "MalformedDetail", "Detail is malformed."),
-    ({"Source": "aws.ec2"}, "NotAuthorizedForSource", "Not authorized for the source."),
+    ({"Source": "aws.ec2"}, "NotAuthorizedForSourceException", "Not authorized for the source."),
 ]  # fmt: skip
 
 

@@ -231,8 +231,11 @@ def _dead_letter(delivery: Delivery, failure: Failure, over: Over) -> NewDeliver
         }  # fmt: skip
     else:
         told["RULE_ARN"] = about["owner"]
+    target = {"Arn": queue}
+    if about["kind"] == "schedule":  # a schedule's role sends its dead letters, the service itself those of rules
+        target["RoleArn"] = about["target"]["RoleArn"]
     letter = {
         "id": str(uuid.uuid4()), "kind": "dead-letter", "owner": about["owner"], "account": about["account"],
-        "region": about["region"], "target": {"Arn": queue}, "attributes": told, "service": about["kind"],
+        "region": about["region"], "target": target, "attributes": told, "service": about["kind"],
     }  # fmt: skip
     return NewDelivery(lane=queue, about=letter, body=delivery.body)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from lambent.model import policy
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress, parse_function_ref
-from lambent.model.policy import DocumentKind, Policies
+from lambent.model.policy import DocumentKind, Policies, Principal
 from lambent.model.request import RequestContext
 from lambent.ports import Clients
 from lambent.store.deliveries import Delivery
@@ -24,6 +24,11 @@ RoleMay = Callable[[str, str, str, str], Awaitable[bool]]
 """`(role ARN, session name, action, resource)`: by the role's own policies. Raises AwsError."""
 
 PRINCIPALS: Final = {"rule": "events.amazonaws.com", "schedule": "scheduler.amazonaws.com"}
+SESSION: Final = "EventBridge"  # the name of roles' sessions
+_ANYTHING: Final = policy.parse_policy(
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}',
+    DocumentKind.IDENTITY,
+)
 _ACTIONS: Final = {
     "lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish", "kinesis": "kinesis:PutRecord",
     "firehose": "firehose:PutRecord", "states": "states:StartExecution", "logs": "logs:PutLogEvents",
@@ -56,26 +61,31 @@ class Permission:
             action = f"{called}:{operation[:1].upper()}{operation[1:]}"
         if action is None:
             return
-        if role and not is_foreign:
+        if role:
             resource = "*" if service == "scheduler" else delivery.lane
             if role.split(":")[4] != about["account"]:
                 raise _denied(role, action, resource)
-            if not await self._role_may(role, "EventBridge", action, resource):
+            if not self._foreign_only and not await self._role_may(role, SESSION, action, resource):
                 raise _denied(role, action, resource)
-            return
+            if not is_foreign:
+                return
         values = {"aws:SourceArn": about["owner"], "aws:SourceAccount": about["account"]}
         if service == "lambda":
             ref = parse_function_ref(delivery.lane)
             function = FunctionAddress(context.account_id, context.region, ref.name, ref.qualifier)
             self._allow_function(PRINCIPALS[kind], action, function, values)
         elif service in ("sqs", "sns"):
-            await self._by_resource(delivery, context, service, PRINCIPALS[kind], values)
+            asking = {policy.service(PRINCIPALS[kind]): {**values, "aws:PrincipalServiceName": PRINCIPALS[kind]}}
+            if role:
+                asking[policy.role_session(role, SESSION)] = values
+            await self._by_resource(delivery, context, service, asking)
         elif is_foreign:
             raise _denied(PRINCIPALS[kind], action, delivery.lane)
 
     async def _by_resource(
-        self, delivery: Delivery, context: RequestContext, service: str, principal: str, values: Mapping[str, str]
+        self, delivery: Delivery, context: RequestContext, service: str, asking: Mapping[Principal, Mapping[str, str]]
     ) -> None:
+        """One of those who ask must be let in by the target's own policy."""
         if service == "sqs":
             name = delivery.lane.rsplit(":", 1)[1]
             queue = await self._clients.call(context, "sqs", "GetQueueUrl", {"QueueName": name})
@@ -89,13 +99,16 @@ class Permission:
             compiled = policy.parse_policy(document, DocumentKind.RESOURCE) if document else None
         except policy.MalformedPolicy:
             compiled = None  # a policy that cannot be read lets nobody in
-        request = policy.Request(
-            principal=policy.service(principal), action=action, resource=delivery.lane,
-            resource_account_id=context.account_id,
-            context=policy.context_of({**values, "aws:PrincipalServiceName": principal}),
-        )  # fmt: skip
-        if compiled is None or not policy.evaluate(request, Policies(resource=compiled)).is_allowed:
-            raise _denied(principal, action, delivery.lane)
+        for principal, values in asking.items():
+            request = policy.Request(
+                principal=principal, action=action, resource=delivery.lane, resource_account_id=context.account_id,
+                context=policy.context_of(values),
+            )  # fmt: skip
+            # The role's own policies have been asked already.
+            policies = Policies(identity=(_ANYTHING,), resource=compiled)
+            if compiled is not None and policy.evaluate(request, policies).is_allowed:
+                return
+        raise _denied(next(iter(asking)).arn, action, delivery.lane)
 
 
 def _denied(who: str, action: str, resource: str) -> AwsError:

@@ -83,7 +83,7 @@ class Putting:
         bus = bus_named(context, entry.get("EventBusName"))
         is_ours = not context.base_url  # another part of this server speaks for the service that it is
         if entry["Source"].startswith("aws.") and not is_ours:
-            raise _Refused("NotAuthorizedForSource", "Not authorized for the source.")
+            raise _Refused("NotAuthorizedForSourceException", "Not authorized for the source.")
         document = self._catalog.document(BUSES, bus.account_id, bus.region, bus.name)
         if bus.account_id != context.account_id and not lets(document or {}, bus, context.account_id):
             raise _Refused(
