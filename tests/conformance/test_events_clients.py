@@ -214,6 +214,11 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "s3 is not a supported service for a target.",
     ),
     (
+        "put_targets",
+        {"Rule": "r", "Targets": [{"Id": "1", "Arn": "arn:aws:events:eu-west-1:999999999999:event-bus/b"}]},
+        "ValidationException", "RoleArn is required for target arn:aws:events:eu-west-1:999999999999:event-bus/b.",
+    ),
+    (
         "put_targets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": f"{QUEUE}.fifo"}]}, "ValidationException",
         "Parameter(s) SqsParameters must be specified for target: 1.",
     ),

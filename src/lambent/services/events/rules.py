@@ -23,6 +23,7 @@ RULES_MAX: Final = 300  # of a bus
 TARGETS_MAX: Final = 5  # of a rule
 _SHOWN: Final = ("Name", "EventPattern", "ScheduleExpression", "State", "Description", "RoleArn", "EventBusName")
 _NEEDS_ROLE: Final = frozenset({"kinesis", "firehose", "states"})
+_NEEDS_ROLE_ABROAD: Final = frozenset({"events", "sns"})  # for targets of other accounts
 
 
 class Rules:
@@ -143,7 +144,7 @@ class Rules:
     async def put_targets(self, context: RequestContext, members: Members) -> Members:
         bus, name = own_bus(context, members.get("EventBusName")), members["Rule"]
         for target in members["Targets"]:
-            check_target(target, self._services)
+            check_target(target, self._services, context.account_id)
 
         def work(tx: CatalogTransaction) -> None:
             document = need_rule(tx, bus, name)
@@ -206,7 +207,7 @@ def check_rule(bus: Bus, members: Members) -> None:
             raise validation("Parameter ScheduleExpression is not valid.") from error
 
 
-def check_target(target: Members, services: frozenset[str]) -> None:
+def check_target(target: Members, services: frozenset[str], account_id: str) -> None:
     """Raises AwsError ValidationException for a target that nothing could be sent to."""
     arn, key = target["Arn"], target["Id"]
     parts = arn.split(":", 5)
@@ -217,7 +218,8 @@ def check_target(target: Members, services: frozenset[str]) -> None:
         raise validation(f"{service} is not a supported service for a target.")
     if service == "events" and not parts[5].startswith(("event-bus/", "api-destination/")):
         raise invalid(arn, "Provided Arn is not in correct format.")
-    if service in _NEEDS_ROLE and not target.get("RoleArn"):
+    is_foreign = service in _NEEDS_ROLE_ABROAD and parts[4] != account_id
+    if (service in _NEEDS_ROLE or is_foreign) and not target.get("RoleArn"):
         raise validation(f"RoleArn is required for target {arn}.")
     if service == "sqs" and arn.endswith(".fifo") and not (target.get("SqsParameters") or {}).get("MessageGroupId"):
         raise validation(f"Parameter(s) SqsParameters must be specified for target: {key}.")
