@@ -92,22 +92,24 @@ class Deliverer:
             if due:
                 await self._serve(lane, due)
             elif following_ms is not None:
-                await self._wait(alarm, following_ms / 1000 - self._clock.now())
+                await self._wait(alarm, following_ms / 1000)
             elif not alarm.is_set():
                 return
 
-    async def _wait(self, alarm: asyncio.Event, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        waits = {
-            asyncio.ensure_future(alarm.wait()),
-            asyncio.ensure_future(self._clock.sleep(min(seconds, LONGEST_SLEEP_S))),
-        }
+    async def _wait(self, alarm: asyncio.Event, at_s: float) -> None:
+        """Until the time has come, or there is news."""
+        waits = {asyncio.ensure_future(alarm.wait()), asyncio.ensure_future(self._sleep_until(at_s))}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def _sleep_until(self, at_s: float) -> None:
+        """What is left is only known when sleeping begins: the clock may have been turned since it was asked."""
+        seconds = at_s - self._clock.now()
+        if seconds > 0:
+            await self._clock.sleep(min(seconds, LONGEST_SLEEP_S))
 
     def _manner(self, lane: str) -> tuple[int, bool]:
         """How many are sent together, and whether in their order."""
