@@ -260,7 +260,9 @@ def told(shape: Any) -> str:
         texts.append(f"Member must satisfy regular expression pattern: {constraint(shape, 'pattern')}")
     if constraint(shape, "enum"):
         texts.append(f"Member must satisfy enum value set: [{', '.join(constraint(shape, 'enum'))}]")
-    return ", ".join([*texts, "Member must not be null"])
+    if shape.name != "EnvironmentVariableName":  # of which AWS does not say so
+        texts.append("Member must not be null")
+    return ", ".join(texts)
 
 
 def bad_values(shape: Any) -> Iterator[tuple[str, Any]]:

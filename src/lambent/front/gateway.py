@@ -58,6 +58,8 @@ VALIDATED: Final[Mapping[str, Rules]] = {
             "Timeout": {"maximum": TIMEOUT_MAX_S},
         },
         tells_not_null=True,
+        # So AWS answers: https://github.com/klothoplatform/klotho/issues/317
+        untold=frozenset({"EnvironmentVariableName"}),
     ),
     "logs": Rules(code="InvalidParameterException"),
     "kinesis": Rules(),

@@ -31,6 +31,7 @@ class Rules:
     code: str = "ValidationException"
     amended: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)  # members of Constraints, by shape
     tells_not_null: bool = False  # whether the constraints of a list's items and a map's values end with NOT_NULL
+    untold: frozenset[str] = frozenset()  # shapes whose constraints do not, all the same
 
     def of(self, shape: Shape) -> Constraints:
         changes = self.amended.get(shape.name)
@@ -134,7 +135,8 @@ def _length(constraints: Constraints, length: int) -> Iterator[str]:
 
 def _told(shape: Shape, rules: Rules) -> str:
     """All that a scalar inside a list or map has to satisfy, whether it does or not."""
-    return ", ".join([*_constraints(shape, rules.of(shape)), *([NOT_NULL] if rules.tells_not_null else ())])
+    tells_not_null = rules.tells_not_null and shape.name not in rules.untold
+    return ", ".join([*_constraints(shape, rules.of(shape)), *([NOT_NULL] if tells_not_null else ())])
 
 
 def _constraints(shape: Shape, constraints: Constraints) -> Iterator[str]:

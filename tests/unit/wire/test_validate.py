@@ -108,6 +108,13 @@ def test_a_service_may_say_that_items_must_not_be_null() -> None:
     )
 
 
+def test_of_some_shapes_it_does_not_say_so() -> None:
+    rules = Rules(tells_not_null=True, untold=frozenset({"Secret"}))
+    with pytest.raises(AwsError) as caught:
+        validate(SHAPE, {"FunctionName": "a", "Environment": {"Variables": {"1": "x"}}}, rules)
+    assert caught.value.message.endswith("[Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]")
+
+
 @pytest.mark.parametrize(
     ("pattern", "good", "bad"),
     [
