@@ -12,9 +12,7 @@ ATTEMPTS = 3  # a connection may be closed under us while we wait; the request i
 
 _PREFIX = b"/2018-06-01/runtime/"
 # What Lambent answers to a response: known by sight, where it says so in just these bytes.
-_ACCEPTED = (
-    b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n" b'{"status":"OK"}\n'
-)
+_ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
 
 
 class RuntimeApiError(Exception):
