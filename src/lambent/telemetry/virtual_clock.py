@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 
 class VirtualClock:
@@ -24,12 +26,15 @@ class VirtualClock:
     def monotonic(self) -> float:
         return time.monotonic() + self._monotonic_ahead_s
 
-    async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Counted from this call: a task that sleeps begins later, and the clock may have been turned by then."""
+        return self._sleep_until(self.monotonic() + seconds)
+
+    async def _sleep_until(self, until_s: float) -> None:
+        if until_s <= self.monotonic():
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
-        until_s = self.monotonic() + seconds
         while (left_s := until_s - self.monotonic()) > 0:
             jumped: asyncio.Future[None] = loop.create_future()
             self._sleepers[jumped] = until_s

@@ -61,3 +61,10 @@ async def test_time_is_not_advanced_by_less_than_nothing(seconds: float) -> None
 async def test_sleeping_for_no_time_only_gives_way() -> None:
     await VirtualClock().sleep(0)
     await VirtualClock().sleep(-1)
+
+
+async def test_a_clock_that_is_turned_before_a_task_begins_to_sleep_counts() -> None:
+    clock = VirtualClock()
+    sleeper = asyncio.ensure_future(clock.sleep(60))
+    clock.advance(60)  # the task has not had a turn yet
+    await asyncio.wait_for(sleeper, 5)
