@@ -273,6 +273,13 @@ def warm(server: Server, client: Any, runtime: str, directory: Path, rounds: int
     }
 
 
+def is_caged(pid: int) -> bool:
+    """Cages have users of their own; what the server does besides, such as preparing runtimes, is root's."""
+    with contextlib.suppress(OSError):
+        return Path("/proc", str(pid)).stat().st_uid != 0
+    return False
+
+
 def density(server: Server, client: Any, runtime: str, count: int) -> dict[str, Any]:
     """`count` environments of one function at once, then what each keeps for itself when idle."""
     create(client, "dense", SLEEP, runtime)
@@ -283,7 +290,7 @@ def density(server: Server, client: Any, runtime: str, count: int) -> dict[str, 
     for thread in threads:
         thread.join()
     time.sleep(1)
-    new = set(server.tree()) - before
+    new = {pid for pid in set(server.tree()) - before if is_caged(pid)}
     own = sum(memory_mib(pid, "Private_Clean", "Private_Dirty") for pid in new)
     return {
         "environments": count,
