@@ -145,7 +145,10 @@ class World:
 
     async def until_settled(self) -> None:
         async with asyncio.timeout(SOON_S):
-            while (await self.store.owed())[0] or (await self.store.owed())[1] is not None:
+            while await self.store.owed() != (
+                [],
+                None,
+            ):  # asked once: what waits for its time may be due a moment later
                 await asyncio.sleep(0.01)
 
 
