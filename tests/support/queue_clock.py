@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 BEGIN_S = 1_795_246_123.0
 
@@ -18,10 +20,14 @@ class HandClock:
     def monotonic(self) -> float:
         return self.now_s
 
-    async def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Counted from this call, like the clock that users turn."""
         until: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.now_s + seconds, until))
-        await until
+        return self._until(until)
+
+    async def _until(self, moment: asyncio.Future[None]) -> None:
+        await moment
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds

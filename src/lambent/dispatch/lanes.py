@@ -14,6 +14,7 @@ from typing import Final
 
 from lambent.ports import Clock
 from lambent.store.events import Claimed, FunctionKey
+from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -23,42 +24,6 @@ WINDOWS_TOGETHER: Final = 256  # of all functions: bounds what payloads take of 
 GROW_EVERY_S: Final = 0.25
 GROW_FROM_MS: Final = 10.0  # functions that are quicker than this need no more environments
 RECLAIM_S: Final = 1.0
-LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
-
-
-class Alarm:
-    """Waits for a call, or for a time to pass."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._rung = asyncio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    @property
-    def has_rung(self) -> bool:
-        return self._rung.is_set()
-
-    def reset(self) -> None:
-        self._rung.clear()
-
-    async def wait(self, seconds: float | None) -> None:
-        """Returns at once when it was rung since `reset`; None: waits for the call alone."""
-        if self._rung.is_set():
-            return
-        if seconds is None:
-            await self._rung.wait()
-            return
-        waits = {
-            asyncio.ensure_future(self._rung.wait()),
-            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
 
 class Window:

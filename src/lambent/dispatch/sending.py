@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import Final
 
-from lambent.dispatch.lanes import Alarm
 from lambent.dispatch.targets import Targets
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.retry import after_failed_delivery
 from lambent.ports import Clock
 from lambent.store.events import Delivery, EventStore, NewStep
 from lambent.telemetry.counters import Counters
+from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 

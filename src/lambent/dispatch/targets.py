@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.invocation import Invocation
 from lambent.model.names import parse_function_ref
 from lambent.model.request import RequestContext
 from lambent.ports import Clients, Enqueue
+from lambent.services.delivery.queue_sender import QueueSender, trace_attribute
 from lambent.store.events import Delivery
 
 Send = Callable[[Delivery, RequestContext], Awaitable[None]]
-QUEUES_REMEMBERED: Final = 1_000  # addresses of queues, so that each is asked for once
 
 
 class Targets:
@@ -23,7 +23,7 @@ class Targets:
     def __init__(self, clients: Clients | None, accept: Enqueue) -> None:
         self._clients = clients
         self._accept = accept
-        self._queue_urls: dict[str, str] = {}
+        self._queues = QueueSender(self._call)
         self._senders: Mapping[str, Send] = {
             "sqs": self._to_queue,
             "sns": self._to_topic,
@@ -47,25 +47,11 @@ class Targets:
         await sender(delivery, context)
 
     async def _to_queue(self, delivery: Delivery, context: RequestContext) -> None:
-        url = self._queue_urls.get(delivery.target)
-        if url is None:
-            name = delivery.target.rsplit(":", 1)[1]
-            found = await self._call(context, "sqs", "GetQueueUrl", {"QueueName": name})
-            if len(self._queue_urls) >= QUEUES_REMEMBERED:
-                self._queue_urls.clear()
-            url = self._queue_urls[delivery.target] = found["QueueUrl"]
-        message: dict[str, Any] = {"QueueUrl": url, "MessageBody": delivery.body.decode()}
+        message: dict[str, Any] = {"MessageBody": delivery.body.decode()}
         if "attributes" in delivery.message:
             message["MessageAttributes"] = delivery.message["attributes"]
-        trace_header = delivery.message.get("trace_header") or ""
-        if trace_header.startswith("Root="):  # what else a caller may have sent is not taken by SQS
-            trace = {"DataType": "String", "StringValue": trace_header}
-            message["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
-        try:
-            await self._call(context, "sqs", "SendMessage", message)
-        except AwsError:
-            self._queue_urls.pop(delivery.target, None)  # it may have been deleted and made again
-            raise
+        message |= trace_attribute(delivery.message.get("trace_header"))
+        await self._queues.send(context, delivery.target, "SendMessage", message)
 
     async def _to_topic(self, delivery: Delivery, context: RequestContext) -> None:
         message: dict[str, Any] = {"TopicArn": delivery.target, "Message": delivery.body.decode()}

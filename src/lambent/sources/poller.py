@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 RESULT_OK: Final = "OK"
 RESULT_FAILED: Final = "PROBLEM: Function call failed"
@@ -46,15 +44,3 @@ class BackOff:
 
     def worked(self) -> None:
         self._failures = 0
-
-
-async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Returns when one of them does; the others are cancelled. Raises what that one raised."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -26,9 +26,10 @@ from lambent.model.queue_records import queue_record
 from lambent.model.record_filter import RecordFilter, compile_filter
 from lambent.ports import Clock, Queue
 from lambent.sources.function import MappedFunction, may_pass
-from lambent.sources.poller import BackOff, first_of
+from lambent.sources.poller import BackOff
 from lambent.sources.timeline import Timeline
 from lambent.store.database import StoreError
+from lambent.telemetry.waiting import first_of
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,10 @@ from lambent.model.tumbling import STATE_MAX_BYTES, Window, restored, window_of
 from lambent.ports import Clock
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction, may_pass
-from lambent.sources.poller import RESULT_FAILED, RESULT_OK, BackOff, first_of
+from lambent.sources.poller import RESULT_FAILED, RESULT_OK, BackOff
 from lambent.sources.shards import ShardReader
 from lambent.sources.timeline import Timeline
+from lambent.telemetry.waiting import first_of
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from lambent.model.errors import AwsError
 from lambent.ports import Clock
-from lambent.sources.poller import BackOff, first_of
+from lambent.sources.poller import BackOff
 from lambent.sources.shard_runner import ShardRunner, Task
 from lambent.sources.shards import Shard, Stream
 from lambent.store.checkpoints import CheckpointStore
 from lambent.store.database import StoreError
+from lambent.telemetry.waiting import first_of
 
 log = logging.getLogger(__name__)
 

@@ -21,12 +21,12 @@ from lambent.services.delivery.retrying import Failure, Over, RetryPolicy, after
 from lambent.services.delivery.targets import Targets
 from lambent.store.database import StoreError
 from lambent.store.deliveries import Delivery, DeliveryStore, NewArchived, NewDelivery
+from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 
 TOGETHER: Final = 20  # deliveries to one target at the same time
 RESTART_LANE_S: Final = 1.0  # after a disk that failed
-LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
 
 
 def owed(
@@ -95,7 +95,7 @@ class Deliverer:
     def _wake(self, name: str) -> None:
         lane = self._lanes.get(name)
         if lane is not None:
-            lane.ring()
+            lane.alarm.ring()
             return
         if self._closed:
             return
@@ -114,7 +114,7 @@ class Deliverer:
                 log.error("deliveries to %s cannot be looked up (%s); trying again", lane.name, error)
                 await asyncio.sleep(RESTART_LANE_S)  # real time: the disk knows no other
                 continue
-            if not lane.has_rung:
+            if not lane.alarm.has_rung:
                 del self._lanes[lane.name]
                 return
 
@@ -128,39 +128,21 @@ class _Lane:
         self._targets = targets
         self._clock = clock
         self._wake = wake
-        self._rung = asyncio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    @property
-    def has_rung(self) -> bool:
-        return self._rung.is_set()
+        self.alarm = Alarm(clock)
 
     async def run(self) -> None:
         """Returns when there is nothing to send. Raises sqlite3.Error, StoreError."""
         while True:
-            self._rung.clear()
+            self.alarm.reset()
             due, following_ms = await self._store.due(self.name, TOGETHER)
             if due:
                 async with asyncio.TaskGroup() as group:
                     for delivery in due:
                         group.create_task(self._send(delivery))
             elif following_ms is not None:
-                await self._wait(following_ms / 1000 - self._clock.now())
-            elif not self._rung.is_set():
+                await self.alarm.wait(following_ms / 1000 - self._clock.now())
+            elif not self.alarm.has_rung:
                 return
-
-    async def _wait(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(self._rung.wait()),
-            asyncio.ensure_future(self._clock.sleep(min(max(seconds, 0.0), LONGEST_SLEEP_S))),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _send(self, delivery: Delivery) -> None:
         try:

@@ -18,11 +18,11 @@ from lambent.model.names import FunctionAddress, parse_function_ref
 from lambent.model.request import RequestContext
 from lambent.ports import Clients, Enqueue, FunctionResolver
 from lambent.services.delivery.permission import Permission
+from lambent.services.delivery.queue_sender import QueueSender, trace_attribute
 from lambent.store.deliveries import Delivery
 
 Send = Callable[[Delivery, RequestContext], Awaitable[None]]
 
-QUEUES_REMEMBERED: Final = 1_000  # addresses of queues, so that each is asked for once
 STREAMS_REMEMBERED: Final = 1_000  # log streams that are there for certain
 PARTITION_KEY_MAX_CHARACTERS: Final = 256  # PutRecord, PartitionKey
 ATTEMPT_NUMBER: Final = b"<aws.scheduler.attempt-number>"  # in what a schedule sends
@@ -44,7 +44,7 @@ class Targets:
         self._enqueue = enqueue
         self._resolver = resolver
         self._permission = permission
-        self._queue_urls: dict[str, str] = {}
+        self._queues = QueueSender(self.call)
         self._log_streams: set[tuple[str, str, str]] = set()
         self._senders: dict[str, Send] = {
             "lambda": self._to_function,
@@ -118,13 +118,7 @@ class Targets:
 
     async def _to_queue(self, delivery: Delivery, context: RequestContext) -> None:
         about, name = delivery.about, delivery.lane.rsplit(":", 1)[1]
-        url = self._queue_urls.get(delivery.lane)
-        if url is None:
-            found = await self.call(context, "sqs", "GetQueueUrl", {"QueueName": name})
-            if len(self._queue_urls) >= QUEUES_REMEMBERED:
-                self._queue_urls.clear()
-            url = self._queue_urls[delivery.lane] = found["QueueUrl"]
-        message: dict[str, Any] = {"QueueUrl": url, "MessageBody": delivery.body.decode()}
+        message: dict[str, Any] = {"MessageBody": delivery.body.decode()}
         group = (about["target"].get("SqsParameters") or {}).get("MessageGroupId")
         if group:
             message["MessageGroupId"] = group
@@ -134,15 +128,8 @@ class Targets:
             message["MessageAttributes"] = {
                 key: {"DataType": "String", "StringValue": value} for key, value in told.items()
             }
-        trace_header = about.get("trace_header") or ""
-        if trace_header.startswith("Root="):
-            trace = {"DataType": "String", "StringValue": trace_header}
-            message["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
-        try:
-            await self.call(context, "sqs", "SendMessage", message)
-        except AwsError:
-            self._queue_urls.pop(delivery.lane, None)  # it may have been deleted and made again
-            raise
+        message |= trace_attribute(about.get("trace_header"))
+        await self._queues.send(context, delivery.lane, "SendMessage", message)
 
     async def _to_topic(self, delivery: Delivery, context: RequestContext) -> None:
         message = {"TopicArn": delivery.lane, "Message": delivery.body.decode()}

@@ -19,11 +19,11 @@ import attrs
 from lambent.model.errors import AwsError
 from lambent.ports import Clock
 from lambent.store.deliveries import DeliveryStore
+from lambent.telemetry.waiting import LONGEST_SLEEP_S, Alarm
 
 log = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0  # after a disk that did not take it
-LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
 LATE_S: Final = 60.0  # beyond this a time counts as missed, and is told of
 
 Fire = Callable[[float, Mapping[str, int], bool], Awaitable[None]]
@@ -54,7 +54,7 @@ class Timekeeper:
         ] = []  # a heap; entries of plans that were replaced are passed over
         self._firing: dict[str, float] = {}  # up to when is being fired, by owner
         self._count = itertools.count()
-        self._changed = asyncio.Event()
+        self._changed = Alarm(clock)
         self._forgetting: set[asyncio.Task[None]] = set()
 
     def put(self, owner: str, plan: Plan) -> None:
@@ -75,30 +75,19 @@ class Timekeeper:
         if due_s is None:
             return False
         heapq.heappush(self._due, (due_s, next(self._count), owner, plan))
-        self._changed.set()
+        self._changed.ring()
         return True
 
     async def run(self) -> None:
         while True:
-            self._changed.clear()
+            self._changed.reset()
             while self._due and self._plans.get(self._due[0][2]) is not self._due[0][3]:
                 heapq.heappop(self._due)
             wait_s = self._due[0][0] - self._clock.now() if self._due else LONGEST_SLEEP_S
             if wait_s > 0:
-                await self._wait(min(wait_s, LONGEST_SLEEP_S))
+                await self._changed.wait(wait_s)
                 continue
             await asyncio.gather(*(self._fire(*entry) for entry in self._take_due()))
-
-    async def _wait(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(self._changed.wait()),
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     def _take_due(self) -> list[tuple[float, str, Plan]]:
         now_s = self._clock.now()

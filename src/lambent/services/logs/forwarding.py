@@ -23,6 +23,7 @@ from lambent.services.logs.pattern import Match, compile_pattern
 from lambent.store.database import StoreError
 from lambent.store.logs import LogStore, Owed
 from lambent.store.logs.chunks import Event
+from lambent.telemetry.waiting import LONGEST_SLEEP_S, first_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ BACKOFF_FIRST_S: Final = 1.0  # ours, as the longest one
 BACKOFF_LONGEST_S: Final = 300.0
 RECORD_MAX_BYTES: Final = 1_000_000  # of Kinesis and Firehose, a little below
 DISK_AGAIN_S: Final = 1.0
-LOOK_AGAIN_S: Final = 60.0  # clocks jump
 PATTERNS_REMEMBERED: Final = 1024
 
 
@@ -58,8 +58,8 @@ class Forwarder:
         self._store.written.clear()
         due, following_ms = await self._store.owed()
         if not due:
-            wait_s = LOOK_AGAIN_S if following_ms is None else following_ms / 1000 - self._clock.now()
-            await self._wait(min(max(wait_s, 0.0), LOOK_AGAIN_S))
+            wait_s = LONGEST_SLEEP_S if following_ms is None else following_ms / 1000 - self._clock.now()
+            await first_of(self._store.written.wait(), self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S)))
             return
         lanes: dict[tuple[str, str, str, str], list[Owed]] = {}
         for owed in due:
@@ -67,17 +67,6 @@ class Forwarder:
         async with asyncio.TaskGroup() as group:
             for lane in lanes.values():
                 group.create_task(self._empty(lane))
-
-    async def _wait(self, seconds: float) -> None:
-        waits = {
-            asyncio.ensure_future(self._store.written.wait()),
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _empty(self, lane: Sequence[Owed]) -> None:
         for owed in lane:

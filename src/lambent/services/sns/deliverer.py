@@ -21,6 +21,7 @@ from lambent.services.sns.notices import Notice, subscription_of_notices
 from lambent.services.sns.senders import Letter, Parcel, Refused, Senders
 from lambent.store.database import StoreError
 from lambent.store.topics import Delivery, NewDelivery, Settled, State, Subscription, Topic, TopicStore
+from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ TOGETHER_TO_QUEUE: Final = 50  # they wait for nobody
 BATCH_MAX: Final = 10
 BATCH_MAX_BYTES: Final = 1_048_576
 RESTART_LANE_S: Final = 1.0  # after a disk that failed
-LONGEST_SLEEP_S: Final = 60.0  # then it looks at the calendar again: clocks jump
 _DEAD: Final = "dead "  # lanes of dead letters: "dead QUEUE-ARN TOPIC-ARN"
 
 
@@ -41,7 +41,7 @@ class Deliverer:
         self._store = store
         self._senders = senders
         self._clock = clock
-        self._alarms: dict[str, asyncio.Event] = {}  # by lane, of those that run
+        self._alarms: dict[str, Alarm] = {}  # by lane, of those that run
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -61,14 +61,14 @@ class Deliverer:
         """It may be owed something."""
         alarm = self._alarms.get(lane)
         if alarm is not None:
-            alarm.set()
+            alarm.ring()
         elif not self._closed:
-            alarm = self._alarms[lane] = asyncio.Event()
+            alarm = self._alarms[lane] = Alarm(self._clock)
             task = asyncio.get_running_loop().create_task(self._keep_running(lane, alarm), name=f"sns {lane}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _keep_running(self, lane: str, alarm: asyncio.Event) -> None:
+    async def _keep_running(self, lane: str, alarm: Alarm) -> None:
         """Until nothing is owed. There is no waiting between its last look and its leaving `_alarms`."""
         while True:
             try:
@@ -85,31 +85,16 @@ class Deliverer:
                 del self._alarms[lane]
                 return
 
-    async def _run(self, lane: str, alarm: asyncio.Event) -> None:
+    async def _run(self, lane: str, alarm: Alarm) -> None:
         while True:
-            alarm.clear()
+            alarm.reset()
             due, following_ms = await self._store.due(lane, *self._manner(lane))
             if due:
                 await self._serve(lane, due)
             elif following_ms is not None:
-                await self._wait(alarm, following_ms / 1000)
-            elif not alarm.is_set():
+                await alarm.wait(following_ms / 1000 - self._clock.now())
+            elif not alarm.has_rung:
                 return
-
-    async def _wait(self, alarm: asyncio.Event, at_s: float) -> None:
-        """Until the time has come, or there is news."""
-        waits = {asyncio.ensure_future(alarm.wait()), asyncio.ensure_future(self._sleep_until(at_s))}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _sleep_until(self, at_s: float) -> None:
-        """What is left is only known when sleeping begins: the clock may have been turned since it was asked."""
-        seconds = at_s - self._clock.now()
-        if seconds > 0:
-            await self._clock.sleep(min(seconds, LONGEST_SLEEP_S))
 
     def _manner(self, lane: str) -> tuple[int, bool]:
         """How many are sent together, and whether in their order."""

@@ -17,6 +17,7 @@ from lambent.model.invocation import Invocation
 from lambent.model.names import parse_function_ref
 from lambent.model.request import RequestContext
 from lambent.ports import Clients, Enqueue, FunctionResolver
+from lambent.services.delivery.queue_sender import QueueSender
 from lambent.services.sns import envelope, http_endpoint, mail
 from lambent.services.sns.attributes import effective_policy, is_raw
 from lambent.services.sns.content import Message, size_bytes
@@ -27,7 +28,6 @@ from lambent.services.sns.permissions import MaySend
 from lambent.services.sns.signing import Signer
 from lambent.store.topics import Subscription, Topic
 
-QUEUES_REMEMBERED: Final = 1_000  # addresses of queues, so that each is asked for once
 USER_AGENT: Final = "Amazon Simple Notification Service Agent"
 _AGAIN: Final = ("Throttl", "TooManyRequests", "OverLimit", "LimitExceeded")
 
@@ -85,7 +85,7 @@ class Senders:
         self._resolver = resolver
         self._mail_folder = mail_folder
         self._may_send = may_send
-        self._queue_urls: dict[str, str] = {}
+        self._queues = QueueSender(self._call)
 
     # --- queues
 
@@ -123,10 +123,8 @@ class Senders:
         try:
             if self._may_send is not None:
                 self._may_send.check_queue(queue_arn, topic_arn)
-            url = await self._queue_url(context, queue_arn)
-            answer = await self._call(context, "SendMessageBatch", {"QueueUrl": url, "Entries": entries})
+            answer = await self._queues.send(context, queue_arn, "SendMessageBatch", {"Entries": entries})
         except AwsError as error:
-            self._queue_urls.pop(queue_arn, None)  # it may have been deleted and made again
             raise _refused(error) from error
         outcomes: list[Refused | None] = [None] * len(letters)
         for failed in answer.get("Failed", ()):
@@ -135,19 +133,12 @@ class Senders:
             )
         return outcomes
 
-    async def _queue_url(self, context: RequestContext, queue_arn: str) -> str:
-        url = self._queue_urls.get(queue_arn)
-        if url is None:
-            found = await self._call(context, "GetQueueUrl", {"QueueName": queue_arn.rsplit(":", 1)[1]})
-            if len(self._queue_urls) >= QUEUES_REMEMBERED:
-                self._queue_urls.clear()
-            url = self._queue_urls[queue_arn] = found["QueueUrl"]
-        return url
-
-    async def _call(self, context: RequestContext, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call(
+        self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if self._clients is None:
             raise service_fault("This server has no clients for other services.")
-        return await self._clients.call(context, "sqs", operation, request)
+        return await self._clients.call(context, service, operation, request)
 
     # --- functions
 
