@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,18 @@ from live_server import LiveServer, running
 # Where the run was started in the background, Ctrl-C is ignored, and programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A finalizer that happens to run at the bottom of a deep recursion fails there, and tests of deeply nested input recurse as
+# deep as Python lets them. So the collector runs between modules and never during a test.
+gc.disable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_garbage() -> Iterator[None]:
+    yield
+    gc.collect()
+    gc.freeze()  # what is still here stays for the session: no need to look at it again after each module
 
 
 @pytest.fixture(scope="session")
