@@ -24,9 +24,9 @@ class Loop:
 
     def turn(self, timeout_ms: int | None) -> bool:
         """Serves what is ready; False when nothing was."""
-        events = self._poll.poll(timeout_ms)
-        for descriptor, _ in events:
-            reader = self._readers.get(descriptor)  # an earlier one of this turn may have ended it
-            if reader is not None:
+        ready = [(descriptor, self._readers[descriptor]) for descriptor, _ in self._poll.poll(timeout_ms)]
+        for descriptor, reader in ready:
+            # An earlier one of this turn may have ended it, and its number may be another one's by now.
+            if self._readers.get(descriptor) is reader:
                 reader()
-        return bool(events)
+        return bool(ready)

@@ -115,7 +115,7 @@ class Stock:
         """Orders one more cell where fewer than `spares` wait. True when it did."""
         for source in self._zygotes.values():
             if source.ready and source.used and len(source.sealed) + source.making < spares + len(source.wanting):
-                return self._order(source)
+                return self._order(source) is None
         return False
 
     def kill(self, cell: Cell) -> None:
@@ -213,29 +213,30 @@ class Stock:
     # cells
 
     def _make_enough(self, source: Zygote) -> None:
+        """For each who waits a cell is being made afterwards, or he has been told why not."""
         while source.ready and source.making < len(source.wanting):
-            if not self._order(source):
-                return
+            if (reason := self._order(source)) is not None:
+                self._refuse_next(source, reason)
 
-    def _order(self, source: Zygote) -> bool:
-        """Has a cell forked. When that is not possible, whoever waits is told, and it is False."""
+    def _order(self, source: Zygote) -> str | None:
+        """Has a cell forked, or says why that is not possible."""
         try:
             cell, theirs = self._new_cell(source)
         except (OSError, requests.Refused) as error:
-            self._refuse_next(source, str(error))
-            return False
+            source.used = False  # nothing is made ahead before the next launch has succeeded
+            return str(error)
         order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
                  "rootless": self._rootless}  # fmt: skip
         try:
             with theirs:
                 wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
         except OSError as error:
-            self._refuse_next(source, str(error))
+            source.used = False
             self._finish(cell)
-            return False
+            return str(error)
         source.making += 1
         self._loop.watch(cell.intake.fileno(), lambda: self._hear_cell(cell))
-        return True
+        return None
 
     def _new_cell(self, source: Zygote) -> tuple[Cell, socket.socket]:
         """A cell on paper, with its control groups, and the end of its intake that it gets."""
