@@ -13,7 +13,7 @@ import attrs
 from lambent.wire import sqs_query
 from lambent.wire.messages import WireRequest
 from lambent.wire.models import Models
-from lambent.wire.protocols import aws_cbor
+from lambent.wire.protocols.cbor import AWS_CONTENT_TYPE
 from lambent.wire.shapes import Operation, Service
 from lambent.wire.uri import Router
 
@@ -146,7 +146,7 @@ class Identifier:
         target = request.headers.get("x-amz-target")
         if target is not None:
             target_prefix, _, name = target.rpartition(".")
-            is_cbor = request.headers.get("content-type", "").startswith(aws_cbor.CONTENT_TYPE)
+            is_cbor = request.headers.get("content-type", "").startswith(AWS_CONTENT_TYPE)
             return ("aws-cbor" if is_cbor else "json"), self._by_target(target_prefix, name, signing_name), name
         form = _form_of(request)
         if form is not None:

@@ -1,4 +1,4 @@
-"""CBOR bodies by their shapes."""
+"""CBOR bodies by their shapes, in the two forms that AWS has: times in seconds, or in milliseconds."""
 
 from __future__ import annotations
 
@@ -6,50 +6,62 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lambent.wire import cbor, tree
+from lambent.wire import cbor, tree, values
 from lambent.wire.shapes import Shape
 
-
-def decode(body: bytes) -> Any:
-    """The value of a body, an empty map for an empty one. Raises AwsError SerializationException."""
-    if not body:
-        return {}
-    try:
-        return cbor.decode(body)
-    except (ValueError, OverflowError) as error:
-        raise tree.serialization_error(f"Could not parse request body into CBOR: {error}") from error
+_MILLISECONDS: Final = 1000
 
 
-def read(shape: Shape, value: Any) -> Any:
-    """Raises AwsError SerializationException."""
-    return tree.read(shape, value, _READERS)
+class CborBody:
+    """Reads and writes bodies. `per_second` is the unit of the times in them: 1, or 1000."""
 
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._readers = {**_READERS, "timestamp": self._read_timestamp}
+        self._writers = {**_WRITERS, "timestamp": self._write_timestamp}
 
-def read_members(shape: Shape, members: Mapping[str, Shape], value: Any) -> dict[str, Any]:
-    """Raises AwsError SerializationException."""
-    return tree.read_members(shape, members, value, _READERS)
+    def decode(self, body: bytes) -> Any:
+        """The value of a body, an empty map for an empty one. Raises AwsError SerializationException."""
+        if not body:
+            return {}
+        try:
+            return cbor.decode(body, self._per_second)
+        except (ValueError, OverflowError) as error:
+            raise tree.serialization_error(f"Could not parse request body into CBOR: {error}") from error
 
+    def encode(self, value: Any) -> bytes:
+        return cbor.encode(value)
 
-def write(shape: Shape, value: Any) -> Any:
-    return tree.write(shape, value, _WRITERS)
+    def read_members(self, shape: Shape, members: Mapping[str, Shape], value: Any) -> dict[str, Any]:
+        """Raises AwsError SerializationException."""
+        return tree.read_members(shape, members, value, self._readers)
 
+    def write(self, shape: Shape, value: Any) -> Any:
+        return tree.write(shape, value, self._writers)
 
-def write_members(members: Mapping[str, Shape], value: Mapping[str, Any]) -> dict[str, Any]:
-    return tree.write_members(members, value, _WRITERS)
+    def write_members(self, members: Mapping[str, Shape], value: Mapping[str, Any]) -> dict[str, Any]:
+        return tree.write_members(members, value, self._writers)
 
+    def _read_timestamp(self, shape: Shape, value: Any) -> datetime.datetime:
+        """Some clients leave the tag out."""
+        if isinstance(value, datetime.datetime):
+            return value
+        if self._per_second == 1:
+            return tree.read_epoch(shape, value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise tree.mismatch(shape, value)
+        return tree.read_epoch(shape, value / self._per_second)
 
-def encode(value: Any) -> bytes:
-    return cbor.encode(value)
+    def _write_timestamp(self, _: Shape, value: datetime.datetime) -> datetime.datetime | cbor.EpochMilliseconds:
+        if self._per_second == 1:
+            return value
+        return cbor.EpochMilliseconds(round(values.timestamp_to_number(value) * self._per_second))
 
 
 def _read_blob(shape: Shape, value: Any) -> bytes:
     if not isinstance(value, bytes):
         raise tree.mismatch(shape, value)
     return value
-
-
-def _read_timestamp(shape: Shape, value: Any) -> datetime.datetime:
-    return value if isinstance(value, datetime.datetime) else tree.read_epoch(shape, value)
 
 
 _READERS: Final[Mapping[str, tree.Leaf]] = {
@@ -61,7 +73,6 @@ _READERS: Final[Mapping[str, tree.Leaf]] = {
     "double": tree.read_float,
     "boolean": tree.read_boolean,
     "blob": _read_blob,
-    "timestamp": _read_timestamp,
 }
 
 _WRITERS: Final[Mapping[str, tree.Leaf]] = {
@@ -73,5 +84,7 @@ _WRITERS: Final[Mapping[str, tree.Leaf]] = {
     "double": lambda _, value: float(value),
     "boolean": lambda _, value: bool(value),
     "blob": lambda _, value: value.encode() if isinstance(value, str) else bytes(value),
-    "timestamp": lambda _, value: value,
 }
+
+SECONDS: Final = CborBody(1)
+MILLISECONDS: Final = CborBody(_MILLISECONDS)

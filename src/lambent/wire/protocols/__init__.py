@@ -7,12 +7,12 @@ from typing import Any, Final, Protocol
 
 from lambent.model.errors import AwsError
 from lambent.wire.messages import WireRequest, WireResponse
-from lambent.wire.protocols import aws_cbor, ec2, json, query, rest_json, rest_xml, rpc_v2_cbor
+from lambent.wire.protocols import cbor, ec2, json, query, rest_json, rest_xml
 from lambent.wire.shapes import Operation, Service
 
 
 class WireProtocol(Protocol):
-    """What each module here offers."""
+    """What each module here is, or offers."""
 
     def parse_request(self, operation: Operation, request: WireRequest) -> dict[str, Any]:
         """The operation's members. Raises AwsError SerializationException or the protocol's own for malformed input."""
@@ -32,6 +32,6 @@ PROTOCOLS: Final[Mapping[str, WireProtocol]] = {
     "query": query,
     "ec2": ec2,
     "rest-xml": rest_xml,
-    "smithy-rpc-v2-cbor": rpc_v2_cbor,
-    "aws-cbor": aws_cbor,
+    "smithy-rpc-v2-cbor": cbor.RPC_V2,
+    "aws-cbor": cbor.AWS,
 }
