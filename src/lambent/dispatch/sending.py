@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
@@ -10,39 +9,24 @@ from lambent.dispatch.targets import Targets
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.retry import after_failed_delivery
 from lambent.ports import Clock
+from lambent.services.delivery.lane import SendingLane
 from lambent.store.events import Delivery, EventStore, NewStep
 from lambent.telemetry.counters import Counters
-from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 
 TOGETHER: Final = 10  # deliveries to one target at the same time
 
 
-class TargetLane:
-    """One target's deliveries, oldest first; the same shape as `lanes.FunctionLane`."""
+class TargetLane(SendingLane[Delivery]):
+    """One target's deliveries."""
 
     def __init__(self, target: str, store: EventStore, targets: Targets, clock: Clock, counters: Counters) -> None:
-        self._target = target
+        super().__init__(lambda: store.due_deliveries(target, TOGETHER), self._send, clock)
         self._store = store
         self._targets = targets
-        self._clock = clock
+        self._now_s = clock.now
         self._counters = counters
-        self.alarm = Alarm(clock)
-
-    async def run(self) -> None:
-        """Returns when there is nothing more to send. Raises sqlite3.Error, StoreError."""
-        while True:
-            self.alarm.reset()
-            due, following_ms = await self._store.due_deliveries(self._target, TOGETHER)
-            if due:
-                async with asyncio.TaskGroup() as group:
-                    for delivery in due:
-                        group.create_task(self._send(delivery))
-            elif following_ms is not None:
-                await self.alarm.wait(following_ms / 1000 - self._clock.now())
-            elif not self.alarm.has_rung:
-                return
 
     async def _send(self, delivery: Delivery) -> None:
         try:
@@ -61,7 +45,7 @@ class TargetLane:
         counter = "DeadLetterErrors" if is_dead_letter else "DestinationDeliveryFailures"
         self._counters.add(counter, account=account_id, region=region, function=name)
         reason = f"{error.code}: {error.message}"
-        again = after_failed_delivery(delivery.tries + 1, delivery.created_ms / 1000, self._clock.now())
+        again = after_failed_delivery(delivery.tries + 1, delivery.created_ms / 1000, self._now_s())
         if again is None:
             log.error("%s of %s to %s is given up: %s", delivery.message["kind"], name, delivery.target, reason)
             await self._store.end_delivery(delivery, self._step("not sent", delivery, error=reason))
@@ -77,4 +61,4 @@ class TargetLane:
 
     def _step(self, what: str, delivery: Delivery, **detail: object) -> NewStep:
         about = {"target": delivery.target, "kind": delivery.message["kind"]}
-        return NewStep(what=what, at_ms=int(self._clock.now() * 1000), detail={**about, **detail})
+        return NewStep(what=what, at_ms=int(self._now_s() * 1000), detail={**about, **detail})

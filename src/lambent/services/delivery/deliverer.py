@@ -17,11 +17,11 @@ import attrs
 
 from lambent.model.errors import AwsError, service_fault
 from lambent.ports import Clock
+from lambent.services.delivery.lane import SendingLane
 from lambent.services.delivery.retrying import Failure, Over, RetryPolicy, after_failure, failure_of
 from lambent.services.delivery.targets import Targets
 from lambent.store.database import StoreError
 from lambent.store.deliveries import Delivery, DeliveryStore, NewArchived, NewDelivery
-from lambent.telemetry.waiting import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -119,30 +119,15 @@ class Deliverer:
                 return
 
 
-class _Lane:
-    """One target's deliveries, oldest first."""
+class _Lane(SendingLane[Delivery]):
+    """One target's deliveries."""
 
     def __init__(self, name: str, store: DeliveryStore, targets: Targets, clock: Clock, wake: Any) -> None:
+        super().__init__(lambda: store.due(name, TOGETHER), self._send, clock)
         self.name = name
         self._store = store
         self._targets = targets
-        self._clock = clock
         self._wake = wake
-        self.alarm = Alarm(clock)
-
-    async def run(self) -> None:
-        """Returns when there is nothing to send. Raises sqlite3.Error, StoreError."""
-        while True:
-            self.alarm.reset()
-            due, following_ms = await self._store.due(self.name, TOGETHER)
-            if due:
-                async with asyncio.TaskGroup() as group:
-                    for delivery in due:
-                        group.create_task(self._send(delivery))
-            elif following_ms is not None:
-                await self.alarm.wait(following_ms / 1000 - self._clock.now())
-            elif not self.alarm.has_rung:
-                return
 
     async def _send(self, delivery: Delivery) -> None:
         try:

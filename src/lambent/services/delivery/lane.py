@@ -1,0 +1,44 @@
+"""What is owed to one target is sent, some at a time, oldest first; lanes of different targets do not wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from lambent.ports import Clock
+from lambent.telemetry.waiting import Alarm
+
+T = TypeVar("T")
+
+
+class SendingLane(Generic[T]):
+    """`due()` gives what is to be sent now, and when (ms since the epoch) more is, or None. `send` settles what it sends.
+
+    Ring its `alarm` when there may be more.
+    """
+
+    def __init__(
+        self,
+        due: Callable[[], Awaitable[tuple[Sequence[T], int | None]]],
+        send: Callable[[T], Coroutine[Any, Any, None]],
+        clock: Clock,
+    ) -> None:
+        self._what_is_due = due
+        self._send_it = send
+        self._time = clock
+        self.alarm = Alarm(clock)
+
+    async def run(self) -> None:
+        """Returns when there is nothing more to send. Raises what `due` and `send` raise."""
+        while True:
+            self.alarm.reset()
+            due, following_ms = await self._what_is_due()
+            if due:
+                async with asyncio.TaskGroup() as group:
+                    for delivery in due:
+                        group.create_task(self._send_it(delivery))
+            elif following_ms is not None:
+                await self.alarm.wait(following_ms / 1000 - self._time.now())
+            elif not self.alarm.has_rung:
+                return
