@@ -24,7 +24,7 @@ from lambent.model.function import (
 from lambent.model.identity import IdentityPolicies, KnownKey, Role
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.names import FunctionAddress, LayerAddress
-from lambent.model.provisioned import Provision
+from lambent.model.provisioned import Provision, Utilisation
 from lambent.model.request import RequestContext
 from lambent.wire.messages import WireRequest, WireResponse
 
@@ -332,6 +332,9 @@ class Provisioning(Protocol):
 
     def provision(self, qualified: FunctionAddress) -> Provision:
         """What there is for this version or alias now."""
+
+    def utilisation(self, qualified: FunctionAddress) -> Utilisation:
+        """How much of it is at work, and was since this was last asked: there is one who asks."""
 
 
 class Blobs(Protocol):

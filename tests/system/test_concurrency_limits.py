@@ -129,6 +129,33 @@ def test_a_provisioned_environment_that_ends_is_replaced(live: LiveServer, provi
     assert {outcome["how"] for outcome in outcomes} == {"provisioned-concurrency"}
 
 
+def test_what_is_not_wanted_any_more_is_ended(live: LiveServer, provisioned: str) -> None:
+    client = live.client()
+    client.put_provisioned_concurrency_config(
+        FunctionName=provisioned, Qualifier="live", ProvisionedConcurrentExecutions=1
+    )
+    until_status(live, provisioned, "live", "READY")
+    outcomes = at_once(live, provisioned, [{"sleep_s": 0.5}] * 2, Qualifier="live")
+    assert sorted(outcome["how"] for outcome in outcomes) == ["on-demand", "provisioned-concurrency"]
+    client.delete_provisioned_concurrency_config(FunctionName=provisioned, Qualifier="live")
+    (outcome,) = at_once(live, provisioned, [{}], Qualifier="live")
+    assert outcome["how"] == "on-demand"
+
+
+def test_an_alias_takes_its_environments_along(live: LiveServer, provisioned: str) -> None:
+    client = live.client()
+    client.update_function_configuration(FunctionName=provisioned, Timeout=5)
+    live.until_ready(provisioned)
+    client.publish_version(FunctionName=provisioned)
+    client.update_alias(FunctionName=provisioned, Name="live", FunctionVersion="2")
+    ready = until_status(live, provisioned, "live", "READY")
+    assert ready["AvailableProvisionedConcurrentExecutions"] == 2
+    outcomes = at_once(live, provisioned, [{"sleep_s": 0.5}] * 2, Qualifier="2")
+    assert {outcome["how"] for outcome in outcomes} == {"provisioned-concurrency"}
+    (outcome,) = at_once(live, provisioned, [{}], Qualifier="1")
+    assert outcome["how"] == "on-demand"
+
+
 def test_a_function_whose_init_fails_cannot_be_provisioned(live: LiveServer) -> None:
     name = live.create("raise RuntimeError('no')")
     live.client().publish_version(FunctionName=name)
@@ -138,3 +165,15 @@ def test_a_function_whose_init_fails_cannot_be_provisioned(live: LiveServer) -> 
     failed = until_status(live, name, "1", "FAILED")
     assert failed["StatusReason"] == "FUNCTION_ERROR_INIT_FAILURE"
     assert failed["AvailableProvisionedConcurrentExecutions"] == 0
+
+
+@pytest.mark.long
+def test_a_provisioned_environment_may_take_longer_to_initialise(live: LiveServer) -> None:
+    name = live.create("import time\ntime.sleep(12)\n" + SLEEPER.replace("\n    ", "\n"))
+    live.client().publish_version(FunctionName=name)
+    live.client().put_provisioned_concurrency_config(
+        FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1
+    )
+    until_status(live, name, "1", "READY")
+    (outcome,) = at_once(live, name, [{}], Qualifier="1")
+    assert outcome["how"] == "provisioned-concurrency"

@@ -74,9 +74,8 @@ class Road:
             idle_environment_s=float(config.idle_environment_s),
         )
         self.provisioned = ProvisionedEnvironments(
-            catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock,
-            idle_environment_s=float(config.idle_environment_s),
-        )  # fmt: skip
+            catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock
+        )
         admission = Admission(ReservedConcurrency(catalog), config.account_concurrency)
         self.invoker = Invoker(catalog, admission, self.pools)
         self.events_invoker = Invoker(catalog, admission.of_events(), self.pools)  # for what no client waits for

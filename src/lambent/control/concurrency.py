@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from lambent.control.provisioned import total_provisioned
+from lambent.control.provisioned import provisioned_elsewhere, total_provisioned
 from lambent.control.tools import function_not_found, located_unqualified, need_settings
 from lambent.model.concurrency import check_reserve
 from lambent.model.errors import invalid_parameter
@@ -41,7 +41,8 @@ class ConcurrencyOperations:
                     f"function's total provisioned concurrency [{provisioned}]."
                 )
             reserved = tx.usage(address.account_id, address.region).reserved_concurrency
-            check_reserve(self._account_limit, reserved - (settings.reserved_concurrency or 0), wanted)
+            others = reserved - (settings.reserved_concurrency or 0) + provisioned_elsewhere(tx, address)
+            check_reserve(self._account_limit, others, wanted)
             tx.put_settings(address, attrs.evolve(settings, reserved_concurrency=wanted))
 
         await self._catalog.transact(work)

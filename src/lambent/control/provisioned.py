@@ -56,13 +56,15 @@ class ProvisionedConcurrencyOperations:
             _check_target(tx, address, version, alias, configs)
             others = sum(other["Requested"] for name, other in configs.items() if name != address.qualifier)
             reserved = tx.usage(address.account_id, address.region).reserved_concurrency
-            check_provisioned(self._account_limit, reserved, settings.reserved_concurrency, others, wanted)
+            aside = reserved + provisioned_elsewhere(tx, address)
+            check_provisioned(self._account_limit, aside, settings.reserved_concurrency, others, wanted)
             configs[str(address.qualifier)] = config
             tx.put_settings(address, with_family(settings, FAMILY, configs))
             tx.put_document(PROVISIONED_INDEX, *address.key, {})
 
         await self._catalog.transact(work)
-        return _shown(config, Provision())
+        # What was there before is there still; the new configuration has not failed yet, nor is it fulfilled.
+        return _shown(config, attrs.evolve(self._provision(address), failure=None)) | {"Status": "IN_PROGRESS"}
 
     async def get(self, context: RequestContext, request: dict[str, Any]) -> dict[str, Any]:
         address = located(context, request, "GetProvisionedConcurrencyConfig")
@@ -115,6 +117,17 @@ class ProvisionedConcurrencyOperations:
 def total_provisioned(settings: FunctionSettings) -> int:
     """What all versions and aliases of a function have provisioned together."""
     return sum(config["Requested"] for config in family(settings, FAMILY).values())
+
+
+def provisioned_elsewhere(view: CatalogView, address: FunctionAddress) -> int:
+    """What the account's other functions have provisioned beyond reserves: of one with a reserve it is a part of that."""
+    account_id, region, name = address.key
+    others = (
+        view.settings(attrs.evolve(address, name=other))
+        for other in view.documents(PROVISIONED_INDEX, account_id, region)
+        if other != name
+    )
+    return sum(total_provisioned(each) for each in others if each is not None and each.reserved_concurrency is None)
 
 
 def _need(view: CatalogView, address: FunctionAddress) -> tuple[FunctionVersion | None, Alias | None]:

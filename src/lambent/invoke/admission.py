@@ -9,7 +9,7 @@ from typing import Protocol
 from lambent.model.concurrency import ConcurrencyLedger, Share, Shares
 from lambent.model.function import LATEST, FunctionVersion
 from lambent.model.names import FunctionAddress, is_version
-from lambent.model.provisioned import FAMILY
+from lambent.model.provisioned import FAMILY, by_version
 from lambent.ports import Catalog, CatalogView
 
 
@@ -39,20 +39,23 @@ class ReservedConcurrency:
         if settings is None:
             known.put(name, None, {})
             return
-        provisioned = {}
+        provisioned: dict[str, int] = {}
         for qualifier, config in (settings.extra.get(FAMILY) or {}).items():
-            version = provisioned_version(self._catalog, address, qualifier)
-            if version is not None:
-                provisioned[version] = config["Requested"]
+            for version, count in provisioned_versions(self._catalog, address, qualifier, config["Requested"]).items():
+                provisioned[version] = provisioned.get(version, 0) + count
         known.put(name, settings.reserved_concurrency, provisioned)
 
 
-def provisioned_version(catalog: CatalogView, address: FunctionAddress, qualifier: str) -> str | None:
-    """The number that a version or an alias stands for; None for an alias that is gone or is of no version."""
+def provisioned_versions(
+    catalog: CatalogView, address: FunctionAddress, qualifier: str, requested: int
+) -> dict[str, int]:
+    """How many environments of which version that means; none for an alias that is gone or is of no version."""
     if is_version(qualifier):
-        return qualifier
+        return {qualifier: requested}
     alias = catalog.alias(address, qualifier)
-    return alias.function_version if alias is not None and alias.function_version != LATEST else None
+    if alias is None or alias.function_version == LATEST:
+        return {}
+    return by_version(requested, alias.function_version, alias.additional_weights)
 
 
 class Reserves(Protocol):

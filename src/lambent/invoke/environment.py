@@ -68,6 +68,7 @@ class Environment:
     """Made by the pool; `start`, then `run` any number of times, then `stop`."""
 
     initialization_type: loglines.InitType = "on-demand"  # AWS_LAMBDA_INITIALIZATION_TYPE
+    provisioned = False  # started before anybody asked, and kept
 
     def __init__(self, version: FunctionVersion, surroundings: Surroundings) -> None:
         self.version = version
@@ -107,6 +108,14 @@ class Environment:
         """Too old to be given another invocation."""
         return self._clock.monotonic() > self._good_until
 
+    def expire(self) -> None:
+        """From now on it is given no other invocation."""
+        self._good_until = -math.inf
+
+    @property
+    def at_work(self) -> bool:
+        return self.state is EnvironmentState.BUSY
+
     @property
     def frozen(self) -> bool:
         return self.state is EnvironmentState.FROZEN
@@ -127,7 +136,7 @@ class Environment:
             self._spec = await self.describe()
             self._move(EnvironmentEvent.LAUNCHED)
             try:
-                await self._initialise(self._around.init_phase_s, "init")
+                await self._initialise(self._init_limit_s, "init")
             except _InitFailure as failure:
                 log.debug("init of %s failed: %s", self.version.qualified_arn, failure.failure.error_type)
             self._move(EnvironmentEvent.READY)
@@ -219,6 +228,11 @@ class Environment:
             self._begin_to_end("failure")
 
     # init
+
+    @property
+    def _init_limit_s(self) -> float:
+        """Of the init phase that no invocation waits for."""
+        return self._around.init_phase_s
 
     async def describe(self) -> EnvironmentSpec:
         """What the sandbox is asked for. Raises AwsError, SandboxError."""

@@ -33,6 +33,9 @@ class Pool:
     def __init__(self, version: FunctionVersion, factory: EnvironmentFactory, clock: Clock) -> None:
         self.version = version
         self.idle: list[Environment] = []  # the one used last is at the end
+        self.ahead: list[
+            Environment
+        ] = []  # the same of provisioned ones: they go first, and idleness does not end them
         self.all: set[Environment] = set()
         self._factory = factory
         self._clock = clock
@@ -44,8 +47,8 @@ class Pool:
 
     def take(self) -> Environment | None:
         """A warm environment for this caller alone, if there is one; hand it back with `release`."""
-        while self.idle:
-            environment = self.idle.pop()
+        while self.ahead or self.idle:
+            environment = (self.ahead or self.idle).pop()
             if environment.expired:
                 self._end(environment, "spindown")
             elif environment.usable:
@@ -99,24 +102,34 @@ class Pool:
             self._end(environment, "spindown")
             return
         environment.idle_since = self._clock.monotonic()
-        self.idle.append(environment)
+        (self.ahead if environment.provisioned else self.idle).append(environment)
+
+    def let_go(self, environment: Environment) -> None:
+        """Ends it: now if it is idle, else when it comes back."""
+        environment.expire()
+        for idle in (self.ahead, self.idle):
+            if environment in idle:
+                idle.remove(environment)
+                self._end(environment, "spindown")
 
     def retire(self) -> None:
         """The version changed or went away: end what is idle now, and the rest when it comes back."""
         self._retired = True
-        for environment in self.idle:
-            self._end(environment, "spindown")
-        self.idle.clear()
+        for idle in (self.ahead, self.idle):
+            for environment in idle:
+                self._end(environment, "spindown")
+            idle.clear()
 
     def sweep(self, freeze_before: float, reap_before: float) -> None:
         """Freezes and reaps what has been idle since before these moments (monotonic seconds)."""
         while self.idle and self.idle[0].idle_since < reap_before:
             self._end(self.idle.pop(0), "spindown")
-        for environment in reversed(self.idle):
-            if environment.frozen:
-                break
-            if environment.idle_since < freeze_before:
-                environment.freeze()
+        for idle in (self.ahead, self.idle):
+            for environment in reversed(idle):
+                if environment.frozen:
+                    break
+                if environment.idle_since < freeze_before:
+                    environment.freeze()
 
     async def close(self) -> None:
         self._closed = True
@@ -138,7 +151,7 @@ class Pool:
 
     async def _start_one(self) -> None:
         environment = self._factory(self.version)
-        environment.on_gone = self._forget
+        environment.on_gone = self.forget
         self.all.add(environment)
         try:
             await environment.start()
@@ -162,10 +175,12 @@ class Pool:
     def _end(self, environment: Environment, reason: str) -> None:
         _spawn(environment.stop(reason), self._ends)
 
-    def _forget(self, environment: Environment) -> None:
+    def forget(self, environment: Environment) -> None:
+        """Nothing of it is left."""
         self.all.discard(environment)
-        if environment in self.idle:
-            self.idle.remove(environment)
+        for idle in (self.ahead, self.idle):
+            if environment in idle:
+                idle.remove(environment)
 
     @property
     def is_empty(self) -> bool:
@@ -236,9 +251,9 @@ class Pools:
             await self._clock.sleep(SWEEP_S)
             now = self._clock.monotonic()
             for pool in self._pools.values():
-                if pool.idle:
+                if pool.idle or pool.ahead:
                     pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
-                if len(pool.idle) < len(pool.all):
+                if len(pool.idle) + len(pool.ahead) < len(pool.all):
                     for environment in pool.all:
                         environment.show_log()
             self._retired = {pool for pool in self._retired if not pool.is_empty}

@@ -1,7 +1,7 @@
 """Provisioned concurrency: environments that are started ahead, and kept while their configuration asks for them.
 
-They live in the pool of their version like any other and serve whoever comes first. What makes them different: they are
-started without a caller, replaced when they end, and not reaped for being idle.
+They live in the pool of their version, where they are given out before any other. What makes them different: they are
+started without a caller, replaced when they end or grow old, not reaped for being idle, and ended when nobody wants them.
 """
 
 from __future__ import annotations
@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
-from lambent.invoke.admission import provisioned_version
+from lambent.invoke.admission import provisioned_versions
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pool, Pools
+from lambent.invoke.run import Done, Release
 from lambent.model.errors import AwsError, LambentError
-from lambent.model.function import FunctionVersion, State
+from lambent.model.function import FunctionSettings, FunctionVersion, State
+from lambent.model.invocation import Invocation
+from lambent.model.limits import PROVISIONED_INIT_S
 from lambent.model.names import FunctionAddress
-from lambent.model.provisioned import FAMILY, INIT_FAILED, Provision
+from lambent.model.provisioned import FAMILY, INIT_FAILED, Provision, Use, Utilisation
 from lambent.ports import PROVISIONED_INDEX, Catalog, Clock
 
 log = logging.getLogger(__name__)
 
-TEND_S: Final = 0.5  # how often idle ones are looked at, and failures that may have passed
+TEND_S: Final = 0.5  # how often their age is looked at, and failures that may have passed
 RETRY_S: Final = 30.0  # after a fault of this machine's, which may pass
+RENEW_AHEAD_S: Final = 600.0  # before one is too old to be used: its successor has to be ready by then
 AT_ONCE: Final = 8  # environments of one version started side by side: invocations have to find processors, too
 
 _FunctionKey = tuple[str, str, str]  # account, region, name
@@ -36,6 +40,28 @@ class ProvisionedEnvironment(Environment):
     """One that is started before anybody asks for it."""
 
     initialization_type = "provisioned-concurrency"
+    provisioned = True
+    use: Use  # of its version
+    let_go: Callable[[], None]  # ends it as soon as it is free
+
+    def run(self, invocation: Invocation, release: Release, done: Done) -> None:
+        """The same, and counts it."""
+        self.use.began()
+
+        def ended(environment: Environment) -> None:
+            self.use.ended()
+            release(environment)
+
+        super().run(invocation, ended, done)
+
+    @property
+    def ageing(self) -> bool:
+        """It will soon be too old."""
+        return self._clock.monotonic() > self._good_until - RENEW_AHEAD_S
+
+    @property
+    def _init_limit_s(self) -> float:
+        return max(float(PROVISIONED_INIT_S), self.version.timeout_s)
 
     @property
     def initialised(self) -> bool:
@@ -50,6 +76,7 @@ class _Kept:
     version: FunctionVersion
     wanted: int
     configured: Any  # changes with the configuration: what has failed is tried again then
+    use: Use = attrs.field(factory=Use)
     environments: set[ProvisionedEnvironment] = attrs.field(factory=set)
     starting: set[asyncio.Task[None]] = attrs.field(factory=set)
     failure: str | None = None
@@ -65,26 +92,47 @@ class ProvisionedEnvironments:
         pools: Pools,
         make: Callable[[FunctionVersion], ProvisionedEnvironment],
         clock: Clock,
-        idle_environment_s: float,
     ) -> None:
         self._catalog = catalog
         self._pools = pools
         self._make = make
         self._clock = clock
-        self._spare_after_s = idle_environment_s / 2
         self._kept: dict[_FunctionKey, dict[str, _Kept]] = {}  # by version
         self._changed: set[_FunctionKey] = set()
         self._wake = asyncio.Event()
         catalog.subscribe(self._note)
 
     def provision(self, qualified: FunctionAddress) -> Provision:
-        """What there is for this version or alias now."""
-        version = provisioned_version(self._catalog, qualified, str(qualified.qualifier))
-        kept = self._kept.get(qualified.key, {}).get(version or "")
-        if kept is None:
+        """See `ports.Provisioning`."""
+        parts = self._parts(qualified)
+        if not parts:
             return Provision()
-        usable = sum(environment.usable for environment in kept.environments)
-        return Provision(allocated=usable, available=usable, failure=kept.failure)
+        usable, failures = 0, []
+        for kept, count in parts:
+            there = sum(environment.usable for environment in kept.environments)
+            usable += there if len(parts) == 1 else min(there, count)
+            failures.append(kept.failure)
+        return Provision(allocated=usable, available=usable, failure=next(filter(None, failures), None))
+
+    def utilisation(self, qualified: FunctionAddress) -> Utilisation:
+        """See `ports.Provisioning`."""
+        read = [kept.use.read() for kept, _ in self._parts(qualified)]
+        peaks = [each.peak for each in read if each.peak is not None]
+        now = [each.now for each in read if each.now is not None]
+        return Utilisation(peak=max(peaks, default=None), now=max(now, default=None))
+
+    def _parts(self, qualified: FunctionAddress) -> list[tuple[_Kept, int]]:
+        """What is kept for a version or an alias, and how much of it; two parts for an alias of two versions."""
+        if qualified.key in self._changed:  # a change that nobody has seen to yet is true all the same
+            self._changed.discard(qualified.key)
+            self._refresh(qualified.key)
+        qualifier, kept = str(qualified.qualifier), self._kept.get(qualified.key, {})
+        settings = self._catalog.settings(qualified)
+        config = _configs(settings).get(qualifier)
+        parts = provisioned_versions(
+            self._catalog, qualified, qualifier, config["Requested"] if config is not None else 0
+        )
+        return [(kept[version], count) for version, count in parts.items() if version in kept]
 
     async def run(self) -> None:
         """Runs until cancelled, and takes what it has begun along."""
@@ -123,27 +171,28 @@ class ProvisionedEnvironments:
 
     def _refresh(self, key: _FunctionKey) -> None:
         address = FunctionAddress(*key)
-        settings = self._catalog.settings(address)
-        configs = settings.extra.get(FAMILY) or {} if settings is not None else {}
+        wanted: dict[str, dict[str, Any]] = {}  # by version and qualifier
+        for qualifier, config in _configs(self._catalog.settings(address)).items():
+            for number, count in provisioned_versions(self._catalog, address, qualifier, config["Requested"]).items():
+                wanted.setdefault(number, {})[qualifier] = (count, config)
         before, now = self._kept.pop(key, {}), {}
-        for qualifier, config in configs.items():
-            number = provisioned_version(self._catalog, address, qualifier)
-            version = self._catalog.version(address, int(number)) if number is not None else None
+        for number, parts in wanted.items():
+            version = self._catalog.version(address, int(number))
             if version is None or version.state is not State.ACTIVE:
                 continue
-            configured = (config, version.build)
-            kept = before.pop(version.version, None)
+            count, configured = sum(count for count, _ in parts.values()), (parts, version.build)
+            kept = before.pop(number, None)
             if kept is None:
-                kept = _Kept(version, config["Requested"], configured)
+                kept = _Kept(version, count, configured)
             elif kept.configured != configured:
                 kept.failure = kept.retry_at = None
-            kept.version, kept.wanted, kept.configured = version, config["Requested"], configured
-            now[version.version] = kept
+            kept.version, kept.wanted, kept.configured = version, count, configured
+            now[number] = kept
         if now:
             self._kept[key] = now
-        for gone in before.values():  # what has been started stays until it is reaped like any other
-            for task in gone.starting:
-                task.cancel()
+        for gone in before.values():
+            gone.wanted = 0
+            self._trim(gone)
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
@@ -153,12 +202,24 @@ class ProvisionedEnvironments:
         if kept.retry_at is not None and kept.retry_at <= now:
             kept.failure = kept.retry_at = None
         if kept.failure is None:
-            missing = kept.wanted - len(kept.environments) - len(kept.starting)
+            fresh = sum(not environment.ageing for environment in kept.environments)
+            missing = kept.wanted - fresh - len(kept.starting)
             for _ in range(min(missing, AT_ONCE - len(kept.starting))):
                 task = asyncio.get_running_loop().create_task(self._start(kept))
                 kept.starting.add(task)
                 task.add_done_callback(functools.partial(self._started, kept))
-        self._spare(kept, now)
+        self._trim(kept)
+
+    def _trim(self, kept: _Kept) -> None:
+        """Lets go of what is too much: what is not there yet, what is old, what is idle, and last what is at work."""
+        fresh = sum(not environment.ageing for environment in kept.environments)
+        for task in list(kept.starting)[: max(0, fresh + len(kept.starting) - kept.wanted)]:
+            task.cancel()
+        by_worth = sorted(kept.environments, key=lambda environment: (not environment.ageing, environment.at_work))
+        for environment in by_worth[: max(0, len(by_worth) - kept.wanted)]:
+            kept.environments.discard(environment)
+            environment.let_go()
+        kept.use.allocated = len(kept.environments)
 
     def _started(self, kept: _Kept, task: asyncio.Task[None]) -> None:
         kept.starting.discard(task)
@@ -168,6 +229,8 @@ class ProvisionedEnvironments:
         try:
             pool = self._pools.pool_for(kept.version)
             environment = self._make(kept.version)
+            environment.use = kept.use
+            environment.let_go = functools.partial(pool.let_go, environment)
             environment.on_gone = functools.partial(self._gone, pool)
             pool.all.add(environment)
             await environment.start()
@@ -182,23 +245,14 @@ class ProvisionedEnvironments:
             kept.failure, kept.retry_at = str(error), self._clock.monotonic() + RETRY_S
         else:
             kept.environments.add(environment)
+            kept.use.allocated = len(kept.environments)
             pool.release(environment)
 
-    def _spare(self, kept: _Kept, now: float) -> None:
-        """Keeps the idle ones from being reaped: they count as used before half the time for that is over.
-
-        The pool's idle ones stay in its order, frozen ones first.
-        """
-        idle = self._pools.pool_for(kept.version).idle
-        for environment in kept.environments:
-            if environment.idle_since < now - self._spare_after_s and environment in idle:
-                idle.remove(environment)
-                environment.idle_since = now
-                unfrozen = (at for at, other in enumerate(idle) if not other.frozen)
-                idle.insert(next(unfrozen, len(idle)) if environment.frozen else len(idle), environment)
-
     def _gone(self, pool: Pool, environment: Environment) -> None:
-        pool.all.discard(environment)
-        if environment in pool.idle:
-            pool.idle.remove(environment)
+        pool.forget(environment)
         self._wake.set()
+
+
+def _configs(settings: FunctionSettings | None) -> Mapping[str, Any]:
+    """By qualifier."""
+    return (settings.extra.get(FAMILY) or {}) if settings is not None else {}

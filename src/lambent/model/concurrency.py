@@ -26,21 +26,22 @@ def unreserved_minimum(account_limit: int) -> int:
     return min(UNRESERVED_CONCURRENCY_MIN, account_limit)
 
 
-def check_reserve(account_limit: int, others_reserved: int, wanted: int) -> None:
-    """May a function reserve so much, beside what other functions have reserved? Raises AwsError."""
+def check_reserve(account_limit: int, others_aside: int, wanted: int) -> None:
+    """May a function reserve so much, beside what other functions have reserved or provisioned? Raises AwsError."""
     minimum = unreserved_minimum(account_limit)
-    if wanted and account_limit - others_reserved - wanted < minimum:
+    if wanted and account_limit - others_aside - wanted < minimum:
         raise _account_refuses(
             "Specified ReservedConcurrentExecutions for function decreases account's "
             f"UnreservedConcurrentExecution below its minimum value of [{minimum}]."
         )
 
 
-def check_provisioned(account_limit: int, reserved: int, own_reserve: int | None, others: int, wanted: int) -> None:
+def check_provisioned(account_limit: int, aside: int, own_reserve: int | None, others: int, wanted: int) -> None:
     """May so much be provisioned for one version or alias?
 
-    `reserved` is what all functions of the account reserve, `own_reserve` what this one does, and `others` what its
-    other versions and aliases have provisioned. Raises AwsError InvalidParameterValueException.
+    `aside` is what functions of the account have reserved, or provisioned without a reserve; of this one only
+    `own_reserve`, which it is part of, and not `others`: what its other versions and aliases have provisioned. Raises
+    AwsError InvalidParameterValueException.
     """
     if own_reserve is not None:
         if own_reserve < others + wanted:
@@ -51,7 +52,7 @@ def check_provisioned(account_limit: int, reserved: int, own_reserve: int | None
                 {"Type": "User"},
             )
         return
-    unreserved, minimum = account_limit - reserved, unreserved_minimum(account_limit)
+    unreserved, minimum = account_limit - aside, unreserved_minimum(account_limit)
     if wanted > unreserved:
         raise _account_refuses(
             f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{unreserved}]."

@@ -36,6 +36,9 @@ PROCESSES_MAX: Final = 1_024  # QUOTAS, processes and threads
 FILE_DESCRIPTORS_MAX: Final = 1_024  # QUOTAS
 
 INIT_PHASE_S: Final = 10  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html, Init phase
+PROVISIONED_INIT_S: Final = (
+    130  # same page, of provisioned concurrency: at least, and as long as the function's timeout
+)
 SHUTDOWN_NO_EXTENSION_MS: Final = 0  # same page, Shutdown phase
 SHUTDOWN_INTERNAL_EXTENSION_MS: Final = 500
 SHUTDOWN_EXTERNAL_EXTENSION_MS: Final = 2_000

@@ -11,7 +11,7 @@ from control_harness import ACCOUNT, REGION, Control
 from lambent.control.lambda_service import LambdaService
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
-from lambent.model.provisioned import INIT_FAILED, Provision
+from lambent.model.provisioned import INIT_FAILED, Provision, Utilisation
 from lambent.ports import PROVISIONED_INDEX
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
@@ -29,6 +29,9 @@ class Provisioned:
 
     def provision(self, qualified: FunctionAddress) -> Provision:
         return self.now
+
+    def utilisation(self, qualified: FunctionAddress) -> Utilisation:
+        return Utilisation()
 
 
 @pytest.fixture
@@ -214,3 +217,20 @@ async def test_nothing_is_left_of_a_deleted_functions_provision(published: Contr
     assert list(published.catalog.documents(PROVISIONED_INDEX, ACCOUNT, REGION)) == ["f"]
     await published("DeleteFunction", FunctionName="f")
     assert published.catalog.documents(PROVISIONED_INDEX, ACCOUNT, REGION) == {}
+
+
+async def test_what_other_functions_have_provisioned_the_account_has_no_more(published: Control) -> None:
+    await published.create("g")
+    await published("PublishVersion", FunctionName="g")
+    await put(published, "1", 500)
+    assert await refusal(put(published, "1", 401, name="g")) == (
+        "InvalidParameterValueException",
+        "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+        "below its minimum value of [100].",
+    )
+    call = published("PutFunctionConcurrency", FunctionName="g", ReservedConcurrentExecutions=401)
+    assert await refusal(call) == ("InvalidParameterValueException", MINIMUM)
+    await put(published, "1", 400, name="g")
+    await published("PutFunctionConcurrency", FunctionName="f", ReservedConcurrentExecutions=500)
+    await put(published, "1", 400, name="g")
+    await put(published, "1", 300)

@@ -16,7 +16,7 @@ from lambent.invoke.provisioned import RETRY_S, ProvisionedEnvironment, Provisio
 from lambent.model.errors import SandboxError
 from lambent.model.function import Alias, FunctionSettings, FunctionVersion
 from lambent.model.names import FunctionAddress
-from lambent.model.provisioned import FAMILY, INIT_FAILED
+from lambent.model.provisioned import FAMILY, INIT_FAILED, Use, Utilisation
 from lambent.ports import PROVISIONED_INDEX, CatalogTransaction
 from lambent.store.catalog import SqliteCatalog
 
@@ -41,10 +41,11 @@ class HandClock:
 class Pretended:
     """What the pool and the keeper ask of an environment."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, provisioned: bool) -> None:
         self._world = world
+        self.provisioned = provisioned
         self.idle_since = 0.0
-        self.finishing = self.frozen = self.usable = self.expired = False
+        self.finishing = self.frozen = self.usable = self.expired = self.ageing = self.at_work = False
         self.initialised = True
         self.on_gone: Callable[[Environment], None] | None = None
 
@@ -57,6 +58,9 @@ class Pretended:
 
     def freeze(self) -> None:
         self.frozen = True
+
+    def expire(self) -> None:
+        self.expired = True
 
     async def stop(self, reason: str) -> None:
         self.usable = False
@@ -71,16 +75,16 @@ class World:
         self.made: list[Pretended] = []
         self.init_fails = self.machine_fails = False
         self.pools = Pools(
-            lambda version: cast(Environment, Pretended(self)),
+            lambda version: cast(Environment, Pretended(self, provisioned=False)),
             self.clock,
             freeze_after_s=0.0,
             idle_environment_s=IDLE_S,
         )
-        self.keeper = ProvisionedEnvironments(catalog, self.pools, self._make, self.clock, IDLE_S)
+        self.keeper = ProvisionedEnvironments(catalog, self.pools, self._make, self.clock)
         self._task: asyncio.Task[None] | None = None
 
     def _make(self, version: FunctionVersion) -> ProvisionedEnvironment:
-        self.made.append(Pretended(self))
+        self.made.append(Pretended(self, provisioned=True))
         return cast(ProvisionedEnvironment, self.made[-1])
 
     def start(self) -> None:
@@ -192,33 +196,83 @@ async def test_a_fault_of_the_machine_is_tried_again_later(world: World) -> None
     await world.until(lambda: world.there() == (1, None))
 
 
-async def test_idle_ones_are_not_reaped_and_others_are(world: World) -> None:
+async def test_they_are_given_out_first_and_idleness_ends_the_others_alone(world: World) -> None:
     world.start()
     await world.configure(v1=2)
     await world.until(lambda: world.there() == (2, None))
     pool = world.pools.pool_for(version_of("1"))
     held = [await pool.acquire() for _ in range(3)]
+    assert [environment.provisioned for environment in held] == [True, True, False]
     for environment in held:
         pool.release(environment)
-    sweep = asyncio.create_task(world.pools.run())
-    for _ in range(5):
-        world.clock.at += IDLE_S / 2 + 1
-        await world.until(lambda: all(environment.idle_since == world.clock.at for environment in world.made))
+    world.clock.at += IDLE_S + 1
+    pool.sweep(world.clock.at, world.clock.at - IDLE_S)
     await world.until(lambda: len(pool.all) == 2)
-    sweep.cancel()
-    await asyncio.gather(sweep, return_exceptions=True)
     assert world.there() == (2, None)
-    assert {id(environment) for environment in pool.idle} == {id(environment) for environment in world.made}
+    assert {id(environment) for environment in pool.ahead} == {id(environment) for environment in world.made}
     assert all(environment.frozen for environment in world.made)
+    assert (first := pool.take()) is not None
+    assert first.provisioned
 
 
-async def test_when_the_configuration_goes_they_grow_old_like_any_other(world: World) -> None:
+async def test_what_is_too_much_is_ended_idle_ones_first(world: World) -> None:
     world.start()
+    await world.configure(v1=3)
+    await world.until(lambda: world.there() == (3, None))
+    pool = world.pools.pool_for(version_of("1"))
+    busy = cast(Pretended, pool.take())
+    busy.at_work = True
     await world.configure(v1=1)
-    await world.until(lambda: world.there() == (1, None))
+    await world.until(lambda: world.there() == (1, None) and len(pool.all) == 1)
     await world.configure()
     await world.until(lambda: world.there() == (0, None))
-    world.clock.at += IDLE_S + 1
-    pool = world.pools.pool_for(version_of("1"))
-    pool.sweep(world.clock.at, world.clock.at - IDLE_S)
+    assert busy.usable, "what is at work is left alone until it has finished"
+    pool.release(cast(Environment, busy))
     await world.until(lambda: not pool.all)
+
+
+async def test_one_that_grows_old_goes_when_its_successor_is_there(world: World) -> None:
+    world.start()
+    await world.configure(v1=2)
+    await world.until(lambda: world.there() == (2, None))
+    old = world.made[0]
+    old.ageing = True
+    await world.until(lambda: not old.usable)
+    assert world.there() == (2, None)
+    assert len(world.made) == 3
+
+
+async def test_an_alias_of_two_versions_has_them_by_weight(world: World) -> None:
+    world.start()
+    weighted = attrs.evolve(alias_to("1"), additional_weights={"2": 0.25})
+    await world.catalog.transact(lambda tx: tx.put_alias(weighted))
+    await world.configure(a=4)
+    await world.until(lambda: world.there("a") == (4, None))
+    assert (world.there("1"), world.there("2")) == ((3, None), (1, None))
+    await world.catalog.transact(lambda tx: tx.put_alias(alias_to("2")))
+    await world.until(lambda: world.there("2") == (4, None) and world.there("1") == (0, None))
+
+
+async def test_a_failure_is_forgotten_in_the_moment_in_which_the_configuration_changes(world: World) -> None:
+    world.init_fails = True
+    world.start()
+    await world.configure(v1=1)
+    await world.until(lambda: world.there() == (0, INIT_FAILED))
+    world.init_fails = False
+    await world.configure(v1=2)
+    assert world.there() == (0, None)
+
+
+def test_what_is_at_work_is_counted_with_its_peak() -> None:
+    use = Use()
+    use.allocated = 4
+    assert use.read() == Utilisation()
+    for _ in range(3):
+        use.began()
+    use.ended()
+    assert use.read() == Utilisation(peak=0.75, now=0.5)
+    use.ended()
+    assert use.read() == Utilisation(peak=0.5, now=0.25)
+    use.ended()
+    assert use.read() == Utilisation(peak=0.25)
+    assert use.read() == Utilisation()
