@@ -51,6 +51,7 @@ from lambent.ports import Clock, Sandbox, Service
 from lambent.sandbox.caged import LauncherSandbox
 from lambent.sandbox.process import ProcessSandbox
 from lambent.services import sns
+from lambent.services.autoscaling import AutoScalingService
 from lambent.services.kinesis import KinesisService
 from lambent.services.sts.operations import StsService
 from lambent.store.collector import collect_now_and_then
@@ -143,6 +144,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             stack, config, real, clock, stores, clients, neighbours, dispatcher, road.events_invoker, compiled,
             authorizer, kinesis,
         )  # fmt: skip
+        scaling = AutoScalingService(
+            catalog, clock, clients, neighbours, road.provisioned, carriers.timekeeper, carriers.keep
+        )
+        stack.push_async_callback(scaling.close)
         services: tuple[Service, ...] = (
             lambda_service,
             StsService(credentials, real, compiled, clients),
@@ -150,7 +155,9 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )
         for service in services:
             clients.add(service)
-        clients.share(carriers.object_news)
+        shared = (carriers.object_news, scaling)
+        for service in shared:
+            clients.share(service)
         neighbours.objects_changed = carriers.object_news.happened
         gateway = Gateway(
             services=services,
@@ -160,7 +167,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             auth="enforce" if enforced else "open",
             authorizer=authorizer,
             neighbours=neighbours,
-            shared=(carriers.object_news,),
+            shared=shared,
             enqueue=dispatcher.accept,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
@@ -179,7 +186,9 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             "reconciler": Reconciler(catalog, stores.blobs, clock).run(),
             "package collector": collect_now_and_then(catalog, stores.blobs, road.pools.directories, real),
             **await carriers.start(),
+            "scaling": scaling.run(),
         }
+        scaling.start()
         tasks = [asyncio.create_task(run, name=name) for name, run in running.items()]
         stack.push_async_callback(_cancel, tasks)
         server = Server(gateway)

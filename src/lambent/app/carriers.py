@@ -6,7 +6,7 @@ Each is made of its operations (a `ports.Service`) and of what runs beside them:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from lambent.app.stores import Stores
@@ -73,10 +73,10 @@ class Carriers:
         targets = Targets(clients, dispatcher.accept, catalog, permission)
         self._deliverer = Deliverer(stores.deliveries, targets, clock)
         stack.push_async_callback(self._deliverer.close)
-        self._timekeeper = Timekeeper(stores.deliveries, clock)
-        self._events = EventsService(catalog, clock, stores.deliveries, self._deliverer, targets, self._timekeeper)
+        self.timekeeper = Timekeeper(stores.deliveries, clock)
+        self._events = EventsService(catalog, clock, stores.deliveries, self._deliverer, targets, self.timekeeper)
         stack.push_async_callback(self._events.close)
-        self._scheduler = SchedulerService(catalog, clock, self._deliverer, targets, self._timekeeper)
+        self._scheduler = SchedulerService(catalog, clock, self._deliverer, targets, self.timekeeper)
 
         allow_function = authorizer.authorize_service if enforced else None
         log_destinations = SubscriptionDestinations(
@@ -104,6 +104,10 @@ class Carriers:
         self._supervisor = Supervisor(catalog, clock, pollers.make, stores.checkpoints.forget)
         stack.push_async_callback(self._supervisor.close)
 
+    async def keep(self, marks: Mapping[str, int]) -> None:
+        """Makes marks of the timekeeper durable, of plans that owe nobody a delivery. Raises AwsError."""
+        await self._deliverer.accept([], marks=marks)
+
     async def start(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Takes up what is owed from earlier; gives what is to run from now on, by name. Raises StoreError."""
         await self._dispatcher.start()
@@ -114,7 +118,7 @@ class Carriers:
         return {
             "event source mappings": self._supervisor.run(),
             "log subscriptions": self._forwarder.run(),
-            "schedules": self._timekeeper.run(),
+            "schedules": self.timekeeper.run(),
         }
 
 

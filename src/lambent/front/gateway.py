@@ -65,6 +65,7 @@ VALIDATED: Final[Mapping[str, Rules]] = {
     "kinesis": Rules(),
     "events": Rules(),
     "scheduler": Rules(),
+    "application-autoscaling": Rules(),
     "dynamodb": Rules(),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import zoneinfo
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -27,6 +28,7 @@ __all__ = [
     "next_after",
     "parse_rule_schedule",
     "parse_schedule",
+    "times_of",
     "zone_named",
 ]
 
@@ -97,6 +99,26 @@ def next_after(schedule: Schedule, after_s: float, *, zone: tzinfo = UTC, begin_
             at_s = moment.replace(tzinfo=zone).timestamp()
             return at_s if at_s > after_s else None
     return _next_cron(schedule, after_s, zone)
+
+
+def times_of(
+    schedule: Schedule, zone: tzinfo, *, begin_s: float, start_s: float | None, end_s: float | None
+) -> Callable[[float], float | None]:
+    """The same as a function of the time, from a start to an end where there are any, both of them included.
+
+    Rates are counted from the start, or else from `begin_s`; `at()` is not concerned by either.
+    """
+    first_s = begin_s if start_s is None else start_s
+
+    def following(after_s: float) -> float | None:
+        if isinstance(schedule, At):
+            return next_after(schedule, after_s, zone=zone)
+        if start_s is not None and not isinstance(schedule, Rate):
+            after_s = max(after_s, start_s - 0.001)
+        found = next_after(schedule, after_s, zone=zone, begin_s=first_s)
+        return found if found is not None and (end_s is None or found <= end_s) else None
+
+    return following
 
 
 def _next_cron(cron: Cron, after_s: float, zone: tzinfo) -> float | None:

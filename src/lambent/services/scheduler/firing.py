@@ -12,7 +12,7 @@ import msgspec
 
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
-from lambent.model.schedule_expression import At, Rate, next_after, parse_schedule, zone_named
+from lambent.model.schedule_expression import parse_schedule, times_of, zone_named
 from lambent.ports import Catalog, CatalogTransaction, Clock
 from lambent.services.delivery import Deliverer, Targets, owed
 from lambent.services.delivery.timekeeper import Plan, Timekeeper
@@ -112,20 +112,10 @@ class Firing:
 
 
 def _times(document: Mapping[str, Any]) -> Callable[[float], float | None]:
-    schedule = parse_schedule(document["ScheduleExpression"])
-    zone = zone_named(document["ScheduleExpressionTimezone"])
-    start_s, end_s = document.get("StartDate"), document.get("EndDate")
-    begin_s = document["LastModificationDate"] if start_s is None else start_s
-
-    def following(after_s: float) -> float | None:
-        if isinstance(schedule, At):  # dates do not concern it
-            return next_after(schedule, after_s, zone=zone)
-        if start_s is not None and not isinstance(schedule, Rate):
-            after_s = max(after_s, start_s - 0.001)
-        found = next_after(schedule, after_s, zone=zone, begin_s=begin_s)
-        return found if found is not None and (end_s is None or found <= end_s) else None
-
-    return following
+    return times_of(
+        parse_schedule(document["ScheduleExpression"]), zone_named(document["ScheduleExpressionTimezone"]),
+        begin_s=document["LastModificationDate"], start_s=document.get("StartDate"), end_s=document.get("EndDate"),
+    )  # fmt: skip
 
 
 def _body(where: tuple[str, str, str], target: Mapping[str, Any], scheduled: str, execution_id: str) -> bytes:
