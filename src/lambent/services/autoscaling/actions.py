@@ -10,8 +10,17 @@ from lambent.model.request import RequestContext
 from lambent.model.schedule_expression import ScheduleError, parse_schedule, zone_named
 from lambent.ports import Catalog, CatalogTransaction, Clock, Operation
 from lambent.services.autoscaling.errors import no_action, too_many, validation
-from lambent.services.autoscaling.listing import check_choice, is_chosen, paged
-from lambent.services.autoscaling.names import ACTIONS, DIMENSION, NAMESPACE, Members, Target, belonging, target_of
+from lambent.services.autoscaling.listing import chosen, paged
+from lambent.services.autoscaling.names import (
+    ACTIONS,
+    DIMENSION,
+    NAMESPACE,
+    Members,
+    Target,
+    belonging,
+    delete_belonging,
+    target_of,
+)
 from lambent.services.autoscaling.targets import check_dimension, need_target
 from lambent.services.events.names import moment, present
 
@@ -50,26 +59,14 @@ class Actions:
     async def delete(self, context: RequestContext, members: Members) -> Members:
         check_dimension(members)
         target, name = target_of(context, members), members["ScheduledActionName"]
-
-        def work(tx: CatalogTransaction) -> None:
-            if tx.document(ACTIONS, *target.place, target.key(name)) is None:
-                raise no_action(target.resource_id, name)
-            tx.delete_document(ACTIONS, *target.place, target.key(name))
-
-        await self._catalog.transact(work)
+        await delete_belonging(self._catalog, ACTIONS, target, name, no_action(target.resource_id, name))
         return {}
 
     async def describe(self, context: RequestContext, members: Members) -> Members:
-        check_choice(members)
-        names = members.get("ScheduledActionNames")
-        documents = self._catalog.documents(ACTIONS, context.account_id, context.region)
-        found = []
-        for key, document in documents.items():
-            resource_id, _, name = key.partition("/")
-            if is_chosen(members, resource_id) and (not names or name in names):
-                found.append(_shown(Target(context.account_id, context.region, resource_id), name, document))
-        order = "ScheduledActionName"
-        return paged(found, lambda each: f"{each['ResourceId']}/{each[order]}", members, "ScheduledActions")
+        found = [_shown(*each) for each in chosen(self._catalog, ACTIONS, context, members, "ScheduledActionNames")]
+        return paged(
+            found, lambda each: f"{each['ResourceId']}/{each['ScheduledActionName']}", members, "ScheduledActions"
+        )
 
 
 def _changed(before: Members, members: Members, now_s: float) -> Members:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from lambent.model.errors import AwsError
+from lambent.model.request import RequestContext
+from lambent.ports import CatalogView
 from lambent.services.autoscaling.errors import bad_token, validation
-from lambent.services.autoscaling.names import DIMENSION, Members
+from lambent.services.autoscaling.names import DIMENSION, Members, Target
 from lambent.services.events.names import page
 
 T = TypeVar("T")
+_Belonging = tuple[Target, str, Members]  # with its own name and its document
 
 PAGE_MAX: Final = 50  # MaxResults of every Describe operation
 
@@ -35,6 +38,18 @@ def is_chosen(members: Members, resource_id: str) -> bool:
         return False
     one, several = members.get("ResourceId"), members.get("ResourceIds")
     return (not one or one == resource_id) and (not several or resource_id in several)
+
+
+def chosen(view: CatalogView, kind: str, context: RequestContext, members: Members, names: str) -> Iterator[_Belonging]:
+    """Policies or scheduled actions of the chosen resources, in order, of which `names` is a member with some names.
+
+    Raises AwsError ValidationException.
+    """
+    check_choice(members)
+    for key, document in view.documents(kind, context.account_id, context.region).items():
+        resource_id, _, name = key.partition("/")
+        if is_chosen(members, resource_id) and (not members.get(names) or name in members[names]):
+            yield Target(context.account_id, context.region, resource_id), name, document
 
 
 def paged(items: Sequence[T], key: Callable[[T], str], members: Members, name: str) -> Members:

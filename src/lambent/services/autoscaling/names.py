@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import attrs
 
+from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
 from lambent.model.request import RequestContext
-from lambent.ports import CatalogView
+from lambent.ports import Catalog, CatalogTransaction, CatalogView
 
 Members = dict[str, Any]
 
@@ -74,6 +75,17 @@ def target_of(context: RequestContext, members: Members) -> Target:
 
 def arn_of_target(region: str, account_id: str, uid: str) -> str:
     return f"arn:aws:application-autoscaling:{region}:{account_id}:scalable-target/{uid}"
+
+
+async def delete_belonging(catalog: Catalog, kind: str, target: Target, name: str, missing: AwsError) -> None:
+    """Raises `missing` when it is not there."""
+
+    def work(tx: CatalogTransaction) -> None:
+        if tx.document(kind, *target.place, target.key(name)) is None:
+            raise missing
+        tx.delete_document(kind, *target.place, target.key(name))
+
+    await catalog.transact(work)
 
 
 def belonging(view: CatalogView, kind: str, target: Target) -> dict[str, Members]:

@@ -10,8 +10,17 @@ from lambent.model.request import RequestContext
 from lambent.model.scaling import Tracking
 from lambent.ports import Catalog, CatalogTransaction, Clock, Operation
 from lambent.services.autoscaling.errors import no_policy, too_many, validation
-from lambent.services.autoscaling.listing import check_choice, is_chosen, paged
-from lambent.services.autoscaling.names import DIMENSION, NAMESPACE, POLICIES, Members, Target, belonging, target_of
+from lambent.services.autoscaling.listing import chosen, paged
+from lambent.services.autoscaling.names import (
+    DIMENSION,
+    NAMESPACE,
+    POLICIES,
+    Members,
+    Target,
+    belonging,
+    delete_belonging,
+    target_of,
+)
 from lambent.services.autoscaling.targets import check_dimension, need_target
 from lambent.services.events.names import moment, present
 
@@ -62,24 +71,11 @@ class Policies:
     async def delete(self, context: RequestContext, members: Members) -> Members:
         check_dimension(members)
         target, name = target_of(context, members), members["PolicyName"]
-
-        def work(tx: CatalogTransaction) -> None:
-            if tx.document(POLICIES, *target.place, target.key(name)) is None:
-                raise no_policy(target.resource_id, name)
-            tx.delete_document(POLICIES, *target.place, target.key(name))
-
-        await self._catalog.transact(work)
+        await delete_belonging(self._catalog, POLICIES, target, name, no_policy(target.resource_id, name))
         return {}
 
     async def describe(self, context: RequestContext, members: Members) -> Members:
-        check_choice(members)
-        names = members.get("PolicyNames")
-        documents = self._catalog.documents(POLICIES, context.account_id, context.region)
-        found = []
-        for key, document in documents.items():
-            resource_id, _, name = key.partition("/")
-            if is_chosen(members, resource_id) and (not names or name in names):
-                found.append(_shown(Target(context.account_id, context.region, resource_id), name, document))
+        found = [_shown(*each) for each in chosen(self._catalog, POLICIES, context, members, "PolicyNames")]
         return paged(found, lambda each: f"{each['ResourceId']}/{each['PolicyName']}", members, "ScalingPolicies")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 
@@ -28,29 +29,38 @@ class Scaler:
         self._capacities = capacities
         self._activities = activities
         self._metrics = metrics
+        self._measured = asyncio.Event()
 
     async def run(self) -> None:
-        last = self._period()
-        while True:
-            await self._clock.sleep(max((last + 1) * PERIOD_S - self._clock.now(), 0.0))
-            current = self._period()
-            if current > last:
-                await self._look(current - last)
-            last = current  # the calendar may have been turned back, too
+        """Measures as soon as a period ends, whatever may still be decided about the one before."""
+        deciding = asyncio.create_task(self._decide(), name="scaling decisions")
+        try:
+            last = self._period()
+            while True:
+                await self._clock.sleep(max((last + 1) * PERIOD_S - self._clock.now(), 0.0))
+                current = self._period()
+                if current > last:
+                    self._metrics.measure(self._tracked(), current - last)
+                    self._measured.set()
+                last = current  # the calendar may have been turned back, too
+        finally:
+            deciding.cancel()
+            await asyncio.gather(deciding, return_exceptions=True)
 
     def _period(self) -> int:
         return math.floor(self._clock.now() / PERIOD_S)
 
-    async def _look(self, periods: int) -> None:
-        targets = self._tracked()
-        self._metrics.measure(targets, periods)
-        for target in targets:
-            try:
-                await self._scale(target)
-            except AwsError as error:  # its function is gone, mostly; users see that in what they ask for
-                log.info("%s is not scaled: %s", target.resource_id, error)
-            except Exception:  # the outermost edge: other targets must not suffer for this one
-                log.exception("%s is not scaled; report it with this traceback", target.resource_id)
+    async def _decide(self) -> None:
+        while True:
+            await self._measured.wait()
+            self._measured.clear()
+            for target in self._tracked():
+                try:
+                    await self._scale(target)
+                except AwsError as error:  # its function is gone, mostly; users see that in what they ask for
+                    log.info("%s is not scaled: %s", target.resource_id, error)
+                except Exception:  # the outermost edge: other targets must not suffer for this one
+                    log.exception("%s is not scaled; report it with this traceback", target.resource_id)
 
     def _tracked(self) -> set[Target]:
         return {

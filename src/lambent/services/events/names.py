@@ -92,7 +92,7 @@ def page(
     token = members.get("NextToken")
     if token:
         try:
-            after = base64.urlsafe_b64decode(token).decode()
+            after = base64.b64decode(token, altchars=b"-_", validate=True).decode()
         except (binascii.Error, ValueError) as error:
             raise validation("Parameter NextToken is not valid.") from error
         items = [item for item in items if key(item) > after]
