@@ -220,6 +220,22 @@ def test_a_policy_that_may_not_scale_does_not_and_says_why(server: LiveServer) -
     assert it.capacity == 2
 
 
+def test_what_was_before_a_policy_is_not_its_business(server: LiveServer) -> None:
+    it = scaled(server)
+    it.register(1, 9)
+    it.until_capacity(1)
+    begin_minute(server)
+    with it.busy(1, seconds=0.0):
+        pass
+    it.track()
+    turn(server, 180)
+    it.schedule("look", "rate(1 minute)", MaxCapacity=9)  # decisions of that time are over when this is done
+    turn(server, 60)
+    until(lambda: [each for each in it.activities() if "look" in each["Cause"]])
+    assert it.capacity == 1
+    assert len(it.activities(IncludeNotScaledActivities=True)) == 2
+
+
 def test_a_customized_metric_is_read_from_cloudwatch(server: LiveServer) -> None:
     it = scaled(server)
     it.register(2, 10)

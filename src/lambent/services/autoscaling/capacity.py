@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from lambent.model.scaling import Alarm, Bounds
 from lambent.ports import Catalog, Clients, Clock
 from lambent.services.autoscaling.activities import Activities
 from lambent.services.autoscaling.names import ACTIVITIES, TARGETS, Members, Target
+from lambent.store.database import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +104,12 @@ class Capacities:
             except AwsError as error:
                 reason = f"Failed to set desired concurrency to {wanted}. Reason: {error.message}"
                 ended = ("Failed", reason) if not error.is_server_fault else None
-            if ended is not None:
-                await self._activities.end(target, activity_id, *ended)
-                return
+            try:
+                if ended is not None:
+                    await self._activities.end(target, activity_id, *ended)
+                    return
+            except (sqlite3.Error, StoreError) as error:
+                log.error("a scaling activity cannot be stored (%s); make room on the data directory's disk", error)
             await self._clock.sleep(FOLLOW_S)
 
     async def _config(self, target: Target) -> Members | None:

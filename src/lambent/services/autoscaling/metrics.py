@@ -27,6 +27,12 @@ class Metrics:
         self._provisioning = provisioning
         self._used: dict[Target, collections.deque[float | None]] = {}
 
+    def begin(self, target: Target) -> None:
+        """From now on it will be measured: what was before is nobody's business."""
+        if target not in self._used:
+            self._provisioning.utilisation(target.function)
+            self._used[target] = collections.deque(maxlen=PERIODS_LOW)
+
     def measure(self, targets: set[Target], periods: int) -> None:
         """`periods` have ended since the last call; all but the first in one go, when the clock was turned.
 

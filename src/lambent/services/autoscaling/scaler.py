@@ -30,6 +30,11 @@ class Scaler:
         self._activities = activities
         self._metrics = metrics
         self._measured = asyncio.Event()
+        catalog.subscribe_documents(POLICIES, self._changed)
+
+    def _changed(self, account_id: str, region: str, key: str) -> None:
+        if self._catalog.document(POLICIES, account_id, region, key) is not None:
+            self._metrics.begin(_target_in(account_id, region, key))
 
     async def run(self) -> None:
         """Measures as soon as a period ends, whatever may still be decided about the one before."""
@@ -64,7 +69,7 @@ class Scaler:
 
     def _tracked(self) -> set[Target]:
         return {
-            Target(account_id, region, key.partition("/")[0])
+            _target_in(account_id, region, key)
             for account_id, region in self._catalog.document_places(POLICIES)
             for key in self._catalog.documents(POLICIES, account_id, region)
         }
@@ -97,6 +102,11 @@ class Scaler:
             await self._capacities.scale(target, situation.capacity, decision.capacity, cause, decision.alarm)
         else:
             await self._activities.not_scaled(target, cause, _reason(decision, situation))
+
+
+def _target_in(account_id: str, region: str, key: str) -> Target:
+    """Whose policy a document is."""
+    return Target(account_id, region, key.partition("/")[0])
 
 
 def _reason(decision: Stay, situation: Situation) -> Members:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from lambent.model.errors import AwsError
-from lambent.model.schedule_expression import parse_schedule, times_of, zone_named
+from lambent.model.schedule_expression import ScheduleError, parse_schedule, times_of, zone_named
 from lambent.ports import Catalog, CatalogTransaction
 from lambent.services.autoscaling.activities import Activities
 from lambent.services.autoscaling.capacity import Capacities
@@ -58,7 +58,11 @@ class Timetable:
             await self._do(target, name, document)
             await self._keep(marks)
 
-        zone = zone_named(document.get("Timezone") or "UTC")
+        try:
+            zone = zone_named(document.get("Timezone") or "UTC")
+        except ScheduleError as error:  # this machine's database of zones is another one than it was
+            log.error("%s is not done any more: %s", arn, error)
+            return
         following = times_of(
             parse_schedule(document["Schedule"]), zone, begin_s=document["Modified"],
             start_s=document.get("StartTime"), end_s=document.get("EndTime"),
