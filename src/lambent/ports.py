@@ -10,7 +10,7 @@ import datetime
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
 from lambent.model.errors import AwsError
@@ -23,6 +23,7 @@ from lambent.model.function import (
 )
 from lambent.model.identity import IdentityPolicies, KnownKey, Role
 from lambent.model.invocation import Invocation, Outcome
+from lambent.model.metrics import Series
 from lambent.model.names import FunctionAddress, LayerAddress
 from lambent.model.provisioned import Provision, Utilisation
 from lambent.model.request import RequestContext
@@ -76,6 +77,30 @@ class Clock(Protocol):
         """Seconds that never go back."""
 
     async def sleep(self, seconds: float) -> None: ...
+
+
+class Telemetry:
+    """Is told what happened, by whom it happened to; this one does nothing. Cheap, never waits, never raises.
+
+    Metrics have CloudWatch's names; those of functions are told once, and counted for the function, for the version or
+    alias that was called, and for all functions together.
+    """
+
+    def ran(self, version: FunctionVersion, qualifier: str | None, duration_ms: float, status: str, kind: str) -> None:
+        """A function ran once, called by that qualifier.
+
+        `status` is "success", "error", "timeout", or "failure" when the machine failed, which is no invocation at AWS;
+        `kind` is its environment's AWS_LAMBDA_INITIALIZATION_TYPE.
+        """
+
+    def of_function(self, function: FunctionAddress, name: str, value: float = 1.0, *, unit: str = "Count") -> None:
+        """A value of one of AWS/Lambda's metrics; the address's qualifier is the one that was called."""
+
+    def observe(self, series: Series, value: float = 1.0, times: float = 1.0) -> None:
+        """The same value so many times."""
+
+
+NO_TELEMETRY: Final = Telemetry()
 
 
 class FunctionResolver(Protocol):

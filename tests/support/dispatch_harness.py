@@ -19,7 +19,7 @@ from lambent.model.names import FunctionAddress
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog
 from lambent.store.events import EventStore, EventView
-from lambent.telemetry.counters import Counters
+from lambent.telemetry.metrics import Metrics
 from lambent.telemetry.virtual_clock import VirtualClock
 
 ACCOUNT = "000000000000"
@@ -130,7 +130,7 @@ class World:
     clock: VirtualClock = attrs.field(factory=VirtualClock)
     functions: Functions = attrs.field(factory=Functions)
     services: Services = attrs.field(factory=Services)
-    counters: Counters = attrs.field(factory=Counters)
+    metrics: Metrics = attrs.field(factory=Metrics)
     invocations: Invocations = attrs.field(init=False)
     store: EventStore = attrs.field(init=False)
     dispatcher: Dispatcher = attrs.field(init=False)
@@ -139,10 +139,19 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.invocations = Invocations(self.clock)
 
+    def counted(self, function: str, metric: str) -> float:
+        """The sum of one of the function's metrics."""
+        totals = self.metrics.totals().items()
+        return sum(
+            total
+            for series, (_, total) in totals
+            if series.name == metric and series.dimensions == (("FunctionName", function),)
+        )
+
     async def start(self) -> None:
         self.store = await EventStore.open(self.path / "events.db", self.clock)
         self.dispatcher = Dispatcher(
-            self.store, self.invocations.invoke, cast(Catalog, self.functions), self.clock, self.services, self.counters
+            self.store, self.invocations.invoke, cast(Catalog, self.functions), self.clock, self.services, self.metrics
         )
         await self.dispatcher.start()
 

@@ -20,6 +20,7 @@ import uvloop
 
 import lambent
 from lambent.app.carriers import Carriers, Policies
+from lambent.app.metering import Metering
 from lambent.app.preparing import Prepared, prepare
 from lambent.app.road import Road
 from lambent.app.stores import Stores
@@ -38,7 +39,15 @@ from lambent.front.certificate_door import CertificateDoor
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Door, Gateway
 from lambent.front.identify import Home
-from lambent.front.own_api import CLOCK_DOOR, EVENTS_DOOR, OwnDoor, clock_handler, events_handler
+from lambent.front.own_api import (
+    CLOCK_DOOR,
+    EVENTS_DOOR,
+    METRICS_DOOR,
+    OwnDoor,
+    clock_handler,
+    events_handler,
+    metrics_handler,
+)
 from lambent.http1.server import Server
 from lambent.invoke.reconcile import Reconciler
 from lambent.model.limits import MIB
@@ -56,7 +65,6 @@ from lambent.services.kinesis import KinesisService
 from lambent.services.sts.operations import StsService
 from lambent.store.collector import collect_now_and_then
 from lambent.store.events import EventStore
-from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import set_up_logging
 from lambent.telemetry.system_clock import SystemClock
 from lambent.telemetry.virtual_clock import VirtualClock
@@ -102,7 +110,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
     url = f"http://{config.host}:{port}"
     enforced = config.auth == "enforce"
     async with contextlib.AsyncExitStack() as stack:
-        stores = await Stores.open(stack, config.data_dir, real, clock)
+        metering = Metering()
+        stores = await Stores.open(stack, config.data_dir, real, clock, metering.telemetry)
         catalog = stores.catalog
         credentials = IssuedCredentials(await catalog.secret(MASTER_SECRET))
         sandbox: Sandbox = (
@@ -111,7 +120,9 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             else ProcessSandbox(url, config.data_dir / "tmp")
         )
         stack.push_async_callback(sandbox.close)
-        road = Road(config, prepared, real, stores, credentials, sandbox)
+        road = Road(config, prepared, real, stores, credentials, sandbox, metering.telemetry)
+        cloudwatch = metering.begin(stores, road.admission, real, clock)
+        stack.push_async_callback(metering.close)
         stack.push_async_callback(road.pools.close)
         process = NeighboursProcess(config.data_dir, port)
         directory = Directory(process, real.now)
@@ -121,7 +132,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )
         stack.push_async_callback(neighbours.close)
         clients = ServiceClients(neighbours)
-        dispatcher = Dispatcher(stores.events, road.events_invoker.invoke, catalog, clock, clients, Counters())
+        dispatcher = Dispatcher(stores.events, road.events_invoker.invoke, catalog, clock, clients, metering.telemetry)
         stack.push_async_callback(dispatcher.close)
         lambda_service = LambdaService(
             catalog, stores.blobs, clock, clients=clients,
@@ -155,7 +166,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         )
         for service in services:
             clients.add(service)
-        shared = (carriers.object_news, scaling)
+        shared: tuple[Service, ...] = (carriers.object_news, scaling, cloudwatch)
         for service in shared:
             clients.share(service)
         neighbours.objects_changed = carriers.object_news.happened
@@ -172,7 +183,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
                 sns.CERTIFICATE_DOOR: CertificateDoor(carriers.signer.certificate),
-                **_own_doors(config, clock, credentials, home, stores.events, dispatcher),
+                **_own_doors(config, clock, credentials, home, stores.events, dispatcher, metering),
             },
             allowed_origins=config.allowed_origins,
             now_s=real.now,
@@ -187,6 +198,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             "package collector": collect_now_and_then(catalog, stores.blobs, road.pools.directories, real),
             **await carriers.start(),
             "scaling": scaling.run(),
+            **metering.start(),
         }
         scaling.start()
         tasks = [asyncio.create_task(run, name=name) for name, run in running.items()]
@@ -210,12 +222,16 @@ def _own_doors(
     home: Home,
     events: EventStore,
     dispatcher: Dispatcher,
+    metering: Metering,
 ) -> dict[str, Door]:
     """What is below /_lambent/, by prefix. No policy speaks of it, so where they decide it is the root's alone."""
     access = Access(
         mode="enforce" if config.auth == "enforce" else "open", secret_for=credentials.root_secret_for, now_s=time.time
     )
-    handlers = {EVENTS_DOOR: events_handler(events, dispatcher.replay)}
+    handlers = {
+        EVENTS_DOOR: events_handler(events, dispatcher.replay),
+        METRICS_DOOR: metrics_handler(metering.page),
+    }
     if isinstance(clock, VirtualClock):
         handlers[CLOCK_DOOR] = clock_handler(clock)
     return {prefix: OwnDoor(prefix, handler, access, home) for prefix, handler in handlers.items()}

@@ -25,7 +25,7 @@ from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
 from lambent.model.limits import TIMEOUT_MAX_S
 from lambent.model.names import FunctionAddress
-from lambent.ports import Clock, Sandbox
+from lambent.ports import Clock, Sandbox, Telemetry
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Road:
         stores: Stores,
         credentials: IssuedCredentials,
         sandbox: Sandbox,
+        telemetry: Telemetry,
     ) -> None:
         self.gateway: Gateway | None = None
         self.vault: Vault | None = None
@@ -65,6 +66,7 @@ class Road:
             variables_for=self._variables_for,
             serve_endpoint=self._serve_endpoint,
             internet=config.internet,
+            telemetry=telemetry,
             environment_lifetime_s=SESSION_LIFETIME_S - TIMEOUT_MAX_S,
         )
         self.pools = Pools(
@@ -76,7 +78,8 @@ class Road:
         self.provisioned = ProvisionedEnvironments(
             catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock
         )
-        admission = Admission(ReservedConcurrency(catalog), config.account_concurrency)
+        admission = Admission(ReservedConcurrency(catalog), config.account_concurrency, telemetry=telemetry)
+        self.admission = admission
         self.invoker = Invoker(catalog, admission, self.pools)
         self.events_invoker = Invoker(catalog, admission.of_events(), self.pools)  # for what no client waits for
 

@@ -27,9 +27,8 @@ from lambent.model.retry import (
     after_refusal,
     is_too_old,
 )
-from lambent.ports import Catalog, Clock
+from lambent.ports import Catalog, Clock, Telemetry
 from lambent.store.events import Claimed, EventStore, NewStep
-from lambent.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +51,12 @@ class Settled:
 class Attempts:
     """Runs claimed events and settles them in the store."""
 
-    def __init__(self, store: EventStore, invoke: Run, catalog: Catalog, clock: Clock, counters: Counters) -> None:
+    def __init__(self, store: EventStore, invoke: Run, catalog: Catalog, clock: Clock, telemetry: Telemetry) -> None:
         self._store = store
         self._invoke = invoke
         self._catalog = catalog
         self._clock = clock
-        self._counters = counters
+        self._telemetry = telemetry
 
     async def run(self, event: Claimed) -> Settled:
         """Returns when the store has what came of it. Raises StoreError when the server is stopping."""
@@ -71,8 +70,8 @@ class Attempts:
         if condition is not None:
             return await self._end(event, Over(condition), config, attempts=event.attempts - 1)
         if event.attempts == 1:
-            self._count("AsyncEventAge", event, self._clock.now() * 1000 - event.accepted_ms)
-            self._count("AsyncEventAgeSamples", event)
+            age_ms = max(0.0, self._clock.now() * 1000 - event.accepted_ms)
+            self._count("AsyncEventAge", event, age_ms, unit="Milliseconds")
         try:
             outcome = await self._invoke(_with_lineage(invocation, address))
         except AwsError as error:
@@ -198,11 +197,12 @@ class Attempts:
     def _step(self, what: str, **detail: object) -> NewStep:
         return NewStep(what=what, at_ms=int(self._clock.now() * 1000), detail=detail)
 
-    def _count(self, name: str, event: Claimed, amount: float = 1) -> None:
+    def _count(self, name: str, event: Claimed, value: float = 1.0, unit: str = "Count") -> None:
         invocation = event.invocation
-        self._counters.add(
-            name, amount, account=invocation.account_id, region=invocation.region, function=invocation.function_name
+        called = FunctionAddress(
+            invocation.account_id, invocation.region, invocation.function_name, invocation.qualifier
         )
+        self._telemetry.of_function(called, name, value, unit=unit)
 
 
 def config_of(settings: FunctionSettings, qualifier: str | None) -> EventInvokeConfig:

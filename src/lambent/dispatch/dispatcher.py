@@ -22,10 +22,9 @@ from lambent.model.errors import invalid_request_content, not_found, request_too
 from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress
-from lambent.ports import Catalog, Clients, Clock
+from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Telemetry
 from lambent.store.database import StoreError
 from lambent.store.events import Claimed, EventStore, FunctionKey
-from lambent.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +41,13 @@ class Dispatcher:
         catalog: Catalog,
         clock: Clock,
         clients: Clients | None = None,
-        counters: Counters | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._clock = clock
-        self._counters = counters or Counters()
-        self._attempts = Attempts(store, invoke, catalog, clock, self._counters)
+        self._telemetry = telemetry
+        self._attempts = Attempts(store, invoke, catalog, clock, self._telemetry)
         self._targets = Targets(clients, self._accept_existing)
         self._functions: dict[FunctionKey, FunctionLane] = {}
         self._deliveries: dict[str, TargetLane] = {}
@@ -114,7 +113,7 @@ class Dispatcher:
             log.error("an asynchronous event could not be stored (%s); make room on the disk", error)
             raise service_fault(f"The event could not be stored: {error}") from error
         key = (invocation.account_id, invocation.region, invocation.function_name)
-        self._counters.add("AsyncEventsReceived", account=key[0], region=key[1], function=key[2])
+        self._telemetry.of_function(FunctionAddress(*key, invocation.qualifier), "AsyncEventsReceived")
         self._wake_function(key)
 
     def _new_trace(self) -> str:
@@ -136,7 +135,7 @@ class Dispatcher:
         lane = self._deliveries.get(target)
         if lane is None:
             lane = self._deliveries[target] = TargetLane(
-                target, self._store, self._targets, self._clock, self._counters
+                target, self._store, self._targets, self._clock, self._telemetry
             )
             self._keep(lane.run, self._deliveries, target, f"deliveries to {target}")
         lane.alarm.ring()

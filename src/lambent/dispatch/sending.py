@@ -7,11 +7,11 @@ from typing import Final
 
 from lambent.dispatch.targets import Targets
 from lambent.model.errors import AwsError, service_fault
+from lambent.model.names import FunctionAddress
 from lambent.model.retry import after_failed_delivery
-from lambent.ports import Clock
+from lambent.ports import Clock, Telemetry
 from lambent.services.delivery.lane import SendingLane
 from lambent.store.events import Delivery, EventStore, NewStep
-from lambent.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,12 @@ TOGETHER: Final = 10  # deliveries to one target at the same time
 class TargetLane(SendingLane[Delivery]):
     """One target's deliveries."""
 
-    def __init__(self, target: str, store: EventStore, targets: Targets, clock: Clock, counters: Counters) -> None:
+    def __init__(self, target: str, store: EventStore, targets: Targets, clock: Clock, telemetry: Telemetry) -> None:
         super().__init__(lambda: store.due_deliveries(target, TOGETHER), self._send, clock)
         self._store = store
         self._targets = targets
         self._now_s = clock.now
-        self._counters = counters
+        self._telemetry = telemetry
 
     async def _send(self, delivery: Delivery) -> None:
         try:
@@ -41,9 +41,9 @@ class TargetLane(SendingLane[Delivery]):
 
     async def _failed(self, delivery: Delivery, error: AwsError) -> None:
         is_dead_letter = delivery.message["kind"] == "dead-letter"
-        account_id, region, name = delivery.function
-        counter = "DeadLetterErrors" if is_dead_letter else "DestinationDeliveryFailures"
-        self._counters.add(counter, account=account_id, region=region, function=name)
+        metric = "DeadLetterErrors" if is_dead_letter else "DestinationDeliveryFailures"
+        self._telemetry.of_function(FunctionAddress(*delivery.function), metric)
+        name = delivery.function[2]
         reason = f"{error.code}: {error.message}"
         again = after_failed_delivery(delivery.tries + 1, delivery.created_ms / 1000, self._now_s())
         if again is None:

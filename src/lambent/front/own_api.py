@@ -1,4 +1,4 @@
-"""What Lambent has besides AWS's API, as JSON below `/_lambent/`: the timeline of events, and the clock that can be turned.
+"""What Lambent has besides AWS's API below `/_lambent/`: the timeline of events, the clock that can be turned, figures.
 
 Requests are signed like those to AWS where signatures are checked, and belong to the account and region of their
 credentials.
@@ -9,6 +9,9 @@ credentials.
     POST /_lambent/events/NAME/REQUEST_ID/replay    sends it again
     GET  /_lambent/clock                            what time it is
     POST /_lambent/clock                            {"advance_s": 60} or {"now": 1767225600}
+    GET  /_lambent/metrics                          Lambent's own figures, as Prometheus reads them
+
+All but the last are JSON.
 """
 
 from __future__ import annotations
@@ -29,12 +32,14 @@ from lambent.model.errors import AwsError, not_found, validation
 from lambent.model.function import FunctionVersion
 from lambent.model.names import FunctionAddress, parse_function_ref
 from lambent.store.events import EventView, FunctionKey, Step, StepView
+from lambent.telemetry.exposition import CONTENT_TYPE
 from lambent.wire.messages import WireRequest
 
 log = logging.getLogger(__name__)
 
 EVENTS_DOOR: Final = "/_lambent/events/"
 CLOCK_DOOR: Final = "/_lambent/clock"
+METRICS_DOOR: Final = "/_lambent/metrics"
 LIMIT_MAX: Final = 1_000  # events or steps in one answer
 LIMIT_DEFAULT: Final = 20
 TIME_MAX_S: Final = 253_402_300_799  # the year 9999: what calendars hold
@@ -52,7 +57,7 @@ class Call:
     is_inside: bool  # it comes from a function in its cage
 
 
-Answer = tuple[int, dict[str, Any]]  # status and JSON
+Answer = tuple[int, dict[str, Any] | str]  # status, and JSON or Prometheus's text
 Handler = Callable[[Call], Awaitable[Answer]]
 
 
@@ -72,6 +77,7 @@ class OwnDoor:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, request: Request) -> None:
+        content: dict[str, Any] | str
         try:
             status, content = await self._handler(self._read(request))
         except AwsError as error:
@@ -79,7 +85,10 @@ class OwnDoor:
         except Exception:  # the outermost edge: whatever it was, the caller gets an answer
             log.exception("%s failed; report it with this traceback", request.target.decode("latin-1"))
             status, content = 500, {"code": "ServiceException", "message": "Internal Error"}
-        request.respond(status, [(b"content-type", b"application/json")], msgspec.json.encode(content))
+        if isinstance(content, str):
+            request.respond(status, [(b"content-type", CONTENT_TYPE.encode())], content.encode())
+        else:
+            request.respond(status, [(b"content-type", b"application/json")], msgspec.json.encode(content))
 
     def _read(self, request: Request) -> Call:
         """Raises AwsError when signatures are checked and this one is wrong."""
@@ -178,6 +187,21 @@ def _event(event: EventView) -> dict[str, Any]:
 
 def _step(step: Step) -> dict[str, Any]:
     return {"id": step.id, "atMs": step.at_ms, "what": step.what, "detail": step.detail}
+
+
+def metrics_handler(page: Callable[[], str]) -> Handler:
+    """`/_lambent/metrics`: of all accounts and regions."""
+
+    async def handle(call: Call) -> Answer:
+        if call.path:
+            raise not_found("There is nothing below /_lambent/metrics")
+        if call.is_inside:
+            raise AwsError("AccessDeniedException", "Functions cannot read the server's figures.", 403)
+        if call.method not in ("GET", "HEAD"):
+            raise AwsError("UnknownOperationException", f"There is no {call.method} for this address.", 405)
+        return 200, page()
+
+    return handle
 
 
 class TurnableClock(Protocol):

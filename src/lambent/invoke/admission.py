@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from lambent.model.concurrency import ConcurrencyLedger, Share, Shares
+from lambent.model.concurrency import ConcurrencyLedger, Peaks, Share, Shares
+from lambent.model.errors import AwsError
 from lambent.model.function import LATEST, FunctionVersion
 from lambent.model.names import FunctionAddress, is_version
 from lambent.model.provisioned import FAMILY, by_version
-from lambent.ports import Catalog, CatalogView
+from lambent.ports import NO_TELEMETRY, Catalog, CatalogView, Telemetry
 
 
 class ReservedConcurrency:
@@ -39,11 +40,17 @@ class ReservedConcurrency:
         if settings is None:
             known.put(name, None, {})
             return
-        provisioned: dict[str, int] = {}
-        for qualifier, config in (settings.extra.get(FAMILY) or {}).items():
-            for version, count in provisioned_versions(self._catalog, address, qualifier, config["Requested"]).items():
-                provisioned[version] = provisioned.get(version, 0) + count
-        known.put(name, settings.reserved_concurrency, provisioned)
+        known.put(name, settings.reserved_concurrency, provisioned_of(self._catalog, address))
+
+
+def provisioned_of(catalog: CatalogView, address: FunctionAddress) -> dict[str, int]:
+    """How many environments a function has provisioned, by version."""
+    settings = catalog.settings(address)
+    found: dict[str, int] = {}
+    for qualifier, config in ((settings.extra.get(FAMILY) or {}) if settings is not None else {}).items():
+        for version, count in provisioned_versions(catalog, address, qualifier, config["Requested"]).items():
+            found[version] = found.get(version, 0) + count
+    return found
 
 
 def provisioned_versions(
@@ -84,8 +91,13 @@ class Admission:
     """One ledger for each account and region; see `model/concurrency`."""
 
     def __init__(
-        self, reserved: Reserves, account_limit: int, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        reserved: Reserves,
+        account_limit: int,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
+        self._telemetry = telemetry
         self._reserved = reserved
         self._account_limit = account_limit
         self._monotonic_s: Callable[[], float | None] = monotonic_s
@@ -93,16 +105,24 @@ class Admission:
 
     def of_events(self) -> Admission:
         """The same limits of concurrency, without those of requests a second: for what nobody waits for."""
-        other = Admission(self._reserved, self._account_limit)
+        other = Admission(self._reserved, self._account_limit, telemetry=self._telemetry)
         other._monotonic_s = lambda: None
         other._ledgers = self._ledgers
         return other
 
-    def admit(self, version: FunctionVersion) -> Lease:
-        """Raises AwsError TooManyRequestsException with its Reason."""
+    def take_peaks(self) -> dict[tuple[str, str], Peaks]:
+        """By account and region: the most that ran at once since the last call."""
+        return {key: ledger.take_peaks() for key, ledger in self._ledgers.items()}
+
+    def admit(self, version: FunctionVersion, qualifier: str | None = None) -> Lease:
+        """`qualifier` is what was called. Raises AwsError TooManyRequestsException with its Reason."""
         key = (version.account_id, version.region)
         ledger = self._ledgers.get(key)
         if ledger is None:
             ledger = self._ledgers[key] = ConcurrencyLedger(self._account_limit)
-        share = ledger.take(version.name, version.version, self._reserved.of(*key), self._monotonic_s())
+        try:
+            share = ledger.take(version.name, version.version, self._reserved.of(*key), self._monotonic_s())
+        except AwsError:
+            self._telemetry.of_function(FunctionAddress(*key, version.name, qualifier), "Throttles")
+            raise
         return Lease(ledger, version.name, version.version, share)

@@ -32,7 +32,7 @@ from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, MIB
-from lambent.ports import Blobs, Clock, LogSink, Sandbox
+from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Surroundings:
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
     init_phase_s: float = INIT_PHASE_S
+    telemetry: Telemetry = NO_TELEMETRY
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 
 
@@ -510,6 +511,10 @@ class Environment:
         duration_ms = (self._clock.monotonic() - run.begun) * 1000
         if failure is not None and failure.status == "timeout":
             duration_ms = min(duration_ms, self.version.timeout_s * 1000.0)
+        status = failure.status if failure else "success"
+        self._around.telemetry.ran(
+            self.version, run.invocation.qualifier, duration_ms, status, self.initialization_type
+        )
         init_ms, self._init_duration_ms = self._init_duration_ms, None
         report = loglines.InvocationReport(
             request_id=run.invocation.request_id,
@@ -517,7 +522,7 @@ class Environment:
             memory_mib=self.version.memory_mib,
             max_memory_used_mib=_peak_mib(session) if session is not None else self._failed_peak_mib,
             init_duration_ms=init_ms,
-            status=failure.status if failure else "success",
+            status=status,
             error_type=failure.error_type if failure and failure.status != "timeout" else None,
         )
         if session is not None:

@@ -56,7 +56,7 @@ class Invoker:
     def _run(self, version: FunctionVersion, invocation: Invocation, done: Done) -> None:
         """Raises AwsError."""
         _check_tenant(version, invocation.tenant_id)
-        lease = self._admission.admit(version)
+        lease = self._admission.admit(version, invocation.qualifier)
         try:
             pool = self._pools.pool_for(version, invocation.tenant_id)
             environment = pool.take()

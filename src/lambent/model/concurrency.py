@@ -122,6 +122,16 @@ class Shares:
             self.total += count
 
 
+@attrs.define
+class Peaks:
+    """The most that ran at the same time, since somebody asked the last time."""
+
+    functions: dict[str, int] = attrs.field(factory=dict)
+    provisioned: dict[tuple[str, str], int] = attrs.field(factory=dict)  # by function and version
+    unreserved: int = 0
+    all: int = 0
+
+
 class ConcurrencyLedger:
     """Counts running invocations against an account's and its functions' limits, in one account and region.
 
@@ -133,7 +143,9 @@ class ConcurrencyLedger:
     def __init__(self, limit: int = ACCOUNT_CONCURRENCY) -> None:
         self.limit = limit
         self.running: dict[str, int] = {}
+        self._all_running = 0
         self._unreserved_running = 0
+        self._peaks = Peaks()
         self._provisioned_running: dict[tuple[str, str], int] = {}
         self._account_rate = _full(limit * REQUESTS_PER_CONCURRENCY)
         self._rates: dict[str, _Rate] = {}  # of functions with a reserve
@@ -160,8 +172,25 @@ class ConcurrencyLedger:
             raise too_many_requests("Rate exceeded", "CallerRateLimitExceeded", retry_after_s=RETRY_AFTER_S)
         else:
             self._unreserved_running += 1
-        self.running[function_name] = running + 1
+        self.running[function_name] = running = running + 1
+        self._all_running += 1
+        peaks = self._peaks
+        if running > peaks.functions.get(function_name, 0):
+            peaks.functions[function_name] = running
+        if self._all_running > peaks.all:
+            peaks.all = self._all_running
+        if self._unreserved_running > peaks.unreserved:
+            peaks.unreserved = self._unreserved_running
         return share
+
+    def take_peaks(self) -> Peaks:
+        """From now on they are counted anew, beginning with what runs now."""
+        taken = self._peaks
+        self._peaks = Peaks(
+            functions=dict(self.running), provisioned={k: n for k, n in self._provisioned_running.items() if n},
+            unreserved=self._unreserved_running, all=self._all_running,
+        )  # fmt: skip
+        return taken
 
     def _takes_provisioned(self, function_name: str, version: str, shares: Shares) -> bool:
         key = (function_name, version)
@@ -171,6 +200,7 @@ class ConcurrencyLedger:
                 self._provisioned_running.pop(key, None)  # of what is not provisioned any more nothing is kept
             return False
         self._provisioned_running[key] = running + 1
+        self._peaks.provisioned[key] = max(self._peaks.provisioned.get(key, 0), running + 1)
         return True
 
     def give_back(self, function_name: str, version: str, share: Share) -> None:
@@ -179,6 +209,7 @@ class ConcurrencyLedger:
             self.running[function_name] = left
         else:
             del self.running[function_name]
+        self._all_running -= 1
         if share is _UNRESERVED:
             self._unreserved_running -= 1
         elif share is _PROVISIONED:

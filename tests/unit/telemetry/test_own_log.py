@@ -1,4 +1,4 @@
-"""Lambent's own log and counters."""
+"""Lambent's own log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lambent.telemetry.counters import Counters
 from lambent.telemetry.setup import event_logger, set_up_logging
 
 
@@ -68,12 +67,3 @@ def test_a_value_with_a_line_break_cannot_forge_a_line() -> None:
     event_logger("lambent.test").info("request", path="/x\n12:00:00.000 INFO forged")
     logging.getLogger("x").info("path %s", "/x\n12:00:00.000 INFO forged")
     assert output.getvalue().count("\n") == 2
-
-
-def test_counters_are_read_by_prometheus() -> None:
-    counters = Counters()
-    counters.add("lambent_invocations_total", function="a")
-    counters.add("lambent_invocations_total", 2, function="a")
-    counters.set("lambent_environments", 3)
-    assert counters.get("lambent_invocations_total", function="a") == 3
-    assert counters.exposition() == 'lambent_environments 3\nlambent_invocations_total{function="a"} 3\n'

@@ -1,5 +1,6 @@
 """Message queues, kept durably: `QueueStore` is the way in."""
 
+from lambent.store.queues.figures import series_of
 from lambent.store.queues.store import QueueStore
 from lambent.store.queues.values import (
     DEFAULTS,
@@ -48,4 +49,5 @@ __all__ = [
     "Sent",
     "TooManyInFlight",
     "read_handle",
+    "series_of",
 ]

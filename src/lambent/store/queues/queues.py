@@ -136,6 +136,14 @@ def counts(connection: sqlite3.Connection, bucket: int, now_ms: int) -> Counts:
     return Counts(visible, in_flight, hidden - in_flight)
 
 
+def oldest_ms(connection: sqlite3.Connection, bucket: int) -> int | None:
+    """When the message was sent that arrived first; None without any."""
+    found = connection.execute(
+        "SELECT sent_ms FROM messages WHERE id = (SELECT min(id) FROM messages WHERE bucket = ?)", (bucket,)
+    ).fetchone()
+    return found[0] if found is not None else None
+
+
 def last_id(connection: sqlite3.Connection) -> int:
     """The highest number that a message has or is remembered by."""
     (highest,) = connection.execute("SELECT max(id) FROM messages").fetchone()

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from lambent.model.errors import LambentError
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.store.database import Database, StoreError
 from lambent.store.queues import groups, moving, queues, receiving, sending, settling
 from lambent.store.queues.arrivals import Arrivals
+from lambent.store.queues.figures import QueueFigures
 from lambent.store.queues.values import (
     IN_FLIGHT_MAX,
     Counts,
@@ -50,9 +51,10 @@ _log = logging.getLogger(__name__)
 class QueueStore:
     """All queues of all accounts. Operations raise sqlite3.Error when the disk refuses, and nothing has happened then."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
         self._database = database
         self._clock = clock
+        self.figures = QueueFigures(telemetry, clock)
         self._ids = Ids(database.read_now(queues.last_id))
         self._queues = {queue.key: queue for queue in database.read_now(queues.all_queues)}
         self._by_id = {queue.id: queue for queue in self._queues.values()}
@@ -60,10 +62,10 @@ class QueueStore:
         self._background: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> QueueStore:
+    async def open(cls, path: Path, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> QueueStore:
         """Opens or creates the file, and goes on with what was interrupted. Raises StoreError."""
         migrations = resources.files("lambent.store.queues") / "migrations"
-        store = cls(await asyncio.to_thread(Database.open, path, migrations), clock)
+        store = cls(await asyncio.to_thread(Database.open, path, migrations), clock, telemetry)
         for task in await store._database.read(moving.running):
             store._spawn(store._move(task))
         for bucket in await store._database.read(queues.rubbish):
@@ -100,6 +102,9 @@ class QueueStore:
         found = [q for q in self._queues.values() if q.account_id == account_id and q.region == region]
         return sorted(found, key=lambda q: q.name)
 
+    def all_queues(self) -> list[Queue]:
+        return list(self._queues.values())
+
     async def create(self, key: QueueKey, attributes: Mapping[str, str], tags: Mapping[str, str]) -> Queue:
         """Raises QueueExists, QueueDeletedRecently."""
         return await self._database.write(
@@ -130,6 +135,10 @@ class QueueStore:
     async def counts(self, queue: Queue) -> Counts:
         return await self._database.read(lambda c: queues.counts(c, queue.bucket, self._now_ms()))
 
+    async def oldest_ms(self, queue: Queue) -> int | None:
+        """When its oldest message was sent; None without any."""
+        return await self._database.read(lambda c: queues.oldest_ms(c, queue.bucket))
+
     def _remember(self, queue: Queue) -> None:
         self._queues[queue.key] = queue
         self._by_id[queue.id] = queue
@@ -139,6 +148,7 @@ class QueueStore:
     def _forget(self, queue: Queue) -> None:
         del self._queues[queue.key]
         del self._by_id[queue.id]
+        self.figures.forget(queue)
         if queue.id in self._arrivals:
             self._arrivals.pop(queue.id).close()
 
@@ -154,6 +164,7 @@ class QueueStore:
         result = await self._database.write(
             lambda c: sending.send(c, self._ids, queue, messages, self._now_ms()), arrived
         )
+        self.figures.sent(queue, messages)
         return result.sent
 
     async def receive(
@@ -170,9 +181,11 @@ class QueueStore:
             if arrivals.may_have or attempt_id is not None:
                 received = await self._take(queue, arrivals, count, int(invisible_s * 1000), attempt_id)
                 if received:
+                    self.figures.received(queue, len(received))
                     return received
             left_s = until_s - self._clock.now()
             if left_s <= 0:
+                self.figures.received(queue, 0)
                 return []
             if not arrivals.may_have:
                 await arrivals.wait(left_s)
@@ -204,7 +217,11 @@ class QueueStore:
 
     async def delete_messages(self, queue: Queue, receipts: Sequence[Receipt]) -> list[LambentError | None]:
         """For each receipt None, or ReceiptExpired. Raises QueueMissing."""
-        return await self._settle(queue, lambda c: settling.delete(c, queue, receipts, self._now_ms()), deletes=True)
+        problems = await self._settle(
+            queue, lambda c: settling.delete(c, queue, receipts, self._now_ms()), deletes=True
+        )
+        self.figures.deleted(queue, problems.count(None))
+        return problems
 
     async def hide_messages(self, queue: Queue, receipts: Sequence[tuple[Receipt, float]]) -> list[LambentError | None]:
         """Invisible for so many seconds from now. For each None, or NotInFlight, ReceiptExpired, InvisibleTooLong.
