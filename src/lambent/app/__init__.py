@@ -153,7 +153,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         authorizer = Authorizer(credentials, catalog, compiled, real.now, buckets, Policies(stores, kinesis).by_service)
         carriers = Carriers(
             stack, config, real, clock, stores, clients, neighbours, dispatcher, road.events_invoker, compiled,
-            authorizer, kinesis,
+            authorizer, kinesis, metering.telemetry,
         )  # fmt: skip
         scaling = AutoScalingService(
             catalog, clock, clients, neighbours, road.provisioned, carriers.timekeeper, carriers.keep

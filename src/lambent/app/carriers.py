@@ -18,7 +18,7 @@ from lambent.front.authorize_directory import CompiledDirectory
 from lambent.invoke.invoker import Invoker
 from lambent.neighbours.clients import ServiceClients
 from lambent.neighbours.neighbours import Neighbours
-from lambent.ports import Clock, Service
+from lambent.ports import Clock, Service, Telemetry
 from lambent.services import sns
 from lambent.services.delivery import Deliverer, Permission, Targets
 from lambent.services.delivery.timekeeper import Timekeeper
@@ -55,6 +55,7 @@ class Carriers:
         compiled: CompiledDirectory,
         authorizer: Authorizer,
         kinesis: KinesisService,
+        telemetry: Telemetry,
     ) -> None:
         catalog = stores.catalog
         enforced = config.auth == "enforce"
@@ -99,7 +100,7 @@ class Carriers:
             events_invoker, catalog, clock, clients, stores.checkpoints,
             None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4]),
             None if neighbours.endpoint_of("kinesis") else kinesis.direct,
-            Timeline(stores.events, clock),
+            Timeline(stores.events, clock), telemetry,
         )  # fmt: skip
         self._supervisor = Supervisor(catalog, clock, pollers.make, stores.checkpoints.forget)
         stack.push_async_callback(self._supervisor.close)

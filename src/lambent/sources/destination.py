@@ -33,8 +33,8 @@ class FailureDestination:
         self._function_arn = function_arn
         self._stream_arn = stream_arn
 
-    async def send(self, portion: Portion, condition: Condition, shard: str) -> None:
-        """Returns when it was taken, or after a minute, with an error in the log."""
+    async def send(self, portion: Portion, condition: Condition, shard: str) -> bool:
+        """Returns when it was taken; False after a minute in which it was not, with an error in the log."""
         now_s = self._clock.now()
         record = failure_record(
             portion, condition, function_arn=self._function_arn, stream_arn=self._stream_arn, shard=shard, at_s=now_s
@@ -50,10 +50,10 @@ class FailureDestination:
             except AwsError as error:
                 if self._clock.now() - now_s > PATIENCE_S:
                     log.error("a batch that was given up could not be recorded at %s (%s): %s", self._arn, error, text)
-                    return
+                    return False
                 await self._clock.sleep(back_off.next_s())
             else:
-                return
+                return True
 
     async def _send(self, text: bytes, key: str) -> None:
         _, _, service, region, account_id, resource = self._arn.split(":", 5)

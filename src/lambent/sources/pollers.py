@@ -7,7 +7,7 @@ from typing import Any
 
 from lambent import ports
 from lambent.model.event_source import QUEUES, STREAMS, SourceKind, kind_of
-from lambent.ports import Catalog, Clients, Clock, Invoke, Queue
+from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Invoke, Queue, Telemetry
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction
 from lambent.sources.own_stream import OwnStream
@@ -42,6 +42,7 @@ class Pollers:
         own_queue: OwnQueue | None,
         own_stream: OwnStreams | None,
         timeline: Timeline | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is."""
         self._invoke = invoke
@@ -52,6 +53,7 @@ class Pollers:
         self._own_queue = own_queue
         self._own_stream = own_stream
         self._timeline = timeline
+        self._telemetry = telemetry
         self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
@@ -66,7 +68,7 @@ class Pollers:
         arn = mapping["EventSourceArn"]
         queue: Queue
         queue = self._own_queue(arn) if self._own_queue is not None else RemoteQueue(self._clients, self._clock, arn)
-        return QueuePoller(mapping, queue, function, self._clock, self._timeline)
+        return QueuePoller(mapping, queue, function, self._clock, self._timeline, self._telemetry)
 
     def _of_stream(self, key: Key, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
         arn = mapping["EventSourceArn"]
@@ -80,6 +82,7 @@ class Pollers:
         task = Task(
             mapping=mapping, stream_arn=arn, function=function, clock=self._clock, destination=destination,
             report=self._results.reporter(key), timeline=self._timeline,
+            telemetry=self._telemetry,
         )  # fmt: skip
         stream: Stream
         if self._own_stream is not None and kind_of(mapping) is not SourceKind.DYNAMODB:

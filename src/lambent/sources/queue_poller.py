@@ -24,7 +24,8 @@ from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.poller_scaling import Scale, bounds
 from lambent.model.queue_records import queue_record
 from lambent.model.record_filter import RecordFilter, compile_filter
-from lambent.ports import Clock, Queue
+from lambent.ports import NO_TELEMETRY, Clock, Queue, Telemetry
+from lambent.sources.figures import MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import BackOff
 from lambent.sources.timeline import Timeline
@@ -69,7 +70,10 @@ class QueuePoller:
         function: MappedFunction,
         clock: Clock,
         timeline: Timeline | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
+        address = function.address
+        self._figures = MappingFigures(mapping, address.account_id, address.region, telemetry)
         self._name = f"mapping {mapping['UUID']} of {queue.arn}"
         self._queue = queue
         self._is_fifo = queue.arn.endswith(".fifo")
@@ -185,7 +189,9 @@ class QueuePoller:
                 unwanted.append(message["ReceiptHandle"])
         if is_first:
             self._pending_until_s = self._clock.monotonic() + self._window_s
+        self._figures.count("PolledEventCount", len(messages))
         if unwanted:
+            self._figures.count("FilteredOutEventCount", len(unwanted))
             await self._queue.delete_many(unwanted)
         if not self._pending or self._stopping:
             return
@@ -258,11 +264,15 @@ class QueuePoller:
         except BadResponse as problem:
             log.info("%s: %s, so the whole batch has failed", self._name, problem)
             self._scale.failed()
+            self._figures.count("FailedInvokeEventCount", len(handles))
             self._note(batch, outcome, reason=str(problem))
             return False
+        if failed:
+            self._figures.count("FailedInvokeEventCount", len(failed))
         done = [handle for message_id, handle in handles.items() if message_id not in failed]
         if done:
-            await self._queue.delete_many(done)
+            problems = await self._queue.delete_many(done)
+            self._figures.count("DeletedEventCount", problems.count(None))
         self._scale.succeeded()
         return not failed
 
@@ -272,9 +282,11 @@ class QueuePoller:
         request_id = str(uuid.uuid4())
         back_off = BackOff(THROTTLED_FIRST_S, THROTTLED_LONGEST_S)
         while True:
+            self._figures.count("InvokedEventCount", len(batch.records))
             try:
                 outcome = await self._function.call(event, _trace_header(batch.records), request_id)
             except AwsError as error:
+                self._figures.count("FailedInvokeEventCount", len(batch.records))
                 self._scale.failed()
                 wait_s = back_off.next_s()
                 left_s = batch.hidden_until_s - self._clock.monotonic()
@@ -285,6 +297,7 @@ class QueuePoller:
                 await self._clock.sleep(wait_s)
                 continue
             if outcome.function_error is not None:
+                self._figures.count("FailedInvokeEventCount", len(batch.records))
                 self._scale.failed()
                 self._note(batch, outcome)
                 return None

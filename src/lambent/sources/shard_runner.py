@@ -21,8 +21,9 @@ from lambent.model.shard_lanes import Lanes
 from lambent.model.stream_failures import Condition, Portion, RetryRules, after_failure
 from lambent.model.stream_records import StreamRecord
 from lambent.model.tumbling import STATE_MAX_BYTES, Window, restored, window_of
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.sources.destination import FailureDestination
+from lambent.sources.figures import EventMetric, MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import RESULT_FAILED, RESULT_OK, BackOff
 from lambent.sources.shards import ShardReader
@@ -52,6 +53,7 @@ class Task:
     destination: FailureDestination | None
     report: Callable[[str], None]  # a LastProcessingResult
     timeline: Timeline | None = None
+    telemetry: Telemetry = NO_TELEMETRY
 
 
 class ShardRunner:
@@ -69,6 +71,8 @@ class ShardRunner:
         self.shard = shard
         self.is_over = False  # the shard was closed, and all of it is done
         self._task = task
+        address = task.function.address
+        self._figures = MappingFigures(mapping, address.account_id, address.region, task.telemetry)
         self._clock = task.clock
         self._reader = reader
         self._position = dict(position)
@@ -140,10 +144,16 @@ class ShardRunner:
 
     def _take(self, records: Sequence[StreamRecord]) -> None:
         before = self._lanes.checkpoint
+        unwanted = 0
         for record in records:
             lane = self._lanes.add(record, wanted=self._filter.lets_through(record.filtered))
             if lane is not None:
                 self._arrived[lane].set()
+            else:
+                unwanted += 1
+        self._figures.count("PolledEventCount", len(records))
+        if unwanted:
+            self._figures.count("FilteredOutEventCount", unwanted)
         if self._lanes.checkpoint != before:
             self._moved.set()
 
@@ -242,9 +252,11 @@ class ShardRunner:
     async def _attempt(self, portion: Portion, is_final: bool) -> list[Portion]:
         """What is to be tried after it, nothing when the portion is settled."""
         request_id = str(uuid.uuid4())
+        self._tell_attempt(portion)
         try:
             outcome = await self._task.function.call(self._event(portion, is_final), request_id=request_id)
         except AwsError as error:
+            self._figures.count("FailedInvokeEventCount", len(portion.records))
             self._task.report(RESULT_FAILED)
             if may_pass(error) or error.status == 404:
                 return [portion]  # it did not run: only the records' age ends this
@@ -255,6 +267,8 @@ class ShardRunner:
             self._window = self._window.after(outcome.payload) if self._window is not None else None
         self._settle(portion.records[:done])
         rest = portion.records[done:]
+        if outcome is not None and rest:
+            self._figures.count("FailedInvokeEventCount", len(rest))
         if outcome is not None and outcome.function_error is None and (not rest and (done or is_final)):
             self._task.report(RESULT_OK)
             return []
@@ -268,6 +282,13 @@ class ShardRunner:
             await self._give_up(failed, "RetryAttemptsExhausted")
             return []
         return left
+
+    def _tell_attempt(self, portion: Portion) -> None:
+        if portion.records:
+            self._figures.count("InvokedEventCount", len(portion.records))
+            age_ms = max(0.0, (self._clock.now() - portion.records[-1].arrived_s) * 1000)
+            address = self._task.function.address
+            self._task.telemetry.of_function(address, "IteratorAge", age_ms, unit="Milliseconds")
 
     def _event(self, portion: Portion, is_final: bool) -> bytes:
         more = None
@@ -302,8 +323,11 @@ class ShardRunner:
             "%d records of %s, %s, are given up: %s",
             len(portion.records), self._task.stream_arn, self.shard, condition,
         )  # fmt: skip
+        is_sent = False
         if self._task.destination is not None and portion.records:
-            await self._task.destination.send(portion, condition, self.shard)
+            is_sent = await self._task.destination.send(portion, condition, self.shard)
+        fate: EventMetric = "OnFailureDestinationDeliveredEventCount" if is_sent else "DroppedEventCount"
+        self._figures.count(fate, len(portion.records))
         self._settle(portion.records)
 
     def _settle(self, records: Sequence[StreamRecord]) -> None:

@@ -65,6 +65,7 @@ class Metrics(Telemetry):
         self._series: dict[Series, Summary] = {}
         self._totals: dict[Series, tuple[float, float]] = {}  # count and sum since the server's start
         self._gauges: dict[Series, float] = {}
+        self._standing: set[tuple[str, str]] = set()  # namespaces and names of metrics that are gauges
 
     # ports.Telemetry
 
@@ -99,28 +100,28 @@ class Metrics(Telemetry):
         if value is None:
             self._gauges.pop(series, None)
             return
+        self._standing.add((series.namespace, series.name))
         self._gauges[series] = value
         self.observe(series, value)
 
     def take(self) -> dict[Series, Summary]:
         """What was told since the last time."""
         self._add_up()
+        self._totals = self._with_new(self._totals)
         taken, self._series = self._series, {}
-        for series, summary in taken.items():
-            if series not in self._gauges:
-                count, total = self._totals.get(series, (0.0, 0.0))
-                self._totals[series] = (count + summary.count, total + summary.total)
         return taken
 
     def totals(self) -> Mapping[Series, tuple[float, float]]:
         """Count and sum of each series since the start, but for those of `gauges`."""
         self._add_up()
-        found = dict(self._totals)
+        return self._with_new(dict(self._totals))
+
+    def _with_new(self, totals: dict[Series, tuple[float, float]]) -> dict[Series, tuple[float, float]]:
         for series, summary in self._series.items():
-            if series not in self._gauges:
-                count, total = found.get(series, (0.0, 0.0))
-                found[series] = (count + summary.count, total + summary.total)
-        return found
+            if (series.namespace, series.name) not in self._standing:
+                count, total = totals.get(series, (0.0, 0.0))
+                totals[series] = (count + summary.count, total + summary.total)
+        return totals
 
     def gauges(self) -> Mapping[Series, float]:
         return self._gauges

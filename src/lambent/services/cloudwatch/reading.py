@@ -70,7 +70,7 @@ class Reader:
         window = _window(members["StartTime"], members["EndTime"], _period(members["Period"], "Period"), now_s)
         if window.start_s >= window.end_s or members["StartTime"] >= members["EndTime"]:
             raise invalid_value("The parameter StartTime must be less than the parameter EndTime.")
-        asked_for = -(-(window.end_s - window.start_s) // window.period_s)
+        asked_for = int((members["EndTime"] - members["StartTime"]).total_seconds()) // window.period_s
         if asked_for > DATAPOINTS_MAX:
             raise invalid_combination(
                 f"You have requested up to {asked_for} datapoints, which exceeds the limit of {DATAPOINTS_MAX}. "
@@ -245,30 +245,23 @@ def _check_queries(context: RequestContext, queries: Sequence[Members]) -> None:
 
 def _page(results: Sequence[Members], most: int, token: str | None) -> Members:
     """The results' data points, counted through in order, from where the token says on."""
-    skipped = _position(token)
-    left = most
+    begin = _position(token)
+    end = begin + most
+    total = sum(len(result["Values"]) for result in results)
     page: list[Members] = []
-    passed = 0
+    first = 0  # the number of the result's first point
     for result in results:
         count = len(result["Values"])
-        begin = max(0, skipped - passed)
-        taken = min(max(0, count - begin), left)
-        passed += count
-        if taken or (begin == 0 and count == 0 and not skipped):
-            status = "Complete" if begin + taken == count else "PartialData"
-            part = slice(begin, begin + taken)
-            page.append(
-                {
-                    **result,
-                    "Timestamps": result["Timestamps"][part],
-                    "Values": result["Values"][part],
-                    "StatusCode": status,
-                }
-            )
-            left -= taken
+        part = slice(max(0, begin - first), max(0, end - first))
+        is_here = begin < first + count and first < end if count else begin <= first and (first < end or end >= total)
+        if is_here:
+            status = "Complete" if first + count <= end else "PartialData"
+            values = {name: result[name][part] for name in ("Timestamps", "Values")}
+            page.append({**result, **values, "StatusCode": status})
+        first += count
     answer: Members = {"MetricDataResults": page, "Messages": []}
-    if skipped + most < passed:
-        answer["NextToken"] = base64.b64encode(str(skipped + most).encode()).decode()
+    if end < total:
+        answer["NextToken"] = base64.b64encode(str(end).encode()).decode()
     return answer
 
 
