@@ -15,7 +15,7 @@ import attrs
 from dispatch_harness import ACCOUNT, REGION, Functions, Invocations, Services
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.request import RequestContext
-from lambent.ports import FunctionResolver, Invoke
+from lambent.ports import Catalog, Invoke
 from lambent.services.kinesis import KinesisService
 from lambent.services.sqs import SqsService
 from lambent.sources.destination import FailureDestination
@@ -86,9 +86,16 @@ class Queues:
         await self.store.close()
         await self.events.close()
 
+    @property
+    def context(self) -> RequestContext:
+        return RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://here:4566")
+
+    @property
+    def service(self) -> SqsService:
+        return SqsService(self.store)
+
     async def call(self, operation: str, **members: Any) -> dict[str, Any]:
-        context = RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://here:4566")
-        return await SqsService(self.store).operations[operation](context, members)
+        return await self.service.operations[operation](self.context, members)
 
     async def queue(self, name: str = "q", **attributes: str) -> str:
         if name.endswith(".fifo"):
@@ -126,7 +133,7 @@ class Queues:
 
     def function(self, mapping: Mapping[str, Any]) -> MappedFunction:
         return MappedFunction.of(
-            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(FunctionResolver, self.functions)
+            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(Catalog, self.functions)
         )
 
     @property
@@ -138,10 +145,13 @@ class Queues:
         return await until_true(self.clock, condition, turn_s)
 
     async def until_empty(self, url: str, turn_s: float = 0.0) -> None:
-        async def empty() -> bool:
-            return await self.counts(url) == (0, 0)
+        await self.until_counts(url, (0, 0), turn_s)
 
-        await self.until(empty, turn_s)
+    async def until_counts(self, url: str, wanted: tuple[int, int], turn_s: float = 0.0) -> None:
+        async def reached() -> bool:
+            return await self.counts(url) == wanted
+
+        await self.until(reached, turn_s)
 
 
 @attrs.define
@@ -208,7 +218,7 @@ class Streams:
             **members,
         }
         function = MappedFunction.of(
-            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(FunctionResolver, self.functions)
+            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(Catalog, self.functions)
         )
         target = ((mapping.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
         destination = target and FailureDestination(

@@ -49,6 +49,7 @@ from lambent.front.own_api import (
     metrics_handler,
 )
 from lambent.http1.server import Server
+from lambent.invoke.loop_guard import LoopGuard
 from lambent.invoke.reconcile import Reconciler
 from lambent.model.limits import MIB
 from lambent.neighbours.clients import ServiceClients
@@ -172,7 +173,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         neighbours.objects_changed = carriers.object_news.happened
         gateway = Gateway(
             services=services,
-            invoke=road.invoker,
+            invoke=LoopGuard(road.invoker, catalog, metering.telemetry),
             resolver=catalog,
             home=home,
             auth="enforce" if enforced else "open",

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from lambent.control.tools import Tools, located_unqualified, need_settings
-from lambent.model.function import FunctionSettings
+from lambent.model.lineage import FAMILY, recursive_loop_of
 from lambent.model.request import RequestContext
 from lambent.ports import CatalogTransaction, Operation
-
-FAMILY: Final = "recursion"  # {"RecursiveLoop": "Allow"}
-ALLOW: Final = "Allow"
-TERMINATE: Final = "Terminate"  # GetFunctionRecursionConfig: the default
-
-
-def recursive_loop_of(settings: FunctionSettings) -> str:
-    """`Allow` or `Terminate`: what happens to an event that has come back to the function too often."""
-    chosen: str = (settings.extra.get(FAMILY) or {}).get("RecursiveLoop", TERMINATE)
-    return chosen
 
 
 class RecursionOperations:

@@ -37,7 +37,6 @@ Run = Callable[[Invocation], Awaitable[Outcome]]
 
 CONFIG_FAMILY: Final = "event-invoke"  # settings.extra: by qualifier, AWS's shape
 REWRITE_S: Final = 1.0
-RECURSION_FAMILY: Final = "recursion"  # settings.extra: {"RecursiveLoop": "Allow" | "Terminate"}
 
 
 @attrs.frozen(kw_only=True)
@@ -92,9 +91,7 @@ class Attempts:
             return "EventAgeExceeded"
         if settings.reserved_concurrency == 0:
             return "ZeroReservedConcurrency"
-        if lineage.invocations(
-            event.invocation.trace_header, address.arn
-        ) >= lineage.INVOCATIONS_MAX and not _may_recur(settings):
+        if lineage.is_stopped(event.invocation.trace_header, address.arn, settings):
             self._count("RecursiveInvocationsDropped", event)
             return "RecursiveInvocation"
         return None
@@ -209,11 +206,6 @@ def config_of(settings: FunctionSettings, qualifier: str | None) -> EventInvokeC
     """That of the version or alias that was invoked; none of them inherits from another."""
     documents = settings.extra.get(CONFIG_FAMILY) or {}
     return EventInvokeConfig.from_document(documents.get(qualifier or LATEST))
-
-
-def _may_recur(settings: FunctionSettings) -> bool:
-    stored = settings.extra.get(RECURSION_FAMILY)
-    return (stored.get("RecursiveLoop") if isinstance(stored, dict) else stored) == "Allow"
 
 
 def again(invocation: Invocation, request_id: str, trace_header: str | None) -> Invocation:

@@ -18,6 +18,7 @@ from lambent.dispatch.attempts import Attempts, Run, again
 from lambent.dispatch.lanes import WINDOW_MOST, WINDOWS_TOGETHER, FunctionLane
 from lambent.dispatch.sending import TargetLane
 from lambent.dispatch.targets import Targets
+from lambent.model import lineage
 from lambent.model.errors import invalid_request_content, not_found, request_too_large, service_fault
 from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
@@ -105,8 +106,8 @@ class Dispatcher:
             raise invalid_request_content("Could not parse request body into json: it is not UTF-8.") from error
         if self._closed:
             raise service_fault("The server is stopping.")
-        if invocation.trace_header is None:
-            invocation = again(invocation, invocation.request_id, self._new_trace())
+        if invocation.trace_header is None:  # all attempts of an event belong to one trace
+            invocation = again(invocation, invocation.request_id, lineage.new_trace(self._clock.now()))
         try:
             await self._store.accept(invocation, detail)
         except (sqlite3.Error, StoreError) as error:
@@ -115,10 +116,6 @@ class Dispatcher:
         key = (invocation.account_id, invocation.region, invocation.function_name)
         self._telemetry.of_function(FunctionAddress(*key, invocation.qualifier), "AsyncEventsReceived")
         self._wake_function(key)
-
-    def _new_trace(self) -> str:
-        """All attempts of an event belong to one trace."""
-        return f"Root=1-{int(self._clock.now()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
 
     # lanes
 

@@ -43,6 +43,7 @@ class Targets:
             region=parts[3] or delivery.function[1],
             request_id=str(uuid.uuid4()),
             base_url="",
+            trace_header=delivery.message.get("trace_header"),
         )
         await sender(delivery, context)
 

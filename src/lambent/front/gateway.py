@@ -26,6 +26,7 @@ from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new
 from lambent.front.large_bodies import BoundedBody
 from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
 from lambent.http1.server import BodyReceiver, HeaderList, Request
+from lambent.model import lineage
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
 from lambent.model.identity import KnownKey
@@ -359,7 +360,7 @@ class Gateway:
             access_key_id=asked.caller.access_key_id,
             principal_arn=known.key.principal_arn if known.key is not None else None,
             source_ip=request.peer_address,
-            trace_header=wire.headers.get("x-amzn-trace-id"),
+            trace_header=lineage.readable(wire.headers.get("x-amzn-trace-id")),
         )
         if call is None:  # the members that were decided about, and not the request that might be read otherwise
             assert self._neighbours is not None
@@ -391,7 +392,7 @@ class Gateway:
             access_key_id=asked.caller.access_key_id,
             principal_arn=key.principal_arn if key is not None else None,
             source_ip=source_ip,
-            trace_header=wire.headers.get("x-amzn-trace-id"),
+            trace_header=lineage.readable(wire.headers.get("x-amzn-trace-id")),
         )
         return await self._neighbours.answer(context, operation.service.name, operation.name, admitted)
 

@@ -92,5 +92,15 @@ def too_many_requests(message: str, reason: str, retry_after_s: int | None = Non
     return _lambda_error("TooManyRequestsException", message, 429, **fields)
 
 
+def recursive_invocation() -> AwsError:
+    """The sentence is that of the exception in Lambda's model."""
+    return _lambda_error(
+        "RecursiveInvocationException",
+        "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
+        "and stopped your function's invocation.",
+        400,
+    )
+
+
 def service_fault(message: str) -> AwsError:
     return _lambda_error("ServiceException", message, 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +13,18 @@ from lambent.model import lineage
 from lambent.model.errors import AwsError
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.names import FunctionAddress, parse_function_ref
-from lambent.ports import FunctionResolver, Invoke
+from lambent.ports import Catalog, Invoke
 
 
 @attrs.frozen(eq=False)
 class MappedFunction:
     address: FunctionAddress
     invoke: Invoke
-    resolver: FunctionResolver
+    resolver: Catalog
 
     @classmethod
     def of(
-        cls, account_id: str, region: str, mapping: Mapping[str, Any], invoke: Invoke, resolver: FunctionResolver
+        cls, account_id: str, region: str, mapping: Mapping[str, Any], invoke: Invoke, resolver: Catalog
     ) -> MappedFunction:
         """`account_id` and `region` are the mapping's."""
         ref = parse_function_ref(mapping["FunctionArn"])
@@ -48,9 +49,14 @@ class MappedFunction:
             return ""
         return found.role
 
+    def is_stopped(self, trace_header: str | None) -> bool:
+        """Whether it has run so often in this chain that it does not run again. Reads memory."""
+        return lineage.is_stopped(trace_header, self.address.arn, self.resolver.settings(self.address))
+
     async def call(self, payload: bytes, trace_header: str | None = None, request_id: str | None = None) -> Outcome:
-        """Runs it once. Raises AwsError as `ports.Invoke` does."""
+        """Runs it once, as one more invocation of the chain. Raises AwsError as `ports.Invoke` does."""
         address = self.address
+        trace_header = trace_header or lineage.new_trace(time.time())
         return await self.invoke.invoke(
             Invocation(
                 request_id=request_id or str(uuid.uuid4()),
@@ -59,7 +65,7 @@ class MappedFunction:
                 function_name=address.name,
                 qualifier=address.qualifier,
                 payload=payload,
-                trace_header=None if trace_header is None else lineage.advanced(trace_header, address.arn),
+                trace_header=lineage.advanced(trace_header, address.arn),
             )
         )
 

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import attrs
 
+from lambent.model import lineage
 from lambent.model.batch_response import BadResponse, failed_items, reports_failures
 from lambent.model.batching import Encoded, encoded, payload, portions
-from lambent.model.errors import AwsError
+from lambent.model.errors import AwsError, recursive_invocation
 from lambent.model.invocation import Outcome
 from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.poller_scaling import Scale, bounds
@@ -73,6 +74,7 @@ class QueuePoller:
         telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         address = function.address
+        self._telemetry = telemetry
         self._figures = MappingFigures(mapping, address.account_id, address.region, telemetry)
         self._name = f"mapping {mapping['UUID']} of {queue.arn}"
         self._queue = queue
@@ -255,6 +257,13 @@ class QueuePoller:
 
     async def _run_one(self, batch: _Batch) -> bool:
         """Whether all of it was done."""
+        looping = self._looping(batch.records)
+        if looping:
+            self._stop(attrs.evolve(batch, records=looping))
+            stopped = {id(record) for record in looping}
+            batch = attrs.evolve(batch, records=[record for record in batch.records if id(record) not in stopped])
+            if not batch.records:
+                return False
         outcome = await self._call(batch)
         if outcome is None:
             return False
@@ -274,7 +283,31 @@ class QueuePoller:
             problems = await self._queue.delete_many(done)
             self._figures.count("DeletedEventCount", problems.count(None))
         self._scale.succeeded()
-        return not failed
+        return not failed and not looping
+
+    def _looping(self, records: Sequence[Encoded]) -> list[Encoded]:
+        """Those that the function is not to see again, and what is behind them in their groups."""
+        found: list[Encoded] = []
+        groups = set()
+        for record in records:
+            group = (record.item.get("Attributes") or {}).get("MessageGroupId") if self._is_fifo else None
+            if self._function.is_stopped(_trace_header(record)):
+                groups.add(group)
+                found.append(record)
+            elif group is not None and group in groups:
+                found.append(record)
+        return found
+
+    def _stop(self, batch: _Batch) -> None:
+        """AWS refuses such an invocation: its messages go back until they were received too often.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+        """
+        error = recursive_invocation()
+        log.warning("%s: %d messages go back: %s", self._name, len(batch.records), error)
+        self._telemetry.of_function(self._function.address, "RecursiveInvocationsDropped")
+        self._figures.count("FailedInvokeEventCount", len(batch.records))
+        self._note(batch, error, str(uuid.uuid4()))
 
     async def _call(self, batch: _Batch) -> Outcome | None:
         """What a function that did not fail has answered. A throttled batch is tried again until it is visible again."""
@@ -284,7 +317,7 @@ class QueuePoller:
         while True:
             self._figures.count("InvokedEventCount", len(batch.records))
             try:
-                outcome = await self._function.call(event, _trace_header(batch.records), request_id)
+                outcome = await self._function.call(event, self._trace_of(batch.records), request_id)
             except AwsError as error:
                 self._figures.count("FailedInvokeEventCount", len(batch.records))
                 self._scale.failed()
@@ -303,6 +336,12 @@ class QueuePoller:
                 return None
             return outcome
 
+    def _trace_of(self, records: Sequence[Encoded]) -> str | None:
+        """The trace that a batch belongs to: that of the message whose chain has come by the function most often."""
+        headers = [header for record in records if (header := _trace_header(record)) is not None]
+        arn = self._function.address.arn
+        return max(headers, key=lambda header: lineage.invocations(header, arn), default=None)
+
     def _note(self, batch: _Batch, result: Outcome | AwsError, request_id: str = "", reason: str = "") -> None:
         if self._timeline is not None:
             self._timeline.failed(
@@ -312,9 +351,8 @@ class QueuePoller:
             )  # fmt: skip
 
 
-def _trace_header(records: Sequence[Encoded]) -> str | None:
-    """The trace that a batch belongs to, when its messages are of one: the first message's."""
-    header: str | None = (records[0].item.get("Attributes") or {}).get("AWSTraceHeader")
+def _trace_header(record: Encoded) -> str | None:
+    header: str | None = (record.item.get("Attributes") or {}).get("AWSTraceHeader")
     return header
 
 

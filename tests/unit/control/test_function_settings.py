@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from control_harness import ACCOUNT, REGION, Control
-from lambent.control.recursion import recursive_loop_of
 from lambent.control.shapes import runtime_version_arn
 from lambent.model.errors import AwsError
+from lambent.model.lineage import recursive_loop_of
 from lambent.model.names import FunctionAddress
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import attrs
+
 from lambent.model import policy
 from lambent.model.errors import AwsError
 from lambent.model.invocation import Invocation
@@ -77,7 +79,7 @@ class Destinations:
             await self._clients.call(context, "sqs", "SendMessage", message)
         else:
             request = {"TopicArn": rule.arn, "Message": body.decode(), "Subject": "Amazon S3 Notification"}
-            await self._clients.call(context, "sns", "Publish", request)
+            await self._clients.call(attrs.evolve(context, trace_header=trace_header), "sns", "Publish", request)
 
     async def _to_function(self, arn: str, body: bytes, trace_header: str | None) -> None:
         function = _function(arn)

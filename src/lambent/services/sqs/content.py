@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lambent.model import lineage
 from lambent.model.errors import AwsError
 from lambent.services.sqs.errors import invalid_parameter, invalid_value, missing_parameter
 from lambent.store.queues import NewMessage, Queue
@@ -31,10 +32,12 @@ _TRACE_HEADER: Final = "AWSTraceHeader"
 _LENGTH: Final = struct.Struct(">I")
 
 
-def message_of(queue: Queue, members: Mapping[str, Any], sender_id: str, entry: str = "") -> NewMessage:
+def message_of(
+    queue: Queue, members: Mapping[str, Any], sender_id: str, entry: str = "", *, trace_header: str | None = None
+) -> NewMessage:
     """`members`: of SendMessage or of a batch's entry, which then names its parameters: `SendMessageBatchRequestEntry.1.`
 
-    Raises AwsError.
+    `trace_header` is the request's: the message keeps it, unless it has one of its own. Raises AwsError.
     """
     body = members.get("MessageBody")
     if not body:
@@ -45,7 +48,7 @@ def message_of(queue: Queue, members: Mapping[str, Any], sender_id: str, entry: 
     group_id, deduplication_id = _check_ids(queue, members, body)
     attributes = members.get("MessageAttributes") or {}
     check_attributes(attributes)
-    trace_header = _check_system_attributes(members.get("MessageSystemAttributes") or {})
+    own_trace = _check_system_attributes(members.get("MessageSystemAttributes") or {})
     if size_bytes(members) > queue.message_max_bytes:
         raise invalid_parameter(
             f"One or more parameters are invalid. Reason: Message must be shorter than {queue.message_max_bytes} bytes."
@@ -55,7 +58,7 @@ def message_of(queue: Queue, members: Mapping[str, Any], sender_id: str, entry: 
         body_md5=md5_of_text(body),
         sender_id=sender_id,
         attributes=msgspec.msgpack.encode(attributes) if attributes else None,
-        trace_header=trace_header,
+        trace_header=own_trace or lineage.of_message(trace_header),
         group_id=group_id,
         deduplication_id=deduplication_id,
         delay_s=None if queue.is_fifo else delay_s,

@@ -79,7 +79,7 @@ class Messages:
 
     async def send_message(self, context: RequestContext, members: Members) -> Members:
         queue = self._queue_of(context, members, "SendMessage")
-        message = message_of(queue, members, context.account_id)
+        message = message_of(queue, members, context.account_id, trace_header=context.trace_header)
         with in_the_words_of_aws():
             (sent,) = await self._store.send(queue, [message])
         return _sent(members, message, sent)
@@ -98,7 +98,8 @@ class Messages:
         for position, entry in enumerate(entries, 1):
             try:
                 name = f"SendMessageBatchRequestEntry.{position}."
-                good.append((entry, message_of(queue, entry, context.account_id, name)))
+                message = message_of(queue, entry, context.account_id, name, trace_header=context.trace_header)
+                good.append((entry, message))
             except AwsError as error:
                 if queue.is_fifo:  # all or none: an order with gaps is no order
                     raise _of_whole_batch(error) from error
@@ -196,7 +197,7 @@ def _sent(members: Members, message: NewMessage, sent: Sent) -> Members:
     answer: Members = {"MessageId": sent.message_id, "MD5OfMessageBody": message.body_md5}
     if message.attributes is not None:
         answer["MD5OfMessageAttributes"] = md5_of_attributes(members["MessageAttributes"])
-    if message.trace_header is not None:
+    if message.trace_header is not None and members.get("MessageSystemAttributes"):
         answer["MD5OfMessageSystemAttributes"] = md5_of_system_attributes(message.trace_header)
     if sent.sequence is not None:
         answer["SequenceNumber"] = sent.sequence
