@@ -233,6 +233,36 @@ def test_queues_and_mappings_are_counted(live: LiveServer) -> None:
     live.client().delete_event_source_mapping(UUID=mapping["UUID"])
 
 
+def test_topics_rules_and_streams_are_counted(live: LiveServer) -> None:
+    name = f"n-{uuid.uuid4().hex[:8]}"
+    sqs, sns, events, kinesis = (live.client(service) for service in ("sqs", "sns", "events", "kinesis"))
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"FilterPolicy": '{"wanted": ["yes"]}'})
+    for wanted in ("yes", "no"):
+        attributes = {"wanted": {"DataType": "String", "StringValue": wanted}}
+        sns.publish(TopicArn=topic, Message="four", MessageAttributes=attributes)
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": arn}, {"Id": "none", "Arn": f"{arn}-none"}])
+    events.put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": "{}"}])
+    kinesis.create_stream(StreamName=name, ShardCount=1)
+    kinesis.put_records(StreamName=name, Records=[{"Data": b"12345", "PartitionKey": "a"}] * 3)
+
+    def of_topic(metric: str) -> float | None:
+        return point(live, "AWS/SNS", metric, TopicName=name)
+
+    def of_rule(metric: str) -> float | None:
+        return point(live, "AWS/Events", metric, RuleName=name)
+
+    until(lambda: of_topic("NumberOfNotificationsDelivered") == 1)
+    assert (of_topic("NumberOfMessagesPublished"), of_topic("NumberOfNotificationsFilteredOut")) == (2, 1)
+    until(lambda: of_rule("FailedInvocations") == 1)
+    assert (of_rule("TriggeredRules"), of_rule("Invocations")) == (1, 2)
+    of_stream = [point(live, "AWS/Kinesis", metric, StreamName=name) for metric in ("IncomingRecords", "IncomingBytes")]
+    assert of_stream == [3, 15]
+
+
 def test_prometheus_reads_them_too(live: LiveServer) -> None:
     name = live.create(ECHO)
     live.invoke(name, {})

@@ -67,12 +67,12 @@ class Carriers:
             Policies(stores, kinesis).of_queue, authorizer.authorize_service, foreign_only=not enforced
         )
         senders = sns.Senders(self.signer, clients, dispatcher.accept, catalog, config.data_dir / MAIL_FOLDER, may_send)
-        self._topic_deliverer = sns.Deliverer(stores.topics, senders, clock)
+        self._topic_deliverer = sns.Deliverer(stores.topics, senders, clock, telemetry)
         stack.push_async_callback(self._topic_deliverer.close)
 
         permission = Permission(authorizer.authorize_service, role_may, clients, foreign_only=not enforced)
         targets = Targets(clients, dispatcher.accept, catalog, permission)
-        self._deliverer = Deliverer(stores.deliveries, targets, clock)
+        self._deliverer = Deliverer(stores.deliveries, targets, clock, telemetry)
         stack.push_async_callback(self._deliverer.close)
         self.timekeeper = Timekeeper(stores.deliveries, clock)
         self._events = EventsService(catalog, clock, stores.deliveries, self._deliverer, targets, self.timekeeper)
@@ -91,7 +91,7 @@ class Carriers:
             kinesis,
             self._events,
             self._scheduler,
-            sns.SnsService(stores.topics, self._topic_deliverer.wake),
+            sns.SnsService(stores.topics, self._topic_deliverer.wake, telemetry),
         )
         object_destinations = Destinations(clients, dispatcher.accept, catalog, allow_function)
         self.object_news = S3Notifications(catalog, clients, object_destinations, real)

@@ -46,7 +46,7 @@ class Stores:
         stack.push_async_callback(logs.close)
         queues = await QueueStore.open(data_dir / "queues.db", clock, telemetry)
         stack.push_async_callback(queues.close)
-        streams = await StreamStore.open(data_dir / "streams.db", clock)
+        streams = await StreamStore.open(data_dir / "streams.db", clock, telemetry)
         stack.push_async_callback(streams.close)
         events = await EventStore.open(data_dir / "events.db", clock)
         stack.push_async_callback(events.close)

@@ -28,11 +28,9 @@ def exposition(totals: Mapping[Series, tuple[float, float]], gauges: Mapping[Ser
         if series.unit == "Count":
             _family(families, f"{name}_total", "counter").append(f"{name}_total{labels} {total:.17g}")
         else:
-            lines = _family(families, f"{name}_{series.unit.lower()}", "summary")
-            lines += [
-                f"{name}_{series.unit.lower()}_sum{labels} {total:.17g}",
-                f"{name}_{series.unit.lower()}_count{labels} {count:.17g}",
-            ]
+            name = f"{name.removesuffix(f'_{series.unit.lower()}')}_{series.unit.lower()}"
+            lines = _family(families, name, "summary")
+            lines += [f"{name}_sum{labels} {total:.17g}", f"{name}_count{labels} {count:.17g}"]
     for series, value in sorted(gauges.items()):
         if not _is_told(series):
             continue

@@ -16,7 +16,8 @@ from typing import Any, Final
 import attrs
 
 from lambent.model.errors import AwsError, service_fault
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
+from lambent.services.delivery.figures import DeliveryFigures
 from lambent.services.delivery.lane import SendingLane
 from lambent.services.delivery.retrying import Failure, Over, RetryPolicy, after_failure, failure_of
 from lambent.services.delivery.targets import Targets
@@ -53,7 +54,10 @@ def owed(
 
 
 class Deliverer:
-    def __init__(self, store: DeliveryStore, targets: Targets, clock: Clock) -> None:
+    def __init__(
+        self, store: DeliveryStore, targets: Targets, clock: Clock, telemetry: Telemetry = NO_TELEMETRY
+    ) -> None:
+        self._figures = DeliveryFigures(telemetry)
         self._store = store
         self._targets = targets
         self._clock = clock
@@ -89,6 +93,7 @@ class Deliverer:
             raise AwsError("InternalException", "Service encountered unexpected problem. Please try again.", 500) from (
                 error
             )
+        self._figures.accepted(deliveries)
         for lane in {delivery.lane for delivery in deliveries}:
             self._wake(lane)
 
@@ -99,7 +104,7 @@ class Deliverer:
             return
         if self._closed:
             return
-        lane = self._lanes[name] = _Lane(name, self._store, self._targets, self._clock, self._wake)
+        lane = self._lanes[name] = _Lane(name, self._store, self._targets, self._clock, self._wake, self._figures)
         task = asyncio.get_running_loop().create_task(self._run(lane), name=f"deliveries to {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -122,7 +127,16 @@ class Deliverer:
 class _Lane(SendingLane[Delivery]):
     """One target's deliveries."""
 
-    def __init__(self, name: str, store: DeliveryStore, targets: Targets, clock: Clock, wake: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: DeliveryStore,
+        targets: Targets,
+        clock: Clock,
+        wake: Any,
+        figures: DeliveryFigures,
+    ) -> None:
+        self._figures = figures
         super().__init__(lambda: store.due(name, TOGETHER), self._send, clock)
         self.name = name
         self._store = store
@@ -130,6 +144,7 @@ class _Lane(SendingLane[Delivery]):
         self._wake = wake
 
     async def _send(self, delivery: Delivery) -> None:
+        self._figures.attempted(delivery.about)
         try:
             await self._targets.send(delivery)
         except AwsError as error:
@@ -139,6 +154,7 @@ class _Lane(SendingLane[Delivery]):
             await self._durably(self._failed(delivery, failure_of(service_fault(str(error)))))
         else:
             await self._durably(self._store.end(delivery))
+            self._figures.sent(delivery.about)
 
     async def _durably(self, write: Any) -> None:
         """What cannot be written now is seen again when the lane is run again. Raises StoreError."""
@@ -150,6 +166,7 @@ class _Lane(SendingLane[Delivery]):
 
     async def _failed(self, delivery: Delivery, failure: Failure) -> None:
         about, now_ms = delivery.about, self._store.now_ms()
+        self._figures.refused(about)
         decision = after_failure(
             failure, _policy(about), delivery.accepted_ms, delivery.tries + 1, now_ms, random.random()
         )
@@ -164,6 +181,7 @@ class _Lane(SendingLane[Delivery]):
         else:
             log.warning("%s to %s becomes a dead letter: %s", about["owner"], self.name, failure.message)
         await self._store.end(delivery, letter)
+        self._figures.given_up(about)
         if letter is not None:
             self._wake(letter.lane)
 

@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.services.sns.attributes import HTTP_PROTOCOLS, dead_letters_of, effective_policy
 from lambent.services.sns.content import Message
 from lambent.services.sns.delivery_policy import MAIL, MANAGED, Phases, phases_of
+from lambent.services.sns.figures import TopicFigures
 from lambent.services.sns.notices import Notice, subscription_of_notices
 from lambent.services.sns.senders import Letter, Parcel, Refused, Senders
 from lambent.store.database import StoreError
@@ -37,7 +38,8 @@ _DEAD: Final = "dead "  # lanes of dead letters: "dead QUEUE-ARN TOPIC-ARN"
 class Deliverer:
     """One server's. Used on one event loop."""
 
-    def __init__(self, store: TopicStore, senders: Senders, clock: Clock) -> None:
+    def __init__(self, store: TopicStore, senders: Senders, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
+        self._figures = TopicFigures(telemetry)
         self._store = store
         self._senders = senders
         self._clock = clock
@@ -187,6 +189,9 @@ class Deliverer:
             log.warning("%d messages to %s are tried again: %s", len(postponed), subscription.endpoint, why)
         instead = await self._dead_letters(subscription, given_up)
         await self._store.settle(Settled(ended=ended, postponed=postponed, instead=instead))
+        if isinstance(parcels[0].content, Message):
+            self._figures.count(topic.arn, "NumberOfNotificationsDelivered", len(ended) - len(given_up))
+            self._figures.count(topic.arn, "NumberOfNotificationsFailed", len(given_up))
         for lane in {new.lane for new in instead}:
             self.wake(lane)
 
@@ -215,10 +220,12 @@ class Deliverer:
                 postponed.append((each, int((self._clock.now() + delay_s) * 1000)))
             if refused is not None and delay_s is None:
                 log.error("a dead letter of %s to %s is lost: %s", topic_arn, queue_arn, refused)
+                self._figures.count(topic_arn, "NumberOfNotificationsFailedToRedriveToDlq", 1)
         if postponed and not postponed[0][0].tries:
             why = next(refused for refused in outcomes if refused is not None)
             log.error("dead letters of %s wait until %s takes them: %s", topic_arn, queue_arn, why)
         await self._store.settle(Settled(ended=ended, postponed=postponed))
+        self._figures.count(topic_arn, "NumberOfNotificationsRedrivenToDlq", outcomes.count(None))
 
 
 def _phases(topic: Topic, subscription: Subscription) -> Phases:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lambent.model.request import RequestContext
-from lambent.ports import Operation
+from lambent.ports import NO_TELEMETRY, Operation, Telemetry
 from lambent.services.sns.errors import not_offered
+from lambent.services.sns.figures import TopicFigures
 from lambent.services.sns.publishing import Publishing
 from lambent.services.sns.subscriptions import Subscriptions
 from lambent.services.sns.topics import Topics, Wake
@@ -31,7 +32,7 @@ class SnsService:
 
     name = "sns"
 
-    def __init__(self, store: TopicStore, wake: Wake) -> None:
+    def __init__(self, store: TopicStore, wake: Wake, telemetry: Telemetry = NO_TELEMETRY) -> None:
         """`wake` is told which lane of `Deliverer` has something to do."""
         topics = Topics(store, wake)
         self.operations: Mapping[str, Operation] = {
@@ -40,7 +41,7 @@ class SnsService:
             **dict.fromkeys(_PROTECTION, _refusal("Message data protection")),
             **topics.operations,
             **Subscriptions(store, topics, wake).operations,
-            **Publishing(store, topics, wake).operations,
+            **Publishing(store, topics, wake, TopicFigures(telemetry)).operations,
         }
 
 

@@ -17,6 +17,7 @@ from lambent.services.sns import filtering
 from lambent.services.sns.attributes import scope_of
 from lambent.services.sns.content import Circumstances, Message, message_of, size_bytes, size_max_bytes
 from lambent.services.sns.errors import invalid, not_offered
+from lambent.services.sns.figures import TopicFigures
 from lambent.services.sns.topics import Topics, Wake
 from lambent.store.database import StoreError
 from lambent.store.topics import Publication, Published, State, Topic, TopicStore
@@ -30,7 +31,8 @@ _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class Publishing:
-    def __init__(self, store: TopicStore, topics: Topics, wake: Wake) -> None:
+    def __init__(self, store: TopicStore, topics: Topics, wake: Wake, figures: TopicFigures) -> None:
+        self._figures = figures
         self._store = store
         self._topics = topics
         self._wake = wake
@@ -39,7 +41,7 @@ class Publishing:
     async def publish(self, context: RequestContext, members: Members) -> Members:
         topic = self._addressed(context, members)
         message = message_of(topic, members, self._circumstances(context))
-        (published,) = await self._accept(topic, [message])
+        (published,) = await self._accept(topic, [message], [size_bytes(members)])
         return _told(published)
 
     async def publish_batch(self, context: RequestContext, members: Members) -> Members:
@@ -55,7 +57,7 @@ class Publishing:
             message_of(topic, entry, when, f"publishBatchRequestEntries.{position}.member.")
             for position, entry in enumerate(entries, 1)
         ]
-        outcomes = await self._accept(topic, messages)
+        outcomes = await self._accept(topic, messages, [size_bytes(entry) for entry in entries])
         told = [{"Id": entry["Id"], **_told(each)} for entry, each in zip(entries, outcomes, strict=True)]
         return {"Successful": told, "Failed": []}
 
@@ -75,7 +77,7 @@ class Publishing:
             raise invalid("TargetArn Reason: No endpoint found for the target arn specified")
         return self._topics.topic(context, members, "Publish", "TargetArn")
 
-    async def _accept(self, topic: Topic, messages: list[Message]) -> list[Published]:
+    async def _accept(self, topic: Topic, messages: list[Message], sizes_bytes: list[int]) -> list[Published]:
         publications = []
         for message in messages:
             lanes = self._wanting(topic, message)
@@ -90,7 +92,9 @@ class Publishing:
                     at_ms=message.at_ms, deduplication=deduplication,
                 )
             )  # fmt: skip
+        confirmed = sum(s.state is State.CONFIRMED for s in self._store.subscriptions_to(topic.arn))
         if not topic.is_fifo and not any(each.lanes for each in publications):
+            self._tell(topic, publications, sizes_bytes, confirmed)
             return [Published(message.id, None, True) for message in messages]
         try:
             published = await self._store.publish(publications)
@@ -99,7 +103,12 @@ class Publishing:
             raise AwsError("InternalErrorException", f"The message could not be stored: {error}", 500) from error
         for lane in {lane for each in publications for lane in each.lanes}:
             self._wake(lane)
+        self._tell(topic, publications, sizes_bytes, confirmed)
         return published
+
+    def _tell(self, topic: Topic, publications: list[Publication], sizes_bytes: list[int], subscriptions: int) -> None:
+        for each, size in zip(publications, sizes_bytes, strict=True):
+            self._figures.published(topic.arn, size, subscriptions - len(each.lanes))
 
     def _wanting(self, topic: Topic, message: Message) -> list[str]:
         """The subscriptions that it goes to."""

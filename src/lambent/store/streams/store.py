@@ -15,9 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.store.database import Database, StoreError
 from lambent.store.streams import records, rows
+from lambent.store.streams.figures import StreamFigures
 from lambent.store.streams.values import (
     NewRecord,
     Page,
@@ -39,7 +40,8 @@ _log = logging.getLogger(__name__)
 class StreamStore:
     """All streams of all accounts. Operations raise sqlite3.Error when the disk refuses, and nothing has happened then."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
+        self._figures = StreamFigures(telemetry)
         self._database = database
         self._clock = clock
         self._writer = records.Writer()
@@ -58,10 +60,10 @@ class StreamStore:
         return [(shard.id, records.end(connection, shard)[0]) for shard in shards]
 
     @classmethod
-    async def open(cls, path: Path, clock: Clock) -> StreamStore:
+    async def open(cls, path: Path, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> StreamStore:
         """Opens or creates the file, and goes on with what was interrupted. Raises StoreError."""
         migrations = resources.files("lambent.store.streams") / "migrations"
-        store = cls(await asyncio.to_thread(Database.open, path, migrations), clock)
+        store = cls(await asyncio.to_thread(Database.open, path, migrations), clock, telemetry)
         store._clear_later(await store._database.read(rows.rubbish))
         store._spawn(store._sweep_regularly())
         return store
@@ -143,13 +145,20 @@ class StreamStore:
             for shard_id, position in last.items():
                 self._waiting.reached(shard_id, position)
 
-        return await self._database.write(lambda c: self._writer.put(c, stream.id, new, self.now_ms()), arrived)
+        placed = await self._database.write(lambda c: self._writer.put(c, stream.id, new, self.now_ms()), arrived)
+        self._figures.put(stream, new)
+        return placed
 
     async def read(self, stream: Stream, shard: Shard, position: int, limit: int, max_bytes: int) -> Page:
         """At most `limit` records from `position` on, of `max_bytes` together unless the first one is larger.
 
         Records that are older than the stream retains are passed over.
         """
+        page = await self._page(stream, shard, position, limit, max_bytes)
+        self._figures.read(stream, page, self.now_ms())
+        return page
+
+    async def _page(self, stream: Stream, shard: Shard, position: int, limit: int, max_bytes: int) -> Page:
         end = self._waiting.end(shard.id)
         if position > end:
             return Page((), position, 0)
