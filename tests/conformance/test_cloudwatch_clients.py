@@ -293,3 +293,25 @@ def test_functions_do_not_read_the_servers_figures(live: LiveServer) -> None:
                 return error.code
         """)
     assert live.invoke(name, {}).value == 403
+
+
+def test_metrics_come_out_of_log_lines(live: LiveServer) -> None:
+    namespace = f"Lines/{uuid.uuid4().hex[:8]}"
+    name = live.create("""
+        import json, time
+        def handler(event, context):
+            print(json.dumps({
+                "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [{
+                    "Namespace": event["namespace"], "Dimensions": [["stage"]],
+                    "Metrics": [{"Name": "work", "Unit": "Seconds"}]}]},
+                "stage": "test", "work": 4.5}))
+            print("an ERROR of 12 units")
+        """)
+    live.invoke(name, {"namespace": namespace})
+    until(lambda: point(live, namespace, "work", stage="test") == 4.5)
+    live.client("logs").put_metric_filter(
+        logGroupName=f"/aws/lambda/{name}", filterName="f", filterPattern="[an, level = ERROR, of, units, rest]",
+        metricTransformations=[{"metricName": "units", "metricNamespace": namespace, "metricValue": "$units"}],
+    )  # fmt: skip
+    live.invoke(name, {"namespace": namespace})
+    until(lambda: point(live, namespace, "units") == 12)

@@ -12,6 +12,7 @@ from lambent.model.metrics import Series
 from lambent.model.names import FunctionAddress
 from lambent.ports import Catalog, Clock
 from lambent.services.cloudwatch import CloudWatchMetrics, Publisher
+from lambent.services.logs.metrics import LogMetrics
 from lambent.services.sqs.figures import QueueLevels
 from lambent.telemetry.exposition import exposition
 from lambent.telemetry.metrics import LAMBDA, Metrics
@@ -31,6 +32,8 @@ class Metering:
         self._catalog = stores.catalog
         self._admission = admission
         self._publisher = Publisher(self.telemetry, stores.metrics, real, self._look)
+        self._lines = LogMetrics(stores.logs, real.now, self._publisher.add)
+        stores.logs.on_stored = self._lines.stored
         self._levels = QueueLevels(stores.queues, clock, self.telemetry.gauge)
         return CloudWatchMetrics(stores.metrics, real, self._publisher.flush)
 
@@ -46,8 +49,9 @@ class Metering:
         await self._publisher.flush()
 
     def _look(self) -> None:
-        """How much ran at the same time since the last look."""
+        """How much ran at the same time since the last look; what filters of logs say of minutes that are over."""
         assert self._admission is not None
+        self._lines.settle()
         told = {
             series: value
             for (account_id, region), peaks in self._admission.take_peaks().items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from lambent.model.metrics import Series, Summary
@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 5.0
 PERIOD_S: Final = 60
-WAITING_MAX: Final = 50_000  # points that a disk which refuses may make wait; older ones are given up then
+WAITING_MAX: Final = 50_000  # points that a disk which refuses may make wait; more are given up
+
+_Place = tuple[Series, int, int]  # when the point begins, and its length in seconds
 
 
 class Figures(Protocol):
@@ -37,8 +39,16 @@ class Publisher:
         self._store = store
         self._clock = clock
         self._look = look
-        self._waiting: list[Point] = []
+        self._waiting: dict[_Place, Summary] = {}
         self._flushing = asyncio.Lock()
+
+    def add(self, series: Series, at_s: int, value: float, period_s: int = PERIOD_S) -> None:
+        """One value that belongs to a time of its own."""
+        place = (series, at_s - at_s % period_s, period_s)
+        summary = self._waiting.get(place)
+        if summary is None:
+            summary = self._waiting[place] = Summary()
+        summary.add(value)
 
     async def run(self) -> None:
         """Until it is cancelled. Ends each minute with it, so that what is told belongs to the minute that it is put into."""
@@ -51,22 +61,26 @@ class Publisher:
         """Returns when everything that was told before is in the store, or the log says why not."""
         await self._put(self._clock.now())
 
-    async def _put(self, at_s: float) -> None:
-        at = int(at_s) - int(at_s) % PERIOD_S
+    async def _put(self, now_s: float) -> None:
+        at_s = int(now_s) - int(now_s) % PERIOD_S
         self._look()
-        self._waiting += [Point(series, at, PERIOD_S, summary) for series, summary in self._figures.take().items()]
+        for series, summary in self._figures.take().items():
+            self._waiting.setdefault((series, at_s, PERIOD_S), Summary()).merge(summary)
         async with self._flushing:
-            waiting, self._waiting = self._waiting, []
-            if not waiting:
-                return
+            waiting, self._waiting = self._waiting, {}
             try:
-                await self._store.put(waiting)
+                await self._store.put([Point(*place, summary) for place, summary in waiting.items()])
             except sqlite3.Error as error:
                 log.error("figures cannot be written (%s); make room on the disk: trying again", error)
-                self._waiting = _bounded([*waiting, *self._waiting])
+                self._keep(waiting)
             except StoreError:
                 return  # the server is stopping
+            except Exception:  # the outermost edge: one figure that cannot be written must not hold all others up
+                log.exception("figures cannot be written and are given up; report it with this traceback")
 
-
-def _bounded(points: Sequence[Point]) -> list[Point]:
-    return list(points[-WAITING_MAX:])
+    def _keep(self, points: dict[_Place, Summary]) -> None:
+        for place, summary in points.items():
+            if place in self._waiting:
+                self._waiting[place].merge(summary)
+            elif len(self._waiting) < WAITING_MAX:
+                self._waiting[place] = summary

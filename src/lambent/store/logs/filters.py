@@ -13,6 +13,7 @@ from lambent.model.errors import LambentError
 from lambent.store.logs.chunks import Chunk, Event, unpack
 
 Kind = Literal["subscription", "metric"]
+GroupKey = tuple[str, str, str]  # as in `rows`, which uses this module
 
 OWED_BYTES: Final = 4 * 1024 * 1024  # of bodies, still packed, that are read in one go
 
@@ -89,6 +90,18 @@ def of_place(
     )
     found = connection.execute(sql, (kind, account_id, region))
     return [(group, name, msgspec.json.decode(document)) for group, name, document in found]
+
+
+def metric_filters(connection: sqlite3.Connection) -> dict[GroupKey, dict[str, dict[str, Any]]]:
+    """All there are, by group and name."""
+    sql = (
+        "SELECT g.account_id, g.region, g.name, f.name, f.document FROM filters f JOIN groups g ON g.id = f.group_id "
+        "WHERE f.kind = 'metric'"
+    )
+    found: dict[GroupKey, dict[str, dict[str, Any]]] = {}
+    for account_id, region, group, name, document in connection.execute(sql):
+        found.setdefault((account_id, region, group), {})[name] = msgspec.json.decode(document)
+    return found
 
 
 def owe(connection: sqlite3.Connection, group_id: int, stream: str, chunks: Iterable[Chunk], now_ms: int) -> None:

@@ -51,6 +51,8 @@ class LogStore:
         self._clock = clock
         self._cache = ChunkCache()
         self._last_id = database.read_now(rows.last_event_id)
+        self.metric_filters = database.read_now(filters.metric_filters)  # by group and name; not to be changed
+        self.on_stored: Callable[[StreamKey, Sequence[Event]], None] = lambda key, events: None
         self._pending: dict[StreamKey, list[Event]] = {}
         self._pending_bytes = 0
         self._group_bytes: dict[GroupKey, int] = {}  # pending and being written
@@ -149,6 +151,7 @@ class LogStore:
         numbered = [(timestamp_ms, first_id + n, message) for n, (timestamp_ms, message) in enumerate(events)]
         self._compact(await self._database.write(lambda c: rows.store_acknowledged(c, key, numbered, now_ms)))
         self.written.set()
+        self.on_stored(key, numbered)
         if key[:3] in self._tails:
             self._tell(key[:3], key[3], numbered)
 
@@ -176,6 +179,8 @@ class LogStore:
                     await asyncio.sleep(RETRY_S)
             self._compact(crowded)
             self.written.set()
+            for key, events in batch.items():
+                self.on_stored(key, events)
         except StoreError as error:
             _log.error("log lines were lost: %s", error)
         finally:
@@ -219,6 +224,7 @@ class LogStore:
         """Raises LogGroupMissing."""
         await self.flush()
         await self._database.write(lambda c: rows.delete_group(c, key))
+        self.metric_filters.pop(key, None)
         self._spawn(self._purge())
 
     async def group(self, key: GroupKey) -> Group:
@@ -254,10 +260,14 @@ class LogStore:
         """Makes it or replaces it; what was taken in before is not its own. Raises LogGroupMissing, FiltersFull."""
         await self.flush()
         await self._database.write(lambda c: filters.put(c, rows.group(c, key).id, kind, name, document, most))
+        if kind == "metric":
+            self.metric_filters.setdefault(key, {})[name] = dict(document)
 
     async def delete_filter(self, key: GroupKey, kind: Kind, name: str) -> None:
         """With what it is owed. Raises LogGroupMissing, FilterMissing."""
         await self._database.write(lambda c: filters.delete(c, rows.group(c, key).id, kind, name))
+        if kind == "metric":
+            self.metric_filters.get(key, {}).pop(name, None)
 
     async def filters_of(self, key: GroupKey, kind: Kind) -> dict[str, dict[str, Any]]:
         """By name. Raises LogGroupMissing."""

@@ -28,6 +28,16 @@ def extract(pattern: str, message: str) -> dict[str, str]:
     return {}
 
 
+def select(message: str, selector: str) -> str | None:
+    """The first value that a selector (`$.a.b`) reaches in a line of JSON; None where it reaches none.
+
+    Raises AwsError for what is no selector, msgspec.DecodeError for what is no JSON.
+    """
+    for value in members.selected(msgspec.json.decode(message.strip()), Scanner(selector)):
+        return value if isinstance(value, str) else _json(value)
+    return None
+
+
 def _of_members(pattern: str, message: str) -> dict[str, str]:
     document = msgspec.json.decode(message.strip())
     found: dict[str, str] = {}
