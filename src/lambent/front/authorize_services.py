@@ -240,6 +240,9 @@ def of_any(operation: Operation, params: Params, place: Place) -> Iterable[Targe
         )
         return
     action = f"{prefix}:{operation.name}"
+    if operation.name == "PutMetricData":
+        yield target(action, "*", place, {"cloudwatch:namespace": params.get("Namespace") or ""})
+        return
     if prefix == "events":
         yield from (target(action, arn, place) for arn in _events(operation.name, params, place))
         return

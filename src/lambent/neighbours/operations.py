@@ -31,7 +31,7 @@ _PASSING: Final = frozenset(
         ("sqs", "SendMessage"), ("sqs", "SendMessageBatch"), ("sqs", "ReceiveMessage"), ("sqs", "DeleteMessage"),
         ("sqs", "DeleteMessageBatch"), ("sqs", "ChangeMessageVisibility"), ("sqs", "ChangeMessageVisibilityBatch"),
         ("kinesis", "PutRecord"), ("kinesis", "PutRecords"), ("sns", "Publish"), ("sns", "PublishBatch"),
-        ("events", "PutEvents"), ("cloudwatch", "PutMetricData"), ("firehose", "PutRecord"),
+        ("events", "PutEvents"), ("firehose", "PutRecord"),
         ("firehose", "PutRecordBatch"), ("xray", "PutTraceSegments"), ("xray", "PutTelemetryRecords"),
     }
 )  # fmt: skip

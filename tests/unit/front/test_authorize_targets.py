@@ -45,6 +45,13 @@ def test_lambdas_operations_are_about_functions_layers_and_mappings(
     assert needed("lambda", operation, params) == [(f"lambda:{operation}", resource)]
 
 
+def test_metrics_are_put_by_namespace() -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-namespace.html"""
+    (put,) = targets_of(MODELS.service("cloudwatch").operation("PutMetricData"), {"Namespace": "App"}, PLACE)
+    assert (put.action, put.resource, put.context) == ("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "App"})
+    assert needed("cloudwatch", "ListMetrics", {}) == [("cloudwatch:ListMetrics", "*")]
+
+
 def test_every_operation_of_lambda_and_logs_needs_some_permission() -> None:
     samples: dict[str, Any] = {
         "FunctionName": "f",
