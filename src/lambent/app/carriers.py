@@ -100,7 +100,7 @@ class Carriers:
             events_invoker, catalog, clock, clients, stores.checkpoints,
             None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4]),
             None if neighbours.endpoint_of("kinesis") else kinesis.direct,
-            Timeline(stores.events, clock), telemetry,
+            Timeline(stores.events, clock), telemetry, dispatcher.accept,
         )  # fmt: skip
         self._supervisor = Supervisor(catalog, clock, pollers.make, stores.checkpoints.forget)
         stack.push_async_callback(self._supervisor.close)

@@ -55,18 +55,19 @@ class MappedFunction:
 
     async def call(self, payload: bytes, trace_header: str | None = None, request_id: str | None = None) -> Outcome:
         """Runs it once, as one more invocation of the chain. Raises AwsError as `ports.Invoke` does."""
+        counted = lineage.advanced(trace_header or lineage.new_trace(time.time()), self.address.arn)
+        return await self.invoke.invoke(self.invocation(payload, counted, request_id))
+
+    def invocation(self, payload: bytes, trace_header: str | None, request_id: str | None = None) -> Invocation:
         address = self.address
-        trace_header = trace_header or lineage.new_trace(time.time())
-        return await self.invoke.invoke(
-            Invocation(
-                request_id=request_id or str(uuid.uuid4()),
-                account_id=address.account_id,
-                region=address.region,
-                function_name=address.name,
-                qualifier=address.qualifier,
-                payload=payload,
-                trace_header=lineage.advanced(trace_header, address.arn),
-            )
+        return Invocation(
+            request_id=request_id or str(uuid.uuid4()),
+            account_id=address.account_id,
+            region=address.region,
+            function_name=address.name,
+            qualifier=address.qualifier,
+            payload=payload,
+            trace_header=trace_header,
         )
 
 

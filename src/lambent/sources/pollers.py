@@ -7,7 +7,7 @@ from typing import Any
 
 from lambent import ports
 from lambent.model.event_source import QUEUES, STREAMS, SourceKind, kind_of
-from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Invoke, Queue, Telemetry
+from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Enqueue, Invoke, Queue, Telemetry
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction
 from lambent.sources.own_stream import OwnStream
@@ -43,6 +43,7 @@ class Pollers:
         own_stream: OwnStreams | None,
         timeline: Timeline | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
+        enqueue: Enqueue | None = None,
     ) -> None:
         """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is."""
         self._invoke = invoke
@@ -54,6 +55,7 @@ class Pollers:
         self._own_stream = own_stream
         self._timeline = timeline
         self._telemetry = telemetry
+        self._enqueue = enqueue
         self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
@@ -68,7 +70,7 @@ class Pollers:
         arn = mapping["EventSourceArn"]
         queue: Queue
         queue = self._own_queue(arn) if self._own_queue is not None else RemoteQueue(self._clients, self._clock, arn)
-        return QueuePoller(mapping, queue, function, self._clock, self._timeline, self._telemetry)
+        return QueuePoller(mapping, queue, function, self._clock, self._timeline, self._telemetry, self._enqueue)
 
     def _of_stream(self, key: Key, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
         arn = mapping["EventSourceArn"]

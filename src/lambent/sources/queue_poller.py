@@ -25,7 +25,7 @@ from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.poller_scaling import Scale, bounds
 from lambent.model.queue_records import queue_record
 from lambent.model.record_filter import RecordFilter, compile_filter
-from lambent.ports import NO_TELEMETRY, Clock, Queue, Telemetry
+from lambent.ports import NO_TELEMETRY, Clock, Enqueue, Queue, Telemetry
 from lambent.sources.figures import MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import BackOff
@@ -72,7 +72,10 @@ class QueuePoller:
         clock: Clock,
         timeline: Timeline | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
+        enqueue: Enqueue | None = None,
     ) -> None:
+        """`enqueue` takes events of loops that are stopped, for the function's own dead letters and destination."""
+        self._enqueue = enqueue
         address = function.address
         self._telemetry = telemetry
         self._figures = MappingFigures(mapping, address.account_id, address.region, telemetry)
@@ -257,11 +260,11 @@ class QueuePoller:
 
     async def _run_one(self, batch: _Batch) -> bool:
         """Whether all of it was done."""
-        looping = self._looping(batch.records)
-        if looping:
-            self._stop(attrs.evolve(batch, records=looping))
-            stopped = {id(record) for record in looping}
-            batch = attrs.evolve(batch, records=[record for record in batch.records if id(record) not in stopped])
+        stopped, behind = self._looping(batch.records)
+        if stopped:
+            await self._stop(attrs.evolve(batch, records=stopped))
+            left_out = {id(record) for record in (*stopped, *behind)}
+            batch = attrs.evolve(batch, records=[record for record in batch.records if id(record) not in left_out])
             if not batch.records:
                 return False
         outcome = await self._call(batch)
@@ -283,31 +286,46 @@ class QueuePoller:
             problems = await self._queue.delete_many(done)
             self._figures.count("DeletedEventCount", problems.count(None))
         self._scale.succeeded()
-        return not failed and not looping
+        return not failed and not stopped
 
-    def _looping(self, records: Sequence[Encoded]) -> list[Encoded]:
-        """Those that the function is not to see again, and what is behind them in their groups."""
-        found: list[Encoded] = []
+    def _looping(self, records: Sequence[Encoded]) -> tuple[list[Encoded], list[Encoded]]:
+        """Those that the function is not to see again, and others that are behind them in their groups."""
+        stopped: list[Encoded] = []
+        behind: list[Encoded] = []
         groups = set()
         for record in records:
             group = (record.item.get("Attributes") or {}).get("MessageGroupId") if self._is_fifo else None
             if self._function.is_stopped(_trace_header(record)):
                 groups.add(group)
-                found.append(record)
+                stopped.append(record)
             elif group is not None and group in groups:
-                found.append(record)
-        return found
+                behind.append(record)
+        return stopped, behind
 
-    def _stop(self, batch: _Batch) -> None:
+    async def _stop(self, batch: _Batch) -> None:
         """AWS refuses such an invocation: its messages go back until they were received too often.
 
-        https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+        The first time, the function's own dead letters and destination get the event, as an asynchronous one that is
+        stopped. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
         """
         error = recursive_invocation()
         log.warning("%s: %d messages go back: %s", self._name, len(batch.records), error)
-        self._telemetry.of_function(self._function.address, "RecursiveInvocationsDropped")
         self._figures.count("FailedInvokeEventCount", len(batch.records))
-        self._note(batch, error, str(uuid.uuid4()))
+        new = [record for record in batch.records if record.item["Attributes"]["ApproximateReceiveCount"] == "1"]
+        if not new or not await self._tell_stopped(new):
+            self._telemetry.of_function(self._function.address, "RecursiveInvocationsDropped")
+            self._note(batch, error, str(uuid.uuid4()))
+
+    async def _tell_stopped(self, records: Sequence[Encoded]) -> bool:
+        """Whether the event is among the asynchronous ones, which see to the rest."""
+        if self._enqueue is None:
+            return False
+        try:
+            await self._enqueue(self._function.invocation(payload(records), self._trace_of(records)))
+        except AwsError as error:
+            log.warning("%s: destinations of %s are not told: %s", self._name, self._function.address.name, error)
+            return False
+        return True
 
     async def _call(self, batch: _Batch) -> Outcome | None:
         """What a function that did not fail has answered. A throttled batch is tried again until it is visible again."""

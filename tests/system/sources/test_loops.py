@@ -121,6 +121,10 @@ def figure(live: LiveServer, function: str, metric: str) -> float:
 @pytest.mark.parametrize("fifo", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_function_that_sends_to_its_own_queue_is_stopped(live: LiveServer, fifo: bool) -> None:
     loop = Loop.of(live, fifo=fifo)
+    told_url = live.client("sqs").create_queue(QueueName=f"{loop.function}-told")["QueueUrl"]
+    live.client().put_function_event_invoke_config(
+        FunctionName=loop.function, DestinationConfig={"OnFailure": {"Destination": arn_of(live, told_url)}}
+    )
     if fifo:
         code = PASSING_ON.replace("MessageBody=message)", "MessageBody=message, MessageGroupId='g')")
         live.client().update_function_code(FunctionName=loop.function, ZipFile=package({"app.py": code}))
@@ -131,6 +135,10 @@ def test_a_function_that_sends_to_its_own_queue_is_stopped(live: LiveServer, fif
     assert f"Lineage={TIMES}:" in letter["Attributes"]["AWSTraceHeader"]
     assert figure(live, loop.function, "Invocations") == TIMES
     assert figure(live, loop.function, "RecursiveInvocationsDropped") == 1
+    (told,) = live.client("sqs").receive_message(QueueUrl=told_url, WaitTimeSeconds=5)["Messages"]
+    record = json.loads(told["Body"])
+    assert record["requestContext"]["condition"] == "RecursiveInvocation"
+    assert [json.loads(each["body"]) for each in record["requestPayload"]["Records"]] == [{"n": TIMES}]
     loop.end()
 
 

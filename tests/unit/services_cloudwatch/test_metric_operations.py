@@ -191,6 +191,12 @@ async def test_what_get_metric_data_refuses(cloudwatch: CloudWatch) -> None:
     assert "is not matching" in await refused({**query, "Id": "Q"})
     assert "NotImplemented: Metric math" in await refused({"Id": "a", "Expression": "q * 2"}, query)
     assert "is not supported" in await refused(cloudwatch.query("Median"))
+    nameless = cloudwatch.query()
+    del nameless["MetricStat"]["Metric"]["Namespace"]
+    assert await refused(nameless) == (
+        "ValidationError: The parameter MetricDataQueries.member.1.MetricStat.Metric.Namespace is required.\n"
+    )
+    assert "ValidationError" in await refused(cloudwatch.query(period_s=61))
     assert "InvalidNextToken" in await refused(query, NextToken="nonsense")
 
 

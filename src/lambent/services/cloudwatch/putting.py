@@ -60,14 +60,14 @@ def points_of(place: Place, members: Members) -> list[Point]:
     return [_point(place, str(namespace), datum) for _, datum in data]
 
 
-def check_namespace(namespace: str | None) -> None:
+def check_namespace(namespace: str | None, path: str = "Namespace") -> None:
     """Raises AwsError."""
     if not namespace:
-        raise missing("Namespace")
+        raise missing(path)
     if len(namespace) > NAME_MAX_CHARACTERS:
-        raise invalid_value(f"The parameter Namespace must be shorter than {NAME_MAX_CHARACTERS + 1} characters.")
+        raise invalid_value(f"The parameter {path} must be shorter than {NAME_MAX_CHARACTERS + 1} characters.")
     if namespace.startswith(":") or not namespace.isprintable():
-        raise invalid_value(f"The value {namespace} for parameter Namespace is invalid.")
+        raise invalid_value(f"The value {namespace} for parameter {path} is invalid.")
 
 
 def _data_of(members: Members) -> list[tuple[str, Members]]:

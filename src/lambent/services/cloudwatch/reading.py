@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from lambent.model.errors import AwsError
 from lambent.model.metrics import Summary
 from lambent.model.request import RequestContext
 from lambent.services.cloudwatch.errors import (
@@ -77,7 +78,7 @@ class Reader:
                 "You may reduce the datapoints requested by increasing Period, or decreasing the time range."
             )
         simple, percentiles = _wanted(members)
-        found = await self._buckets(context, members, "", window)
+        found = await self._buckets(context, members, "", window, with_values=bool(percentiles))
         unit = members.get("Unit")
         datapoints = [
             point
@@ -126,8 +127,14 @@ class Reader:
         evaluate = SIMPLE.get(stat["Stat"]) or extended(stat["Stat"])
         if evaluate is None:
             raise validation(f"The value {stat['Stat']} for parameter {path}.Stat is not supported.")
-        window = _window(times[0], times[1], _period(stat["Period"], f"{path}.Period"), times[2])
-        found = await self._buckets(context, stat["Metric"], f"{path}.Metric.", window)
+        try:
+            window = _window(times[0], times[1], _period(stat["Period"], f"{path}.Period"), times[2])
+            with_values = stat["Stat"] not in SIMPLE
+            found = await self._buckets(context, stat["Metric"], f"{path}.Metric.", window, with_values=with_values)
+        except AwsError as error:
+            if error.is_server_fault:
+                raise
+            raise validation(f"{error.message}\n") from error
         unit = stat.get("Unit") or next((unit for unit in UNITS if any(key[1] == unit for key in found)), None)
         values = [
             (at_s, value)
@@ -145,10 +152,10 @@ class Reader:
     # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _buckets(
-        self, context: RequestContext, metric: Members, path: str, window: Window
+        self, context: RequestContext, metric: Members, path: str, window: Window, *, with_values: bool
     ) -> dict[tuple[int, str], Summary]:
         """By the time at which a period begins, and unit. Points that are longer than the period say nothing of it."""
-        check_namespace(metric.get("Namespace"))
+        check_namespace(metric.get("Namespace"), f"{path}Namespace")
         problems = [
             *name_problems(f"{path}MetricName", metric.get("MetricName")),
             *dimension_problems(f"{path}Dimensions", metric.get("Dimensions") or ()),
@@ -160,7 +167,9 @@ class Reader:
             dimensions_of(metric.get("Dimensions")),
         )  # fmt: skip
         with in_the_words_of_aws():
-            points = await self._store.points(key, window.start_s, window.end_s, window.period_s)
+            points = await self._store.points(
+                key, window.start_s, window.end_s, window.period_s, with_values=with_values
+            )
         found: dict[tuple[int, str], Summary] = {}
         for point in points:
             found.setdefault((window.begin_of(point.at_s), point.unit), Summary()).merge(point.summary)

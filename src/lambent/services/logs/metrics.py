@@ -126,7 +126,7 @@ class LogMetrics:
             for directive in about["CloudWatchMetrics"]:
                 for series, value, period_s in _of_directive(group, line, directive):
                     self._tell_in_time(series, at_s, value, period_s)
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             return  # it is no such line, whatever it looks like: AWS drops those too
 
     def _tell_in_time(self, series: Series, at_s: int, value: float, period_s: int) -> None:

@@ -57,9 +57,10 @@ def _add(connection: sqlite3.Connection, place: tuple[int, int, int, str], summa
 
 
 def points(
-    connection: sqlite3.Connection, key: MetricKey, start_s: int, end_s: int, period_max_s: int
+    connection: sqlite3.Connection, key: MetricKey, start_s: int, end_s: int, period_max_s: int, with_values: bool
 ) -> list[StoredPoint]:
     """Those that begin within the time, the end excluded, and are no longer than `period_max_s`; by time."""
+    columns = _SUMMARY if with_values else _SUMMARY.replace("spread", "NULL")
     found = connection.execute(
         "SELECT id FROM metrics WHERE account_id = ? AND region = ? AND namespace = ? AND name = ? AND dimensions = ?",
         (*key[:4], encoded(key.dimensions)),
@@ -67,7 +68,7 @@ def points(
     if found is None:
         return []
     rows = connection.execute(
-        f"SELECT at_s, period_s, unit, {_SUMMARY} FROM points"
+        f"SELECT at_s, period_s, unit, {columns} FROM points"
         " WHERE metric_id = ? AND period_s IN (1, 60, 300, 3600) AND period_s <= ? AND at_s >= ? AND at_s < ?"
         " ORDER BY at_s, unit",
         (found[0], period_max_s, start_s, end_s),

@@ -60,9 +60,14 @@ class MetricStore:
         if points:
             await self._database.write(lambda c: rows.put(c, points))
 
-    async def points(self, key: MetricKey, start_s: int, end_s: int, period_max_s: int) -> list[StoredPoint]:
-        """Those that begin within the time, the end excluded, and are no longer than `period_max_s`; by time."""
-        return await self._database.read(lambda c: rows.points(c, key, start_s, end_s, period_max_s))
+    async def points(
+        self, key: MetricKey, start_s: int, end_s: int, period_max_s: int, *, with_values: bool = True
+    ) -> list[StoredPoint]:
+        """Those that begin within the time, the end excluded, and are no longer than `period_max_s`; by time.
+
+        Without their values they are read several times as fast.
+        """
+        return await self._database.read(lambda c: rows.points(c, key, start_s, end_s, period_max_s, with_values))
 
     async def metrics(
         self,
