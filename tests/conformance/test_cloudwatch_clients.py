@@ -72,7 +72,7 @@ def test_refusals_reach_boto3_as_the_exceptions_of_its_model(live: LiveServer) -
     with pytest.raises(cloudwatch.exceptions.InvalidParameterValueException, match="The value NaN for parameter"):
         cloudwatch.put_metric_data(Namespace="App", MetricData=[{"MetricName": "m", "Value": math.nan}])
     with pytest.raises(ClientError) as caught:
-        cloudwatch.get_metric_data(MetricDataQueries=[{"Id": "a", "Expression": "1"}], **around())
+        cloudwatch.get_metric_data(MetricDataQueries=[{"Id": "a", "Expression": "SEARCH('x', 'Sum')"}], **around())
     assert (caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]) == (
         "NotImplemented", 501,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from lambent.model.request import RequestContext
 from lambent.ports import Clock, Operation
 from lambent.services.cloudwatch import listing
+from lambent.services.cloudwatch.data import metric_data
 from lambent.services.cloudwatch.errors import in_the_words_of_aws
 from lambent.services.cloudwatch.putting import Place, points_of
 from lambent.services.cloudwatch.reading import Reader
@@ -42,7 +43,7 @@ class CloudWatchMetrics:
 
     async def get_metric_data(self, context: RequestContext, members: Members) -> Members:
         await self._up_to_date()
-        return await self._reader.data(context, members, self._clock.now())
+        return await metric_data(self._store, context, members, self._clock.now())
 
     async def get_metric_statistics(self, context: RequestContext, members: Members) -> Members:
         await self._up_to_date()
