@@ -28,14 +28,14 @@ class Metering:
         self.telemetry = Metrics(self._allocated_to)
 
     def begin(self, stores: Stores, admission: Admission, real: Clock, clock: Clock) -> CloudWatchMetrics:
-        """Once there are stores and a road. CloudWatch lives by `real`, queues by `clock`."""
+        """Once there are stores and a road. CloudWatch lives by `clock`, as what watches metrics does; logs by `real`."""
         self._catalog = stores.catalog
         self._admission = admission
-        self._publisher = Publisher(self.telemetry, stores.metrics, real, self._look)
+        self._publisher = Publisher(self.telemetry, stores.metrics, clock, self._look)
         self._lines = LogMetrics(stores.logs, real.now, self._publisher.add)
         stores.logs.on_stored = self._lines.stored
         self._levels = QueueLevels(stores.queues, clock, self.telemetry.gauge)
-        return CloudWatchMetrics(stores.metrics, real, self._publisher.flush)
+        return CloudWatchMetrics(stores.metrics, clock, self._publisher.flush)
 
     def start(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {"metrics": self._publisher.run(), "levels of queues": self._levels.run()}

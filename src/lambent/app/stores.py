@@ -56,7 +56,7 @@ class Stores:
         stack.push_async_callback(deliveries.close)
         checkpoints = await CheckpointStore.open(data_dir / "checkpoints.db")
         stack.push_async_callback(checkpoints.close)
-        metrics = await MetricStore.open(data_dir / "metrics.db", real)
+        metrics = await MetricStore.open(data_dir / "metrics.db", clock)
         stack.push_async_callback(metrics.close)
         return cls(
             catalog=catalog, blobs=blobs, logs=logs, queues=queues, streams=streams, events=events, topics=topics,
