@@ -201,8 +201,8 @@ class Config:
     )  # fmt: skip
     virtual_clock: bool = _setting(
         False, _flag,
-        "`POST /_lambent/clock` turns the time of queues, retries, windows and schedules; for tests. Functions, their timeouts "
-        "and their logs stay on the machine's time.",
+        "`POST /_lambent/clock` turns the time of queues, retries, windows, schedules and metrics; for tests. Functions, their "
+        "timeouts and their logs stay on the machine's time.",
     )  # fmt: skip
     kinesis_limits: bool = _setting(
         False, _flag,
