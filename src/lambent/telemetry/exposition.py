@@ -22,7 +22,7 @@ def exposition(totals: Mapping[Series, tuple[float, float]], gauges: Mapping[Ser
     """
     families: dict[str, tuple[str, list[str]]] = {}
     for series, (count, total) in sorted(totals.items()):
-        if not _is_told(series):
+        if not is_told(series):
             continue
         name, labels = _name(series), _labels(series)
         if series.unit == "Count":
@@ -32,7 +32,7 @@ def exposition(totals: Mapping[Series, tuple[float, float]], gauges: Mapping[Ser
             lines = _family(families, name, "summary")
             lines += [f"{name}_sum{labels} {total:.17g}", f"{name}_count{labels} {count:.17g}"]
     for series, value in sorted(gauges.items()):
-        if not _is_told(series):
+        if not is_told(series):
             continue
         _family(families, _name(series), "gauge").append(f"{_name(series)}{_labels(series)} {value:.17g}")
     return "".join(
@@ -41,7 +41,8 @@ def exposition(totals: Mapping[Series, tuple[float, float]], gauges: Mapping[Ser
     )
 
 
-def _is_told(series: Series) -> bool:
+def is_told(series: Series) -> bool:
+    """Whether the page has it."""
     of_resource = any(name == "Resource" for name, _ in series.dimensions)
     return bool(series.dimensions) and (not of_resource or series.name in _OF_VERSIONS)
 

@@ -12,6 +12,7 @@ from lambent.model.function import FunctionVersion
 from lambent.model.metrics import Dimensions, Series, Summary
 from lambent.model.names import FunctionAddress, is_version
 from lambent.ports import Telemetry
+from lambent.telemetry.exposition import is_told
 
 K = TypeVar("K")
 
@@ -112,13 +113,13 @@ class Metrics(Telemetry):
         return taken
 
     def totals(self) -> Mapping[Series, tuple[float, float]]:
-        """Count and sum of each series since the start, but for those of `gauges`."""
+        """Count and sum since the start of each series that the page for Prometheus has, but for those of `gauges`."""
         self._add_up()
         return self._with_new(dict(self._totals))
 
     def _with_new(self, totals: dict[Series, tuple[float, float]]) -> dict[Series, tuple[float, float]]:
         for series, summary in self._series.items():
-            if (series.namespace, series.name) not in self._standing:
+            if is_told(series) and (series.namespace, series.name) not in self._standing:
                 count, total = totals.get(series, (0.0, 0.0))
                 totals[series] = (count + summary.count, total + summary.total)
         return totals
