@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.model.metrics import Series
+from lambent.services.logs import metrics as log_metrics
 from lambent.services.logs.metrics import LogMetrics
 from lambent.store.logs import LogStore
 from queue_clock import HandClock
@@ -157,3 +158,16 @@ def test_no_line_breaks_the_store(about: dict[str, Any]) -> None:
     fake: Any = Store()
     metrics = LogMetrics(fake, lambda: 0.0, lambda *_: None)
     metrics.stored(STREAM, [(0, 1, json.dumps({"_aws": about}))])
+
+
+async def test_a_group_makes_only_so_many_metrics(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_metrics, "METRICS_OF_GROUP_MAX", 3)
+    now_ms = int(lines.clock.now() * 1000)
+
+    def named(number: int) -> str:
+        directive = {"Namespace": "shop", "Metrics": [{"Name": f"m{number}"}]}
+        about = {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}
+        return json.dumps({"_aws": about, f"m{number}": number})
+
+    told = await lines.put(*(named(number) for number in range(6)), *(named(number) for number in range(6)))
+    assert [value for _, value in told] == [0, 1, 2, 0, 1, 2], "those that were there before go on"

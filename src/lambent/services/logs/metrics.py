@@ -37,6 +37,8 @@ Tell = Callable[[Series, int, float, int], None]
 """`tell(series, at_s, value, period_s)`: takes one value of a metric, by the time that it belongs to."""
 
 MINUTE_S: Final = 60
+# Ours. AWS takes any number, and bills for each; here they would fill the disk, and a function's lines are not to be trusted.
+METRICS_OF_GROUP_MAX: Final = 10_000
 VALUES_MAX: Final = 100  # FORMAT: of a metric in one line, metrics in a directive
 _DIRECTIVE: Final = '"_aws"'
 
@@ -62,6 +64,8 @@ class LogMetrics:
         self._now_s = now_s
         self._tell = tell
         self._compiled: dict[tuple[GroupKey, str], _Filter] = {}
+        self._known: dict[GroupKey, set[int]] = {}  # digests of the metrics that a group's lines have made
+        self._full: set[GroupKey] = set()  # those that have made as many as they may
 
     def stored(self, key: StreamKey, events: Sequence[Event]) -> None:
         """Lines of one stream are on disk. Bad lines and filters say nothing."""
@@ -114,7 +118,7 @@ class LogMetrics:
     def _report(self, group: GroupKey, found: _Filter, at_s: int, value: float, dimensions: Dimensions) -> None:
         to = found.transformation
         series = Series(*group[:2], to["metricNamespace"], to["metricName"], dimensions, to.get("unit") or "None")
-        self._tell_in_time(series, at_s, value, MINUTE_S)
+        self._tell_in_time(group, series, at_s, value, MINUTE_S)
 
     # ── embedded ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,14 +129,28 @@ class LogMetrics:
             at_s = int(about["Timestamp"]) // 1000
             for directive in about["CloudWatchMetrics"]:
                 for series, value, period_s in _of_directive(group, line, directive):
-                    self._tell_in_time(series, at_s, value, period_s)
+                    self._tell_in_time(group, series, at_s, value, period_s)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             return  # it is no such line, whatever it looks like: AWS drops those too
 
-    def _tell_in_time(self, series: Series, at_s: int, value: float, period_s: int) -> None:
+    def _tell_in_time(self, group: GroupKey, series: Series, at_s: int, value: float, period_s: int) -> None:
         now_s = self._now_s()
-        if now_s - PAST_MAX_S <= at_s <= now_s + FUTURE_MAX_S and not series.namespace.startswith(RESERVED):
+        in_time = now_s - PAST_MAX_S <= at_s <= now_s + FUTURE_MAX_S
+        if in_time and not series.namespace.startswith(RESERVED) and self._has_room(group, series):
             self._tell(series, at_s, value, period_s)
+
+    def _has_room(self, group: GroupKey, series: Series) -> bool:
+        known, digest = self._known.setdefault(group, set()), hash(series)
+        if digest not in known and len(known) >= METRICS_OF_GROUP_MAX:
+            if group not in self._full:
+                self._full.add(group)
+                log.error(
+                    "lines of %s have made %d metrics, and make no others until the server is started again; use fewer names and dimensions",
+                    group[2], METRICS_OF_GROUP_MAX,
+                )  # fmt: skip
+            return False
+        known.add(digest)
+        return True
 
 
 class _Values:
