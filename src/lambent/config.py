@@ -179,6 +179,12 @@ class Config:
         300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
         source="AWS names no figure; several minutes is what its users see",
     )  # fmt: skip
+    snapstart_memory_mib: int = _setting(
+        1_024, _integer(0, 1_048_576),
+        "SnapStart's images take no more memory than this, all together. Those used longest ago make room, and their versions "
+        "start as others do until they have new ones. 0 turns SnapStart off.",
+        unit="MiB", source="an image of a function with a boto3 client takes some 40 MiB",
+    )  # fmt: skip
     freeze_after_ms: int = _setting(
         20, _integer(0, 60_000),
         "An idle environment's processes are stopped after this time; until then its background threads run on.",

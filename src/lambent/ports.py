@@ -407,8 +407,15 @@ class Cage(Protocol):
     output_fd: int  # non-blocking read end: stdout and stderr, raw lines
     log_fd: int  # non-blocking read end: framed log records (_LAMBDA_TELEMETRY_LOG_FD)
 
+    @property
+    def can_restore(self) -> bool:
+        """Whether its runtime can have an image taken of it, and be restored from one."""
+
     async def start_runtime(self) -> None:
-        """Starts the runtime process; called once, after the listeners are served. Raises SandboxError."""
+        """Starts the runtime process, with the spec's image if it has one; called once, after the listeners are served.
+
+        Raises SandboxError.
+        """
 
     async def start_extension(self, path: str) -> None:
         """Starts an executable of /opt/extensions; raises SandboxError when it cannot be started."""

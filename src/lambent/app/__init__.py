@@ -125,6 +125,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         cloudwatch = metering.begin(stores, road.admission, real, clock)
         stack.push_async_callback(metering.close)
         stack.push_async_callback(road.pools.close)
+        stack.push_async_callback(road.templates.close)
         process = NeighboursProcess(config.data_dir, port)
         directory = Directory(process, real.now)
         compiled = CompiledDirectory(directory)
@@ -141,6 +142,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             trust_of=_trust_of(directory, neighbours),
             code_storage_max_bytes=config.code_storage_mib * MIB, account_concurrency=config.account_concurrency,
             provisioning=road.provisioned,
+            has_image=road.templates.has,
             role_rights=RoleRights(compiled) if enforced else None,
         )  # fmt: skip
         road.vault = lambda_service.vault
@@ -195,7 +197,8 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         running = {
             "pools": road.pools.run(),
             "provisioned environments": road.provisioned.run(),
-            "reconciler": Reconciler(catalog, stores.blobs, clock).run(),
+            "reconciler": Reconciler(catalog, stores.blobs, clock, road.templates).run(),
+            "templates": road.templates.run(),
             "package collector": collect_now_and_then(catalog, stores.blobs, road.pools.directories, real),
             **await carriers.start(),
             "scaling": scaling.run(),

@@ -17,9 +17,12 @@ from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
+from lambent.invoke.original import Original
 from lambent.invoke.pool import Pools
 from lambent.invoke.provisioned import ProvisionedEnvironment, ProvisionedEnvironments
+from lambent.invoke.restored import RestoredEnvironment
 from lambent.invoke.session import Closable
+from lambent.invoke.templates import Templates
 from lambent.model.cage import RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
@@ -69,8 +72,11 @@ class Road:
             telemetry=telemetry,
             environment_lifetime_s=SESSION_LIFETIME_S - TIMEOUT_MAX_S,
         )
+        self.templates = Templates(
+            catalog, lambda version: Original(version, around), clock, config.snapstart_memory_mib
+        )
         self.pools = Pools(
-            lambda version: Environment(version, around),
+            self._environment,
             clock,
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
@@ -82,6 +88,12 @@ class Road:
         self.admission = admission
         self.invoker = Invoker(catalog, admission, self.pools)
         self.events_invoker = Invoker(catalog, admission.of_events(), self.pools)  # for what no client waits for
+
+    def _environment(self, version: FunctionVersion) -> Environment:
+        template = self.templates.find(version)
+        if template is None:
+            return Environment(version, self._around)
+        return RestoredEnvironment(version, self._around, template, lambda: self.templates.drop(version))
 
     def _function_changed(self, account_id: str, region: str, name: str) -> None:
         """A new function's interpreter is made ready before anybody invokes it."""

@@ -27,6 +27,7 @@ from lambent.control.layers import resolve_layers
 from lambent.control.paging import PAGE_MAX, after_of, page_of
 from lambent.control.revisions import forget_function, forget_qualifier
 from lambent.control.tools import (
+    BEING_CREATED,
     Tools,
     located,
     located_unqualified,
@@ -43,7 +44,6 @@ from lambent.model.request import RequestContext
 from lambent.model.sealing import SealedEnvironment
 from lambent.ports import CatalogTransaction, Operation
 
-BEING_CREATED: Final = "The function is being created."
 
 
 class FunctionOperations:

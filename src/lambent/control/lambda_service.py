@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lambent.control.account import AccountOperations
 from lambent.control.aliases import AliasOperations
@@ -27,6 +27,7 @@ from lambent.control.tools import Tools
 from lambent.control.urls import UrlOperations
 from lambent.control.vault import Vault
 from lambent.control.versions import VersionOperations
+from lambent.model.function import FunctionVersion
 from lambent.model.limits import ACCOUNT_CONCURRENCY, CODE_STORAGE_MAX_BYTES
 from lambent.ports import Blobs, Catalog, Clients, Clock, Operation, Provisioning
 
@@ -38,6 +39,7 @@ class LambdaService:
     names of other services' resources are taken as they are. `role_check` is the setting of that name, with
     `roles_must_exist` for what `auto` means; `trust_of` looks into IAM without a request. `code_storage_max_bytes` and
     `account_concurrency` are quotas of an account in a region. `provisioning` keeps environments ready; without it provisioned concurrency fails.
+    `has_image` says whether a version's SnapStart is on; without it it never is.
     `role_rights` is given where policies decide: then roles must be able to read the sources of mappings, and to reach
     dead-letter targets, destinations and networks.
     """
@@ -57,12 +59,13 @@ class LambdaService:
         code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES,
         account_concurrency: int = ACCOUNT_CONCURRENCY,
         provisioning: Provisioning | None = None,
+        has_image: Callable[[FunctionVersion], bool] | None = None,
         role_rights: RoleRights | None = None,
     ) -> None:
         outside = Outside(clients, role_check, roles_must_exist, trust_of)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
         self.vault = Vault(catalog, clock, clients)
-        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes, role_rights)
+        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes, role_rights, has_image)
         families = (
             FunctionOperations(tools),
             VersionOperations(tools),

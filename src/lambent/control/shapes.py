@@ -19,7 +19,10 @@ STATE_MEMBERS: Final = frozenset((
 
 
 def configuration(
-    version: FunctionVersion, arn: str | None = None, environment: dict[str, Any] | None = None
+    version: FunctionVersion,
+    arn: str | None = None,
+    environment: dict[str, Any] | None = None,
+    has_image: bool = False,
 ) -> dict[str, Any]:
     """FunctionConfiguration. `arn` is how the caller asked for it, where that differs: unqualified, or an alias's.
 
@@ -42,7 +45,7 @@ def configuration(
         "PackageType": version.package_type,
         "Architectures": list(version.architectures),
         "EphemeralStorage": {"Size": version.ephemeral_mib},
-        "SnapStart": {"ApplyOn": version.extra.get("SnapStart", "None"), "OptimizationStatus": "Off"},
+        "SnapStart": {"ApplyOn": version.extra.get("SnapStart", "None"), "OptimizationStatus": "On" if has_image else "Off"},
         "LoggingConfig": logging_config(version.logging, version.log_group),
         "ConfigSha256": version.config_sha256,
     }
@@ -61,10 +64,13 @@ def configuration(
 
 
 def listed(
-    version: FunctionVersion, arn: str | None = None, environment: dict[str, Any] | None = None
+    version: FunctionVersion,
+    arn: str | None = None,
+    environment: dict[str, Any] | None = None,
+    has_image: bool = False,
 ) -> dict[str, Any]:
     """The same without what lists leave out: states and the runtime's version (ListFunctions' documentation)."""
-    full = configuration(version, arn, environment)
+    full = configuration(version, arn, environment, has_image)
     return {name: value for name, value in full.items() if name not in STATE_MEMBERS}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -20,6 +21,8 @@ from lambent.model.names import FunctionAddress, is_version, locate_function
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, CatalogView, Clock
 
+BEING_CREATED: Final = "The function is being created."
+
 
 @attrs.frozen
 class Tools:
@@ -30,16 +33,20 @@ class Tools:
     outside: Outside
     code_storage_max_bytes: int = CODE_STORAGE_MAX_BYTES  # of one account in one region
     role_rights: RoleRights | None = None  # where policies decide
+    has_image: Callable[[FunctionVersion], bool] | None = None  # whether a version's SnapStart is on
 
     async def configuration(
         self, context: RequestContext, version: FunctionVersion, arn: str | None = None
     ) -> dict[str, Any]:
         """FunctionConfiguration, with its variables readable. `arn` as in `shapes.configuration`."""
-        return shapes.configuration(version, arn, await self.vault.described(context, version))
+        return shapes.configuration(version, arn, await self.vault.described(context, version), self._has_image(version))
 
     async def listed(self, context: RequestContext, version: FunctionVersion, arn: str | None = None) -> dict[str, Any]:
         """The same as lists show it."""
-        return shapes.listed(version, arn, await self.vault.described(context, version))
+        return shapes.listed(version, arn, await self.vault.described(context, version), self._has_image(version))
+
+    def _has_image(self, version: FunctionVersion) -> bool:
+        return self.has_image is not None and self.has_image(version)
 
     def timestamp(self) -> str:
         """Now, as Lambda prints it: 2026-11-21T08:00:00.000+0000."""

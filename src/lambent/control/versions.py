@@ -9,7 +9,7 @@ import attrs
 
 from lambent.control.checks import check_can_change, check_code_storage, check_revision, refuse_what_is_not_offered
 from lambent.control.paging import page
-from lambent.control.tools import Tools, located, located_unqualified, need_latest, new_revision
+from lambent.control.tools import BEING_CREATED, Tools, located, located_unqualified, need_latest, new_revision
 from lambent.model.errors import invalid_parameter
 from lambent.model.function import FunctionVersion, State, UpdateStatus
 from lambent.model.names import FunctionAddress, is_version
@@ -80,6 +80,8 @@ def publish(
             "last_update_status_reason_code": None,
         }
     published = attrs.evolve(latest, **changes)
+    if published.snap_starts and published.state is State.ACTIVE:
+        published = attrs.evolve(published, state=State.PENDING, state_reason=BEING_CREATED, state_reason_code="Creating")
     tx.put_version(published)
     # Publishing changes $LATEST's revision, too.
     tx.put_latest(attrs.evolve(latest, revision_id=new_revision()), serving=tx.serving(address))

@@ -33,6 +33,7 @@ from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
+from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
 """What runs this version. Raises AwsError when the machine has no such interpreter."""
 
-Phase = Literal["init", "invoke"]
+Phase = Literal["init", "invoke", "snap-start"]
 TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
 
@@ -89,6 +90,8 @@ class Environment:
         self._initialising = asyncio.Lock()
         self._init_scope: asyncio.Timeout | None = None  # of the init under way, so that `stop` can cut it short
         self._init_duration_ms: float | None = None  # until the first REPORT has told it
+        self._restore_duration_ms: float | None = None  # likewise
+        self._issued: IssuedForOne | None = None  # credentials that it asks for, instead of such in its variables
         self._fatal: Failure | None = None  # what ended, or is ending, the invocation under way and this environment
         self._request_id = ""  # of the invocation under way
         self._freezing: asyncio.Task[None] | None = None
@@ -245,7 +248,7 @@ class Environment:
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
         if around.variables_for is not None:
             version = attrs.evolve(version, environment=await around.variables_for(version))
-        credentials = around.credentials_for(version)
+        credentials = around.credentials_for(version) if self._issued is None else self._issued.variables()
         variables = environment_variables(
             version, installation, self._log.stream, credentials, self.initialization_type
         )
@@ -272,15 +275,7 @@ class Environment:
                 self._init_scope = None
 
     async def _new_session(self, limit_s: float, phase: Phase) -> Session:
-        assert self._spec is not None
-        session = await Session.open(
-            sandbox=self._around.sandbox,
-            spec=self._spec,
-            version=self.version,
-            observer=self._log,
-            pump_to=self._log.pump_to,
-            serve_endpoint=self._around.serve_endpoint,
-        )
+        session = await self._open_session()
         # Lambda's Init Duration is of extensions, runtime and the function's static code, not of the cage.
         begun = self._clock.monotonic()
         self._log.publish([self._init_start(phase)], session.api)
@@ -296,19 +291,34 @@ class Environment:
         except BaseException:
             await session.close("failure")
             raise
-        session.on_runtime_exit = self._runtime_exited
-        session.on_extension_fault = self._extension_ended
+        self._watch(session)
         self._report_init(session, begun, None, phase)
         return session
 
+    def _watch(self, session: Session) -> None:
+        """From here on its runtime's or an extension's end is this environment's."""
+        session.on_runtime_exit = self._runtime_exited
+        session.on_extension_fault = self._extension_ended
+
+    async def _open_session(self) -> Session:
+        assert self._spec is not None
+        return await Session.open(
+            sandbox=self._around.sandbox,
+            spec=self._spec,
+            version=self.version,
+            observer=self._log,
+            pump_to=self._log.pump_to,
+            serve_endpoint=self._around.serve_endpoint,
+            issued=self._issued,
+        )
+
     def _init_start(self, phase: Phase) -> loglines.PlatformEvent:
         assert self._spec is not None
-        exact = self._spec.installation
         return loglines.init_started(
             function_name=self.version.name,
             function_version=self.version.version,
-            runtime_version=f"{exact.family}:{exact.version}" if exact.family != "provided" else None,
-            runtime_version_arn=f"arn:aws:lambda:{self.version.region}::runtime:{self.version.runtime}",
+            runtime_version=runtime_version(self._spec.installation),
+            runtime_version_arn=runtime_version_arn(self.version),
             init_type=self.initialization_type,
             phase=phase,
         )
@@ -516,12 +526,14 @@ class Environment:
             self.version, run.invocation.qualifier, duration_ms, status, self.initialization_type
         )
         init_ms, self._init_duration_ms = self._init_duration_ms, None
+        restore_ms, self._restore_duration_ms = self._restore_duration_ms, None
         report = loglines.InvocationReport(
             request_id=run.invocation.request_id,
             duration_ms=duration_ms,
             memory_mib=self.version.memory_mib,
             max_memory_used_mib=_peak_mib(session) if session is not None else self._failed_peak_mib,
             init_duration_ms=init_ms,
+            restore_duration_ms=restore_ms,
             status=status,
             error_type=failure.error_type if failure and failure.status != "timeout" else None,
         )
@@ -547,6 +559,14 @@ class _InitFailure(LambentError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error_type)
         self.failure = failure
+
+
+def runtime_version(exact: RuntimeInstallation) -> str | None:
+    return f"{exact.family}:{exact.version}" if exact.family != "provided" else None
+
+
+def runtime_version_arn(version: FunctionVersion) -> str:
+    return f"arn:aws:lambda:{version.region}::runtime:{version.runtime}"
 
 
 def _new_trace_header() -> str:

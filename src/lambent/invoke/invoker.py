@@ -12,7 +12,7 @@ from lambent.invoke.admission import Admission, Lease
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pool, Pools
 from lambent.invoke.run import Done, Release
-from lambent.model.errors import AwsError, conflict, invalid_parameter, service_fault
+from lambent.model.errors import AwsError, conflict, invalid_parameter, service_fault, snap_start_not_ready
 from lambent.model.function import FunctionVersion, State
 from lambent.model.invocation import Invocation, Outcome
 from lambent.ports import FunctionResolver
@@ -111,7 +111,10 @@ class Invoker:
         )
 
     async def _once_active(self, invocation: Invocation) -> FunctionVersion:
-        """Waits until a pending function can be invoked. Raises AwsError ResourceConflictException when it cannot."""
+        """Waits until a pending function can be invoked.
+
+        Raises AwsError ResourceConflictException when it cannot, SnapStartNotReadyException while its image is taken.
+        """
         key = (invocation.account_id, invocation.region, invocation.function_name)
         give_up = asyncio.get_running_loop().time() + PENDING_WAIT_S
         while True:
@@ -120,6 +123,8 @@ class Invoker:
                 return version
             left_s = give_up - asyncio.get_running_loop().time()
             if version.state is not State.PENDING or left_s <= 0:
+                if version.state is State.PENDING and version.snap_starts:
+                    raise snap_start_not_ready()
                 raise conflict(
                     "The operation cannot be performed at this time. "
                     f"The function is currently in the following state: {version.state.value}"

@@ -1,4 +1,4 @@
-"""Makes new and changed functions ready: unpacks their code and layers, then says so in the catalog.
+"""Makes new and changed functions ready: unpacks their code and layers, takes images, then says so in the catalog.
 
 Control operations only write what is wanted. This task sees what is pending, at start-up and after each change.
 """
@@ -9,6 +9,8 @@ import asyncio
 import logging
 from typing import Final
 
+from lambent.invoke.original import OriginalFailed
+from lambent.invoke.templates import Templates
 from lambent.model.errors import AwsError
 from lambent.model.function import FunctionVersion
 from lambent.ports import Blobs, Catalog, Clock
@@ -22,8 +24,9 @@ RETRY_S: Final = 5.0  # after a fault of this machine's, which may pass (a full 
 class Reconciler:
     """One task for the catalog's life. Start it with `run`; it ends when it is cancelled."""
 
-    def __init__(self, catalog: Catalog, blobs: Blobs, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, blobs: Blobs, clock: Clock, templates: Templates | None = None) -> None:
         self._catalog = catalog
+        self._templates = templates
         self._blobs = blobs
         self._clock = clock
         self._wake = asyncio.Event()
@@ -51,30 +54,44 @@ class Reconciler:
         task.add_done_callback(lambda _: self._under_way.pop(version.revision_id, None))
 
     async def _settle(self, version: FunctionVersion) -> None:
-        async with self._slots:
-            while True:
-                try:
-                    await self._prepare(version)
-                    return
-                except (
-                    Exception
-                ):  # the task's outermost edge: nobody awaits it, and the function must not hang silently
-                    log.exception(
-                        "cannot make %s ready; trying again in %s s (check the data directory's disk)",
-                        version.qualified_arn,
-                        RETRY_S,
-                    )
-                await self._clock.sleep(RETRY_S)
+        while True:
+            try:
+                fault = await self._unpack(version)
+                if fault is None:
+                    fault = await self._take_image(version)
+                await self._catalog.settle(version, fault is None, *(fault or ()))
+                return
+            except (
+                Exception
+            ):  # the task's outermost edge: nobody awaits it, and the function must not hang silently
+                log.exception(
+                    "cannot make %s ready; trying again in %s s (check the data directory's disk)",
+                    version.qualified_arn,
+                    RETRY_S,
+                )
+            await self._clock.sleep(RETRY_S)
 
-    async def _prepare(self, version: FunctionVersion) -> None:
-        try:
-            if version.code_digest is not None:
-                await self._blobs.unpacked(version.code_digest)
-            await self._blobs.merged_layers([layer.digest for layer in version.layers])
-        except AwsError as error:
-            await self._catalog.settle(version, False, error.message, "InvalidZipFileException")
-        except KeyError as error:
-            message = f"The package {error.args[0]} is missing from the data directory; update the function's code"
-            await self._catalog.settle(version, False, message, "InternalError")
-        else:
-            await self._catalog.settle(version, True)
+    async def _unpack(self, version: FunctionVersion) -> tuple[str, str] | None:
+        """None, or reason and reason code why it cannot be made ready."""
+        async with self._slots:
+            try:
+                if version.code_digest is not None:
+                    await self._blobs.unpacked(version.code_digest)
+                await self._blobs.merged_layers([layer.digest for layer in version.layers])
+            except AwsError as error:
+                return error.message, "InvalidZipFileException"
+            except KeyError as error:
+                message = (
+                    f"The package {error.args[0]} is missing from the data directory; update the function's code"
+                )
+                return message, "InternalError"
+        return None
+
+    async def _take_image(self, version: FunctionVersion) -> tuple[str, str] | None:
+        """The same, of a version whose environments are to be restored. Takes as long as the function's init phase."""
+        if self._templates is not None and version.snap_starts:
+            try:
+                await self._templates.prepare(version)
+            except OriginalFailed as error:
+                return str(error), error.reason_code
+        return None

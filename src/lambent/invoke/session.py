@@ -28,6 +28,7 @@ from lambent.model.limits import (
 )
 from lambent.ports import Cage, Clock, Sandbox
 from lambent.runtimeapi.api import EnvironmentApi
+from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.telemetry import Connect
 from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeFault
 
@@ -103,6 +104,7 @@ class Session:
         observer: EnvironmentObserver,
         pump_to: PumpTo,
         serve_endpoint: EndpointServer | None,
+        issued: IssuedForOne | None = None,
     ) -> Session:
         """Builds the cage and serves its listeners; the runtime has not been started. Raises SandboxError."""
         cage = await sandbox.launch(spec)
@@ -116,6 +118,7 @@ class Session:
                 arn=version.arn,
                 observer=observer,
                 connect=_connect_to(cage),
+                issued=issued,
             )
             extensions = external_extensions(spec.layers_dir)
             session = cls(cage, api, pump_to(cage, api, bool(extensions)), extensions)

@@ -51,4 +51,7 @@ def environment_variables(
         variables["AWS_LAMBDA_LOG_LEVEL"] = version.logging.application_log_level or "INFO"
     else:
         variables["AWS_LAMBDA_LOG_FORMAT"] = "Text"
+    if initialization_type == "snap-start":
+        # https://docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html: they would be another environment's.
+        del variables["AWS_LAMBDA_LOG_GROUP_NAME"], variables["AWS_LAMBDA_LOG_STREAM_NAME"]
     return variables

@@ -47,6 +47,19 @@ class RuntimeInstallation:
     environment: Mapping[str, str] = attrs.field(factory=dict)  # PATH, LD_LIBRARY_PATH, NODE_PATH … for this runtime
 
 
+class ImageUse(enum.StrEnum):
+    TAKE = "take"  # the runtime runs its init, writes the image and exits with status 0
+    RESTORE = "restore"  # the runtime goes on where the image's did
+
+
+@attrs.frozen
+class Image:
+    """The memory of an initialised runtime process, in a file without a name. The descriptor is its owner's to close."""
+
+    fd: int
+    use: ImageUse
+
+
 @attrs.frozen(kw_only=True)
 class EnvironmentSpec:
     """One execution environment, as the pool asks a sandbox for it."""
@@ -59,6 +72,7 @@ class EnvironmentSpec:
     memory_mib: int
     ephemeral_mib: int
     internet: bool = False
+    image: Image | None = None  # only where the cage `can_restore`
 
     @property
     def heap_mib(self) -> int:

@@ -102,5 +102,27 @@ def recursive_invocation() -> AwsError:
     )
 
 
+def snap_start_failed() -> AwsError:
+    return _lambda_error(
+        "SnapStartException",
+        "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs.",
+        400,
+    )
+
+
+def snap_start_timed_out() -> AwsError:
+    """https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html"""
+    return _lambda_error("SnapStartTimeoutException", "Lambda couldn't restore the snapshot within the timeout limit.", 408)
+
+
+def snap_start_not_ready() -> AwsError:
+    """The same page."""
+    return _lambda_error(
+        "SnapStartNotReadyException",
+        "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
+        409,
+    )
+
+
 def service_fault(message: str) -> AwsError:
     return _lambda_error("ServiceException", message, 500)

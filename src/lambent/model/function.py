@@ -103,6 +103,11 @@ class FunctionVersion:
         return self.state is State.PENDING or self.last_update_status is UpdateStatus.IN_PROGRESS
 
     @property
+    def snap_starts(self) -> bool:
+        """Its environments are to be restored from an image of one whose init is done."""
+        return self.version != LATEST and self.extra.get("SnapStart") == "PublishedVersions"
+
+    @property
     def log_group(self) -> str:
         return self.logging.log_group or f"/aws/lambda/{self.name}"
 

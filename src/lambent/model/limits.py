@@ -39,7 +39,10 @@ INIT_PHASE_S: Final = 10  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-
 PROVISIONED_INIT_S: Final = (
     130  # same page, of provisioned concurrency: at least, and as long as the function's timeout
 )
-SHUTDOWN_NO_EXTENSION_MS: Final = 0  # same page, Shutdown phase
+# https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html: or the function's timeout, if longer
+SNAPSHOT_INIT_S: Final = 130
+RESTORE_S: Final = 10  # same page: with the hooks after it
+SHUTDOWN_NO_EXTENSION_MS: Final = 0  # the Init phase's page, Shutdown phase
 SHUTDOWN_INTERNAL_EXTENSION_MS: Final = 500
 SHUTDOWN_EXTERNAL_EXTENSION_MS: Final = 2_000
 EXTENSIONS_MAX: Final = 10  # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html

@@ -232,6 +232,23 @@ def init_reported(
     return PlatformEvent("platform.initReport", record, level, None if quiet else text)
 
 
+def restore_started(
+    *, function_name: str, function_version: str, runtime_version: str | None, runtime_version_arn: str | None
+) -> PlatformEvent:
+    """`runtime_version` as in `init_started`."""
+
+    def record() -> Mapping[str, Any]:
+        return _some(
+            runtimeVersion=runtime_version,
+            runtimeVersionArn=runtime_version_arn,
+            functionName=function_name,
+            functionVersion=function_version,
+        )
+
+    text = _starting("RESTORE_START", runtime_version, runtime_version_arn)
+    return PlatformEvent("platform.restoreStart", record, "INFO" if runtime_version else "DEBUG", text)
+
+
 def restore_runtime_done(status: Status = "success", error_type: str | None = None) -> PlatformEvent:
     def record() -> Mapping[str, Any]:
         return _some(status=status, errorType=error_type)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from lambent.http1.server import BodyReceiver, HeaderList, Request, Server
 from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
+from lambent.runtimeapi.credentials import CREDENTIALS_TARGET, IssuedForOne, answer_credentials
 from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
 from lambent.runtimeapi.protocol import ExtensionState
 from lambent.runtimeapi.runtime import SMALL_BODY_MAX_BYTES, TOO_LARGE, PendingResponse, RuntimeEndpoints
@@ -32,6 +33,7 @@ class EnvironmentApi:
 
     `arn` is the function's, unqualified. `connect(port)` opens a connection to a port inside the environment, for
     telemetry; without it subscriptions are answered as AWS answers where telemetry is not supported. `now()` is epoch seconds.
+    `issued` are credentials for an environment that has none in its variables.
     """
 
     body_max_bytes = 1 << 50  # `body_receiver` takes whatever is not small, and bounds it
@@ -47,8 +49,10 @@ class EnvironmentApi:
         observer: EnvironmentObserver,
         connect: Connect | None = None,
         now: Callable[[], float] = time.time,
+        issued: IssuedForOne | None = None,
     ) -> None:
         self.arn = arn
+        self._issued = issued
         self._observer = observer
         self._server = Server(self, connections_max=CONNECTIONS_MAX)
         self._runtime = RuntimeEndpoints(function_version, self._progress, self._runtime_init_failed)
@@ -208,6 +212,8 @@ class EnvironmentApi:
         return {
             NEXT_TARGET: (b"GET", runtime.next),
             b"/2018-06-01/runtime/init/error": (b"POST", runtime.init_error),
+            b"/2018-06-01/runtime/restore/error": (b"POST", runtime.init_error),  # of an environment that is restored
+            CREDENTIALS_TARGET: (b"GET", lambda request: answer_credentials(request, self._issued)),
             b"/2018-06-01/ping": (b"GET", _pong),
             b"/2020-01-01/extension/register": (b"POST", extensions.register),
             b"/2020-01-01/extension/event/next": (b"GET", extensions.next),

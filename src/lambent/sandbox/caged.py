@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
+from lambent.model.cage import EnvironmentSpec, ImageUse, IsolationLevel, ProcessExit
 from lambent.model.errors import SandboxError
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.sandbox import programs
@@ -68,10 +68,19 @@ class LauncherCage:
         self.runtime_api = listeners[0]
         self.endpoint = listeners[1] if len(listeners) > 1 else None
 
+    @property
+    def can_restore(self) -> bool:
+        return self._fork and programs.starts_by_fork(self._spec)
+
     async def start_runtime(self) -> None:
         loop = asyncio.get_running_loop()
         self._boost = loop.call_later(INIT_PHASE_S, self.end_boost)
         fork = self._fork and programs.starts_by_fork(self._spec)
+        if (image := self._spec.image) is not None:
+            mark = {"_LAMBENT_TAKES_IMAGE": "1"} if image.use is ImageUse.TAKE else {}
+            variables = {**self._variables, **mark}
+            await self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image)
+            return
         await start_first(self._control, programs.candidates(self._spec), self._variables, fork=fork)
 
     async def start_extension(self, path: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from lambent.model.cage import ProcessExit
+from lambent.model.cage import Image, ProcessExit
 from lambent.model.errors import EntrypointError, SandboxError
 from lambent.sandbox.privileged import wire
 
@@ -59,17 +59,18 @@ class InitControl:
         fork: bool,
         telemetry: bool,
         output_fd: int | None = None,
+        image: Image | None = None,
     ) -> None:
         """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone.
 
-        It prints to `output_fd`, or where init prints.
+        It prints to `output_fd`, or where init prints; one with an image always prints there.
         """
         started: asyncio.Future[int] = self._loop.create_future()
         self._starting[name] = started
         self._send(
             {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
-             "telemetry": telemetry},
-            () if output_fd is None else (output_fd,),
+             "telemetry": telemetry, "image": image.use.value if image else None},
+            (image.fd,) if image else () if output_fd is None else (output_fd,),
         )  # fmt: skip
         try:
             await asyncio.wait_for(started, START_TIMEOUT_S)

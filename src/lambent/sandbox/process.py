@@ -62,6 +62,7 @@ class ProcessCage:
     """A `ports.Cage` that is only a process tree."""
 
     level = IsolationLevel.PROCESS
+    can_restore = False  # its interpreters are executed, and each has addresses of its own
 
     def __init__(self, spec: EnvironmentSpec, endpoint_url: str | None, directory: Path) -> None:
         self._spec = spec

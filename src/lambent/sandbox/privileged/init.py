@@ -5,6 +5,7 @@ subreaper of everything that the function starts. It has one thread, no privileg
 socket. When the other end closes, the environment ends.
 
 Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"}, and a descriptor when it prints elsewhere than init
+       {"op": "start", …, "image": "take" | "restore"}, and the image's descriptor: the runtime alone, and by fork alone
        {"op": "signal", "name", "number"} · {"op": "end"}
        {"op": "connect", "port", "id"}: to the loopback inside, which only the cage's own processes can reach
 Tells: {"event": "started", "name", "pid"} · {"event": "failed", "name", "errno", "path"}
@@ -23,7 +24,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from . import syscalls, wire
@@ -39,11 +40,20 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits."""
+    """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
 
-    def __init__(self, main: Callable[[], None], touch: Callable[[], None] | None = None) -> None:
+    `restore(variables)` goes on from the image behind descriptor 4, and never returns.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[], None],
+        touch: Callable[[], None] | None = None,
+        restore: Callable[[dict[str, str]], None] | None = None,
+    ) -> None:
         self.main = main
         self.touch = touch
+        self.restore = restore
 
 
 class Init:
@@ -111,7 +121,9 @@ class Init:
         except EOFError:
             return False
         operation = str(message["op"])
-        if operation == "start":
+        if operation == "start" and message.get("image"):
+            self._start_with_image(message, descriptors)
+        elif operation == "start":
             self._start(message, descriptors[0] if descriptors else self.output_fd)
         elif operation == "signal":
             for pid, name in self.children.items():
@@ -162,9 +174,17 @@ class Init:
             self.children[pid] = name
             self._tell({"event": "started", "name": name, "pid": pid})
 
-    def _call_understudy(self, name: str, variables: dict[str, str], output_fd: int) -> bool:
+    def _start_with_image(self, message: wire.Message, descriptors: list[int]) -> None:
+        """Only the understudy has the memory, and the process number, that the image is of."""
+        name = str(message["name"])
+        if not self._call_understudy(name, message["variables"], self.output_fd, str(message["image"]), descriptors):
+            self._tell({"event": "failed", "name": name, "errno": errno.ESRCH, "path": ""})
+
+    def _call_understudy(
+        self, name: str, variables: dict[str, str], output_fd: int, image: str = "", image_fds: Sequence[int] = ()
+    ) -> bool:
         understudy, self.understudy = self.understudy, None
-        if understudy is None or not understudy.call(variables, [output_fd, self.log_fd]):
+        if understudy is None or not understudy.call(variables, [output_fd, self.log_fd, *image_fds], image):
             return False
         self.children[understudy.pid] = name
         self._tell({"event": "started", "name": name, "pid": understudy.pid})
@@ -174,7 +194,7 @@ class Init:
         """In the child. Never returns, whatever happens."""
         try:
             log_fd = self.log_fd if message["telemetry"] else None
-            settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, status_fd=status_fd)
+            settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, fourth_fd=status_fd)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:
                 os.close(_STATUS_FD)
@@ -219,9 +239,12 @@ class Init:
 
 
 def settle(
-    output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, caged: bool, status_fd: int | None = None
+    output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, caged: bool, fourth_fd: int | None = None
 ) -> None:
-    """In a child: the signals, descriptors and directory that a program finds. Descriptors given are above 10."""
+    """In a child: the signals, descriptors and directory that a program finds. Descriptors given are above 10.
+
+    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
+    """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -234,13 +257,13 @@ def settle(
     os.dup2(null_fd, 0)
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
     os.dup2(output_fd, 2)
-    if status_fd is not None:
-        os.dup2(status_fd, _STATUS_FD, inheritable=False)
+    if fourth_fd is not None:
+        os.dup2(fourth_fd, _STATUS_FD, inheritable=False)
     if log_fd is not None:
         os.dup2(log_fd, TELEMETRY_FD)
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
-    syscalls.close_from(TELEMETRY_FD + 1 if status_fd is None else _STATUS_FD + 1)
+    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else _STATUS_FD + 1)
     os.umask(0o022)
     os.chdir(directory)
 

@@ -31,10 +31,13 @@ class Understudy:
             raise OSError("no process could be started")
         self.channel = socket.socket(fileno=init.out_of_the_way(self.channel.detach()))
 
-    def call(self, variables: dict[str, str], descriptors: list[int]) -> bool:
-        """`descriptors` are those of output and log. Whether it was still there to hear it."""
+    def call(self, variables: dict[str, str], descriptors: list[int], image: str = "") -> bool:
+        """`descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
+
+        Whether it was still there to hear it.
+        """
         try:
-            wire.send(self.channel, {"variables": variables}, descriptors)
+            wire.send(self.channel, {"variables": variables, "image": image}, descriptors)
         except OSError:
             return False
         finally:
@@ -53,8 +56,10 @@ def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
             client.touch()
         with contextlib.suppress(EOFError):
             message, descriptors = wire.receive(channel)
-            output_fd, log_fd = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-            init.settle(output_fd, log_fd, null_fd, "/var/task", caged=True)
+            output_fd, log_fd, *image = (init.out_of_the_way(descriptor) for descriptor in descriptors)
+            init.settle(output_fd, log_fd, null_fd, "/var/task", caged=True, fourth_fd=image[0] if image else None)
+            if message["image"] == "restore" and client.restore is not None:
+                client.restore(message["variables"])
             init.run_runtime(client, message["variables"])
     except BaseException:
         sys.excepthook(*sys.exc_info())

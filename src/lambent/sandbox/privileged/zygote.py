@@ -68,4 +68,4 @@ def main() -> None:
     client = sys.modules[_PRELOAD]
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
-    serve(channel, init.Client(client.main, getattr(client, "touch", None)))
+    serve(channel, init.Client(client.main, getattr(client, "touch", None), getattr(client, "restore", None)))

@@ -59,12 +59,23 @@ class RuntimeClient:
 
     def fail_init(self, body, error_type):
         """Posts an error of the init phase; gives the status."""
+        return self._fail_start(b"init/error", body, error_type)
+
+    def fail_restore(self, body, error_type):
+        """The same for an error after the process was restored from its image."""
+        return self._fail_start(b"restore/error", body, error_type)
+
+    def hang_up(self):
+        """Closes the connection; the next request makes a new one."""
+        self._disconnect()
+
+    def _fail_start(self, path, body, error_type):
         headers = b"Content-Type: application/json\r\n" + _error_type_header(error_type)
         try:
-            self._send(self._post(b"init/error", body, headers), body)
+            self._send(self._post(path, body, headers), body)
             return self._read()[0]
         except OSError as error:
-            raise RuntimeApiError(f"Failed to post init error: {error}") from None
+            raise RuntimeApiError(f"Failed to post {path.decode().replace('/', ' ')}: {error}") from None
 
     def _answer(self, path, body, headers):
         head = self._post(path, body, headers)

@@ -12,6 +12,7 @@ import time
 import types
 
 import lambent_preload
+import lambent_snapstart
 from lambent_client import RuntimeApiError, RuntimeClient
 from lambent_context import LambdaContext
 from lambent_faults import (
@@ -57,6 +58,7 @@ def preload():
     exec(code, _entry.__dict__)  # noqa: S102
     _entry.__name__ = "__main__"
     touch()
+    lambent_snapstart.reserve()
 
 
 def touch():
@@ -70,8 +72,14 @@ def touch():
     lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
 
 
+def restore(variables):
+    """Becomes a process whose init is done, from its image. Never returns."""
+    lambent_snapstart.restore(variables)
+
+
 def main():
     """Runs the function until the process ends. Never returns, and raises nothing."""
+    lambent_snapstart.begin(os.environ)
     _start_anew_if_needed(os.environ)
     output = Output(os.environ)
     try:
@@ -95,6 +103,7 @@ def _start_anew_if_needed(environ):
     """In a forked process: some variables are read when a program starts, so the interpreter has to be started again."""
     if _entry is None or not _needs_own_interpreter(environ):
         return
+    lambent_snapstart.decline_if_asked("the function's environment variables ask for an interpreter of its own")
     descriptor = environ.get("_LAMBDA_TELEMETRY_LOG_FD", "")
     if descriptor.isdigit():
         os.set_inheritable(int(descriptor), True)
@@ -172,10 +181,30 @@ def _run(output):
     if os.environ.get("AWS_EXECUTION_ENV") in PREVIEW_RUNTIMES and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
         _log_warning(PREVIEW_WARNING)
     handler = _initialise(client, marshaller, output)
+    if lambent_snapstart.is_asked():
+        _continue_elsewhere(client, marshaller, output)
     call = sys.modules["__main__"].__dict__.get("handle_event_request", _call)
     while True:
         headers, body = client.next_event()
         _invoke(call, handler, headers, body, client, marshaller, output)
+
+
+def _continue_elsewhere(client, marshaller, output):
+    """Takes the image and ends the process; what is restored from it returns, after the hooks of both sides.
+
+    The error types and exit statuses are those of AWS's client.
+    """
+    step, error_type, post = lambent_snapstart.take, "Runtime.BeforeSnapshotError", client.fail_init
+    try:
+        step(client, output)
+        step, error_type, post = lambent_snapstart.run_after_restore, "Runtime.AfterRestoreError", client.fail_restore
+        step()
+    except Exception as error:
+        result = exception_result(error)
+        output.log_error(result, log_lines(result), marshaller.encoder.encode)
+        output.flush()
+        post(marshaller.encode_error(result), error_type)
+        raise SystemExit(64 if step is lambent_snapstart.take else 65) from None
 
 
 def _initialise(client, marshaller, output):

@@ -1,0 +1,376 @@
+"""Taking an image of this process once its init is done: `lambent_restore` makes other processes continue from it.
+
+The process forks a copy that stands still, and reads the copy's memory: nothing in it moves meanwhile. Written are the pages
+that belong to the process alone; what is mapped from read-only files is mapped from them again. A process that holds more than
+memory, such as a connection, another thread or files in /tmp, cannot be continued elsewhere, which `Unfit` says.
+"""
+
+import array
+import ctypes
+import json
+import os
+import re
+import signal
+import struct
+
+from lambent_restore import (
+    ANYTHING,
+    CALL,
+    CALLS_MAX,
+    FILES_FROM_FD,
+    IMAGE_FD,
+    MAGIC,
+    PAGE,
+    TABLE_AT,
+    TRAILER,
+    UNLESS_ERROR,
+    identify,
+)
+
+READ_ONLY_ROOTS = ("/var/task/", "/opt/", "/var/lang/", "/var/runtime/", "/usr/", "/lib", "/bin/", "/etc/")
+
+_PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _CLOSE, _SIGALTSTACK, _CLOSE_RANGE = 17, 9, 11, 12, 13, 14, 3, 131, 436
+_PRIVATE, _SHARED, _FIXED, _ANONYMOUS, _NORESERVE = 2, 1, 0x10, 0x20, 0x4000
+_FIRST_ADDRESS, _LAST_ADDRESS = 0x10000, 0x7FFF_FFFF_F000  # that a program can have mapped
+_SIGACTIONS_AT, _MASK_AT, _ALTSTACK_AT = 0x100, 0x1000, 0x1010  # in the area's data
+_SIGACTION_BYTES, _SIGNALS = 32, 64
+_PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61  # of an entry in /proc/…/pagemap
+_GAP_PAGES = 16  # untouched pages up to as many are not worth a mapping of their own
+_CHUNK_BYTES = 1 << 20
+
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ([0-9a-f]+) (\S+) (\d+) *(.*)\n")
+_KEPT_NAMES = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]")
+_STRANGE = {"io": "a device", "pf": "a device", "ht": "huge pages", "ss": "a shadow stack"}
+
+
+class Unfit(Exception):
+    """This process cannot be continued from an image; says why, for the function's owner."""
+
+
+class Mapping:
+    """A line of /proc/…/smaps with what follows it."""
+
+    def __init__(self, match):
+        self.start, self.end, self.offset = (int(match[n], 16) for n in (1, 2, 4))
+        self.rights = sum(bit for bit, letter in ((1, "r"), (2, "w"), (4, "x")) if letter in match[3])
+        self.has_file = match[6] != "0"
+        self.name = match[7]
+        self.flags = ()
+        self.own_kib = 0  # in memory or swapped out, and not the file's
+
+    @property
+    def key(self):
+        return self.start, self.end, self.rights, self.offset, self.name
+
+
+def mappings(pid="self", detailed=True):
+    """The mappings of a process, in order."""
+    found = []
+    with open(f"/proc/{pid}/{'smaps' if detailed else 'maps'}", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            match = _MAPPING.match(line)
+            if match:
+                found.append(Mapping(match))
+                continue
+            name, _, value = line.partition(":")
+            if name == "VmFlags":
+                found[-1].flags = value.split()
+            elif name in ("Anonymous", "Swap"):
+                found[-1].own_kib += int(value.split()[0])
+    return found
+
+
+def unchanging():
+    """Keys of what is mapped and never changes, before the function's code runs: every process of the zygote's has it, too.
+
+    It is left alone when one is restored.
+    """
+    return {m.key for m in mappings(detailed=False) if m.has_file and not m.rights & 2 and m.name.startswith("/")}
+
+
+def take(area, kept, started_with):
+    """Writes the image to IMAGE_FD. True here, once it is whole; False in a process that is restored from it.
+
+    `kept` was `unchanging()` when the process began; `started_with` are the `targets` of the descriptors that the process had.
+    Raises Unfit, OSError.
+    """
+    descriptors = _check(started_with)
+    kernel = _kernel_state(area)
+    pid = area.fork()
+    if pid == 0:
+        return False
+    try:
+        writer = _Writer(pid, area, kept)
+        writer.write_memory()
+        data = writer.data_and_calls(kernel)
+        writer.finish(data, descriptors)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return True
+
+
+def targets(numbers):
+    """What these descriptors are, in the kernel's words."""
+    return {number: os.readlink(f"/proc/self/fd/{number}") for number in numbers}
+
+
+def decline(reason):
+    """Says in the image's stead why there is none."""
+    text = json.dumps({"unfit": reason}).encode()
+    os.pwrite(IMAGE_FD, text, TRAILER.size)
+    os.pwrite(IMAGE_FD, TRAILER.pack(MAGIC, TRAILER.size, len(text)), 0)
+
+
+# what an image cannot hold
+
+
+def _check(started_with):
+    """The descriptors that can be opened again: (number, path, flags, position). Raises Unfit."""
+    if len(os.listdir("/proc/self/task")) > 1:
+        _let_threads_leave()
+    threads = len(os.listdir("/proc/self/task")) - 1
+    if threads:
+        raise Unfit(f"the init code left {threads} thread{'s' if threads > 1 else ''} running besides the main one")
+    own = {"1", str(os.getpid())}
+    if any(name.isdigit() and name not in own for name in os.listdir("/proc")):
+        raise Unfit("the init code left another process running")
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        if signal.getitimer(timer)[0]:
+            raise Unfit("the init code left a timer running")
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        if re.search(r"^Seccomp_filters:\s+(?!1$)\d+$", file.read(), re.MULTILINE):
+            raise Unfit("the init code installed a filter of system calls")
+    for directory in ("/tmp", "/dev/shm"):
+        left = sorted(set(os.listdir(directory)) - {"lost+found"})
+        if left:
+            raise Unfit(f"the init code left {directory}/{left[0]}; files in {directory} are not kept")
+    return _descriptors(started_with)
+
+
+def _let_threads_leave():
+    """Threads of libraries that prepare for a fork, as those of OpenBLAS do, end themselves for one."""
+    pid = ctypes.PyDLL(None).fork()
+    if pid == 0:
+        os._exit(0)
+    if pid > 0:
+        os.waitpid(pid, 0)
+
+
+def _descriptors(started_with):
+    found = []
+    if targets(started_with) != started_with:
+        raise Unfit("the init code replaced a descriptor that it was started with")
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+        number = int(name)
+        if number in started_with:
+            continue
+        try:
+            path = os.readlink(f"/proc/self/fd/{number}")
+            with open(f"/proc/self/fdinfo/{number}", encoding="ascii") as file:
+                info = dict(line.split(":", 1) for line in file if ":" in line)
+        except OSError:
+            continue  # the one that the directory was read with
+        flags = int(info["flags"], 8)
+        is_device = path in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")
+        is_read = path.startswith(READ_ONLY_ROOTS) and flags & os.O_ACCMODE == os.O_RDONLY
+        if not (is_device or (is_read and os.path.isfile(path))):
+            raise Unfit(f"the init code left {_what(path)} open (descriptor {number})")
+        if number >= FILES_FROM_FD:
+            raise Unfit(f"the init code left descriptor {number} open; only those below {FILES_FROM_FD} are kept")
+        found.append([number, path, flags & ~os.O_CLOEXEC, int(info["pos"])])
+    return found
+
+
+def _what(target):
+    for prefix, words in (("socket:", "a socket"), ("pipe:", "a pipe"), ("anon_inode:", "")):
+        if target.startswith(prefix):
+            return words or "an " + target.partition(":")[2].strip("[]")
+    return target
+
+
+def _kernel_state(area):
+    """What the kernel keeps of a process besides its memory: (the data that the calls point to, calls, break)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sbrk.restype = ctypes.c_void_p
+    call = libc.syscall
+    data = (ctypes.c_ubyte * (TABLE_AT - _SIGACTIONS_AT))()
+    base = ctypes.addressof(data) - _SIGACTIONS_AT
+    calls = []
+    for number in range(1, _SIGNALS + 1):
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        at = _SIGACTIONS_AT + (number - 1) * _SIGACTION_BYTES
+        call(_SIGACTION, number, None, ctypes.c_void_p(base + at), ctypes.c_size_t(8))
+        calls.append((_SIGACTION, number, area.data + at, 0, 8))
+    call(_SIGALTSTACK, None, ctypes.c_void_p(base + _ALTSTACK_AT))
+    calls.append((_SIGALTSTACK, area.data + _ALTSTACK_AT, 0))
+    call(_SIGPROCMASK, 0, None, ctypes.c_void_p(base + _MASK_AT), ctypes.c_size_t(8))
+    calls.append((_SIGPROCMASK, signal.SIG_SETMASK, area.data + _MASK_AT, 0, 8))
+    return bytes(data), calls, libc.sbrk(0)
+
+
+# what it does hold
+
+
+class _Writer:
+    """Reads the copy and writes the image. `calls` are the system calls that put its memory in place again."""
+
+    def __init__(self, pid, area, kept):
+        self._area = area
+        self._kept_keys = kept
+        self._mappings = mappings(pid)
+        self._memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        self._pages = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._calls = []
+        self._placed = []  # (start, end) of what is kept or mapped anew
+        self._files = {}  # path → its number among FILES_FROM_FD
+        self._end = PAGE  # of what is written; the first page is the trailer's
+
+    def write_memory(self):
+        for mapping in self._mappings:
+            if mapping.end <= _LAST_ADDRESS + 1:
+                self._place(mapping)
+
+    def data_and_calls(self, kernel):
+        """The area's data as it must be when the calls are made, and how many they are. Raises Unfit."""
+        kernel_data, kernel_calls, program_break = kernel
+        everything = [(_BRK, program_break)] + self._gaps() + self._calls + kernel_calls
+        everything += [(_CLOSE_RANGE, FILES_FROM_FD, 0xFFFF_FFFF, 0), (_CLOSE, IMAGE_FD)]
+        if len(everything) > CALLS_MAX:
+            raise Unfit(f"the process has {len(self._mappings)} mappings, which is too many")
+        table = b"".join(
+            CALL.pack(*call, *([0] * (7 - len(call))), ANYTHING if call[0] in (_SIGALTSTACK, _BRK) else UNLESS_ERROR)
+            for call in everything
+        )
+        registers = os.pread(self._memory, _SIGACTIONS_AT, self._area.data)
+        return registers + kernel_data + table, len(everything)
+
+    def finish(self, data_and_calls, descriptors):
+        data, calls = data_and_calls
+        mask = os.umask(0)
+        os.umask(mask)
+        description = {
+            "zygote": self._area.identity,
+            "files": [(path, identify(os.stat(path))) for path in self._files],
+            "descriptors": descriptors,
+            "umask": mask,
+            "directory": os.getcwd(),
+            "data": (self._append(data), len(data)),
+            "calls": calls,
+        }
+        text = json.dumps(description).encode()
+        _write(TRAILER.pack(MAGIC, self._append(text), len(text)), 0)
+
+    def _place(self, mapping):
+        if self._area.start <= mapping.start < self._area.end or self._area.start < mapping.end <= self._area.end:
+            self._placed.append((self._area.start, self._area.end))
+            if mapping.start < self._area.start or mapping.end > self._area.end:
+                raise Unfit("the init code changed memory that is the runtime's")
+            return
+        self._placed.append((mapping.start, mapping.end))
+        if mapping.name in _KEPT_NAMES or (mapping.key in self._kept_keys and not mapping.own_kib):
+            return
+        if mapping.name == "[stack]":
+            self._place_stack(mapping)
+            return
+        strange = next((what for flag, what in _STRANGE.items() if flag in mapping.flags), None)
+        if strange or ("sh" in mapping.flags and "mw" in mapping.flags):
+            raise Unfit(f"the init code mapped {strange or 'shared memory'} ({mapping.name or 'without a name'})")
+        if not mapping.has_file:
+            self._place_own(mapping)
+        elif mapping.name.startswith(READ_ONLY_ROOTS) and not mapping.name.endswith(" (deleted)"):
+            self._place_file(mapping)
+        else:
+            raise Unfit(f"the init code mapped {mapping.name}, which is not kept")
+
+    def _place_stack(self, mapping):
+        """Copied and not mapped, so that it can still grow."""
+        (top,) = struct.unpack("Q", os.pread(self._memory, 8, self._area.data + 48))
+        if not mapping.start <= top < mapping.end:
+            raise Unfit("the init code runs on a stack of its own")
+        start = max(mapping.start, top // PAGE * PAGE - PAGE)
+        self._calls.append((_PREAD, IMAGE_FD, start, mapping.end - start, self._copy(start, mapping.end)))
+
+    def _place_own(self, mapping):
+        """Memory of its own: what was touched from the image, the rest empty."""
+        at = mapping.start
+        empty = _PRIVATE | _ANONYMOUS | _FIXED | _NORESERVE
+        for start, end in _joined(self._own_pages(mapping), _GAP_PAGES * PAGE):
+            if start > at:
+                self._map(at, start, mapping.rights, empty, -1, 0)
+            self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
+            at = end
+        if at < mapping.end:
+            self._map(at, mapping.end, mapping.rights, empty, -1, 0)
+
+    def _place_file(self, mapping):
+        number = FILES_FROM_FD + self._files.setdefault(mapping.name, len(self._files))
+        kind = _SHARED if "sh" in mapping.flags else _PRIVATE
+        self._map(mapping.start, mapping.end, mapping.rights, kind | _FIXED, number, mapping.offset)
+        if mapping.own_kib:
+            for start, end in _joined(self._own_pages(mapping), 0):
+                self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
+
+    def _map(self, start, end, rights, kind, descriptor, offset):
+        self._calls.append((_MMAP, start, end - start, rights, kind, descriptor & 0xFFFF_FFFF_FFFF_FFFF, offset))
+
+    def _own_pages(self, mapping):
+        """(start, end) of runs of pages that are the process's own."""
+        if not mapping.own_kib:
+            return
+        for chunk_start in range(mapping.start, mapping.end, _CHUNK_BYTES * PAGE // 8):
+            chunk_end = min(mapping.end, chunk_start + _CHUNK_BYTES * PAGE // 8)
+            entries = array.array("Q", os.pread(self._pages, (chunk_end - chunk_start) // PAGE * 8, chunk_start // PAGE * 8))
+            for place, entry in enumerate(entries):
+                if entry & (_PRESENT | _SWAPPED) and not (mapping.has_file and entry & _OF_FILE):
+                    yield chunk_start + place * PAGE, chunk_start + (place + 1) * PAGE
+
+    def _copy(self, start, end):
+        """Where in the image the memory from `start` to `end` is from now on."""
+        begin = self._end
+        for at in range(start, end, _CHUNK_BYTES):
+            data = os.pread(self._memory, min(_CHUNK_BYTES, end - at), at)
+            self._append(data)
+        return begin
+
+    def _gaps(self):
+        """Takes away what is neither kept nor mapped anew, whatever it is by then."""
+        calls, at = [], _FIRST_ADDRESS
+        for start, end in sorted(set(self._placed)):
+            if start > at:
+                calls.append((_MUNMAP, at, start - at))
+            at = max(at, end)
+        calls.append((_MUNMAP, at, _LAST_ADDRESS - at))
+        return calls
+
+    def _append(self, data):
+        at = self._end
+        _write(data, at)
+        self._end += _pages_of(len(data))
+        return at
+
+
+def _joined(runs, gap_bytes):
+    """Neighbours, and those with little between them, as one."""
+    begin = finish = None
+    for start, end in runs:
+        if finish is not None and start - finish <= gap_bytes:
+            finish = end
+            continue
+        if finish is not None:
+            yield begin, finish
+        begin, finish = start, end
+    if finish is not None:
+        yield begin, finish
+
+
+def _pages_of(length):
+    return (length + PAGE - 1) // PAGE * PAGE
+
+
+def _write(data, at):
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(IMAGE_FD, view, at)
+        view, at = view[written:], at + written

@@ -1,0 +1,95 @@
+"""SnapStart on the function's side: the image is taken once init is done, and environments go on from there.
+
+Only a process that a zygote forked can be continued, so everything that is needed for it is loaded in the zygote: it costs a
+start nothing.
+"""
+
+import gc
+import os
+import sys
+
+_area = None  # the zygote's, where this processor's machine code is known
+_kept = frozenset()
+_given = {}  # the variables that this process was started with
+_started_with = None  # its descriptors, once it is to have its image taken
+_image = _restore = None  # the modules
+
+_STANDARD_FDS = (0, 1, 2, 3)
+
+
+def reserve():
+    """Called once in the process that forks, when everything that it loads is loaded."""
+    global _area, _image, _restore
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return
+    import lambent_image
+    import lambent_restore
+
+    try:
+        _area = lambent_restore.Area()
+    except OSError:
+        return
+    _image, _restore = lambent_image, lambent_restore
+
+
+def begin(environ):
+    """Called before anything of the function's runs."""
+    global _given, _kept, _started_with
+    if environ.pop("_LAMBENT_TAKES_IMAGE", None) and _image is not None:
+        _given = dict(environ)
+        _kept = _image.unchanging()
+        _started_with = _image.targets(_STANDARD_FDS + (_restore.IMAGE_FD,))
+
+
+def is_asked():
+    """Whether this process is there to have its image taken."""
+    return _started_with is not None
+
+
+def decline_if_asked(reason):
+    """Ends the process if so."""
+    if is_asked():
+        _image.decline(reason)
+        os._exit(0)
+
+
+def take(client, output):
+    """Runs the hooks, takes the image and ends the process; returns in a process that is restored from the image.
+
+    Raises what a hook raises.
+    """
+    hooks = _hooks("get_before_snapshot")
+    while hooks:
+        function, positional, named = hooks.pop()
+        function(*positional, **named)
+    client.hang_up()
+    output.flush()
+    gc.collect()
+    gc.freeze()  # the collector would otherwise touch, and so copy, every page in each environment
+    try:
+        is_original = _image.take(_area, _kept, _started_with)
+    except _image.Unfit as unfit:
+        decline_if_asked(str(unfit))
+    except OSError as error:
+        decline_if_asked(f"the image could not be taken: {error}")
+    if is_original:
+        os._exit(0)
+    _restore.be_unlike_others(_given, _restore.variables_given(_area))
+
+
+def run_after_restore():
+    for function, positional, named in _hooks("get_after_restore"):
+        function(*positional, **named)
+
+
+def restore(variables):
+    """Never returns."""
+    if _restore is not None:
+        _restore.restore(_area, variables)
+    os._exit(71)
+
+
+def _hooks(name):
+    """Those that the function registered: with our module, or with the library where it brought that along."""
+    module = sys.modules.get("snapshot_restore_py")
+    return getattr(module, name, list)()
