@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -43,7 +43,6 @@ from lambent.model.names import FunctionAddress, is_version
 from lambent.model.request import RequestContext
 from lambent.model.sealing import SealedEnvironment
 from lambent.ports import CatalogTransaction, Operation
-
 
 
 class FunctionOperations:

@@ -65,7 +65,9 @@ class LambdaService:
         outside = Outside(clients, role_check, roles_must_exist, trust_of)
         self._packages = Packages(catalog, blobs, clock, None if clients is None else outside.object)
         self.vault = Vault(catalog, clock, clients)
-        tools = Tools(catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes, role_rights, has_image)
+        tools = Tools(
+            catalog, self._packages, clock, self.vault, outside, code_storage_max_bytes, role_rights, has_image
+        )
         families = (
             FunctionOperations(tools),
             VersionOperations(tools),

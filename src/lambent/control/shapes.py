@@ -45,7 +45,10 @@ def configuration(
         "PackageType": version.package_type,
         "Architectures": list(version.architectures),
         "EphemeralStorage": {"Size": version.ephemeral_mib},
-        "SnapStart": {"ApplyOn": version.extra.get("SnapStart", "None"), "OptimizationStatus": "On" if has_image else "Off"},
+        "SnapStart": {
+            "ApplyOn": version.extra.get("SnapStart", "None"),
+            "OptimizationStatus": "On" if has_image else "Off",
+        },
         "LoggingConfig": logging_config(version.logging, version.log_group),
         "ConfigSha256": version.config_sha256,
     }

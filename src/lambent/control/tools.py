@@ -39,7 +39,9 @@ class Tools:
         self, context: RequestContext, version: FunctionVersion, arn: str | None = None
     ) -> dict[str, Any]:
         """FunctionConfiguration, with its variables readable. `arn` as in `shapes.configuration`."""
-        return shapes.configuration(version, arn, await self.vault.described(context, version), self._has_image(version))
+        return shapes.configuration(
+            version, arn, await self.vault.described(context, version), self._has_image(version)
+        )
 
     async def listed(self, context: RequestContext, version: FunctionVersion, arn: str | None = None) -> dict[str, Any]:
         """The same as lists show it."""

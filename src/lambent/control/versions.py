@@ -81,7 +81,9 @@ def publish(
         }
     published = attrs.evolve(latest, **changes)
     if published.snap_starts and published.state is State.ACTIVE:
-        published = attrs.evolve(published, state=State.PENDING, state_reason=BEING_CREATED, state_reason_code="Creating")
+        published = attrs.evolve(
+            published, state=State.PENDING, state_reason=BEING_CREATED, state_reason_code="Creating"
+        )
     tx.put_version(published)
     # Publishing changes $LATEST's revision, too.
     tx.put_latest(attrs.evolve(latest, revision_id=new_revision()), serving=tx.serving(address))

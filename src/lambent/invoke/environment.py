@@ -31,7 +31,7 @@ from lambent.model.errors import EntrypointError, LambentError, SandboxError, se
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
-from lambent.model.limits import INIT_PHASE_S, MIB
+from lambent.model.limits import INIT_PHASE_S, MIB, RESTORE_S, SNAPSHOT_INIT_S
 from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
 from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
@@ -62,6 +62,8 @@ class Surroundings:
     serve_endpoint: EndpointServer | None = None
     internet: bool = False
     init_phase_s: float = INIT_PHASE_S
+    snapshot_init_s: float = SNAPSHOT_INIT_S  # of an init phase whose outcome is an image
+    restore_s: float = RESTORE_S  # of what comes instead of it afterwards
     telemetry: Telemetry = NO_TELEMETRY
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 

@@ -18,7 +18,7 @@ from lambent.model.limits import MIB
 
 MAGIC: Final = b"lambent image 1\n"
 TRAILER: Final = struct.Struct("<16sQQ")  # at the file's beginning: magic, offset and length of the description
-DESCRIPTION_MAX_BYTES: Final = 4 * MIB
+DESCRIPTION_MAX_BYTES: Final = MIB
 REASON_MAX_LENGTH: Final = 300
 _BLOCK_BYTES: Final = 512  # of st_blocks
 
@@ -37,16 +37,20 @@ def new_image(limit_bytes: int) -> int:
     """A descriptor of an empty file that can never become longer, so that a runtime cannot fill the machine with it."""
     descriptor = os.memfd_create("lambent-image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, limit_bytes)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
     return descriptor
 
 
 def seal(descriptor: int) -> None:
-    """From now on nobody can change it. Raises Unfit when there is no whole image in it, OSError."""
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+    """From now on nobody can change it; its runtime must be gone. Raises Unfit when there is no whole image, OSError."""
     magic, start, length = TRAILER.unpack(os.pread(descriptor, TRAILER.size, 0))
-    if magic != MAGIC or length > DESCRIPTION_MAX_BYTES or start + length > os.fstat(descriptor).st_size:
+    size = os.fstat(descriptor).st_size
+    if magic != MAGIC or length > DESCRIPTION_MAX_BYTES or not TRAILER.size <= start <= size - length:
         raise Unfit("the runtime ended without an image of it")
+    # What is beyond its end, or can be opened for writing, could be filled by an environment, and would outlive it.
+    os.ftruncate(descriptor, start + length)
+    os.fchmod(descriptor, 0o400)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     try:
         description = msgspec.json.decode(os.pread(descriptor, length, start), type=_Description)
     except msgspec.DecodeError:

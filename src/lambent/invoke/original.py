@@ -16,7 +16,7 @@ from lambent.invoke.session import RuntimeExited, Session, external_extensions
 from lambent.model.cage import Image, ImageUse
 from lambent.model.errors import EntrypointError, LambentError, SandboxError
 from lambent.model.function import FunctionVersion
-from lambent.model.limits import MEMORY_MAX_MIB, MIB, SNAPSHOT_INIT_S
+from lambent.model.limits import MEMORY_MAX_MIB, MIB
 from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.values import InitFailed
 
@@ -74,7 +74,9 @@ class Original(Environment):
         return Template(descriptor, self._clock.monotonic())
 
     def _unfit(self, why: str) -> Unfit:
-        self._log.say(f"SnapStart is off for version {self.version.version}: {why}. Its environments start as others do.")
+        self._log.say(
+            f"SnapStart is off for version {self.version.version}: {why}. Its environments start as others do."
+        )
         return Unfit(why)
 
     async def _run_init(self) -> None:
@@ -93,7 +95,7 @@ class Original(Environment):
 
     async def _outcome_of_init(self, session: Session) -> Failure | None:
         """None when it ended as it should. Raises Unfit, SandboxError."""
-        limit_s = max(SNAPSHOT_INIT_S, self.version.timeout_s)
+        limit_s = max(self._around.snapshot_init_s, self.version.timeout_s)
         try:
             async with asyncio.timeout(limit_s):
                 await session.initialise()

@@ -61,9 +61,7 @@ class Reconciler:
                     fault = await self._take_image(version)
                 await self._catalog.settle(version, fault is None, *(fault or ()))
                 return
-            except (
-                Exception
-            ):  # the task's outermost edge: nobody awaits it, and the function must not hang silently
+            except Exception:  # the task's outermost edge: nobody awaits it, and the function must not hang silently
                 log.exception(
                     "cannot make %s ready; trying again in %s s (check the data directory's disk)",
                     version.qualified_arn,
@@ -81,9 +79,7 @@ class Reconciler:
             except AwsError as error:
                 return error.message, "InvalidZipFileException"
             except KeyError as error:
-                message = (
-                    f"The package {error.args[0]} is missing from the data directory; update the function's code"
-                )
+                message = f"The package {error.args[0]} is missing from the data directory; update the function's code"
                 return message, "InternalError"
         return None
 

@@ -19,7 +19,6 @@ from lambent.model import loglines
 from lambent.model.cage import Image, ImageUse
 from lambent.model.errors import AwsError, EntrypointError, snap_start_failed, snap_start_timed_out
 from lambent.model.function import FunctionVersion
-from lambent.model.limits import RESTORE_S
 from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.values import InitFailed
 
@@ -36,7 +35,7 @@ class _NotRestored(Exception):
 class RestoredEnvironment(Environment):
     """`give_up` is called when the image turns out to be of no use; this environment then starts normally."""
 
-    initialization_type = "snap-start"
+    initialization_type: loglines.InitType = "snap-start"
 
     def __init__(
         self, version: FunctionVersion, surroundings: Surroundings, template: Template, give_up: Callable[[], None]
@@ -58,7 +57,9 @@ class RestoredEnvironment(Environment):
             try:
                 return await self._restored(template)
             except (_NotRestored, OSError) as error:
-                log.warning("%s is not restored from its image, which is dropped: %s", self.version.qualified_arn, error)
+                log.warning(
+                    "%s is not restored from its image, which is dropped: %s", self.version.qualified_arn, error
+                )
                 self._give_up()
             self.initialization_type = "on-demand"
             self._issued = None
@@ -91,17 +92,17 @@ class RestoredEnvironment(Environment):
         error: AwsError | None = None
         failure: Failure | None = None
         try:
-            async with asyncio.timeout(RESTORE_S):
+            async with asyncio.timeout(self._around.restore_s):
                 await session.initialise()
         except EntrypointError as cause:
             raise _NotRestored(str(cause)) from cause
         except TimeoutError:
-            error, failure = snap_start_timed_out(), failures.timed_out(RESTORE_S)
+            error, failure = snap_start_timed_out(), failures.timed_out(self._around.restore_s)
         except (RuntimeExited, InitFailed) as cause:
             if isinstance(cause, RuntimeExited) and cause.process_exit.exit_status in (NOT_RESTORED, None):
                 session.pump.drain()
                 raise _NotRestored(str(cause)) from cause
-            error, failure = snap_start_failed(), failures.init_failure(cause, RESTORE_S)
+            error, failure = snap_start_failed(), failures.init_failure(cause, self._around.restore_s)
         self._report_restore(session, begun, failure)
         if error is not None:
             raise error

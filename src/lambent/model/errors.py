@@ -112,7 +112,9 @@ def snap_start_failed() -> AwsError:
 
 def snap_start_timed_out() -> AwsError:
     """https://docs.aws.amazon.com/lambda/latest/dg/snapstart-troubleshooting.html"""
-    return _lambda_error("SnapStartTimeoutException", "Lambda couldn't restore the snapshot within the timeout limit.", 408)
+    return _lambda_error(
+        "SnapStartTimeoutException", "Lambda couldn't restore the snapshot within the timeout limit.", 408
+    )
 
 
 def snap_start_not_ready() -> AwsError:

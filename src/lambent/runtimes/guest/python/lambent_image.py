@@ -29,7 +29,17 @@ from lambent_restore import (
 
 READ_ONLY_ROOTS = ("/var/task/", "/opt/", "/var/lang/", "/var/runtime/", "/usr/", "/lib", "/bin/", "/etc/")
 
-_PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _CLOSE, _SIGALTSTACK, _CLOSE_RANGE = 17, 9, 11, 12, 13, 14, 3, 131, 436
+_PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _CLOSE, _SIGALTSTACK, _CLOSE_RANGE = (
+    17,
+    9,
+    11,
+    12,
+    13,
+    14,
+    3,
+    131,
+    436,
+)
 _PRIVATE, _SHARED, _FIXED, _ANONYMOUS, _NORESERVE = 2, 1, 0x10, 0x20, 0x4000
 _FIRST_ADDRESS, _LAST_ADDRESS = 0x10000, 0x7FFF_FFFF_F000  # that a program can have mapped
 _SIGACTIONS_AT, _MASK_AT, _ALTSTACK_AT = 0x100, 0x1000, 0x1010  # in the area's data
@@ -235,7 +245,7 @@ class _Writer:
     def data_and_calls(self, kernel):
         """The area's data as it must be when the calls are made, and how many they are. Raises Unfit."""
         kernel_data, kernel_calls, program_break = kernel
-        everything = [(_BRK, program_break)] + self._gaps() + self._calls + kernel_calls
+        everything = [(_BRK, program_break), *self._gaps(), *self._calls, *kernel_calls]
         everything += [(_CLOSE_RANGE, FILES_FROM_FD, 0xFFFF_FFFF, 0), (_CLOSE, IMAGE_FD)]
         if len(everything) > CALLS_MAX:
             raise Unfit(f"the process has {len(self._mappings)} mappings, which is too many")
@@ -259,7 +269,7 @@ class _Writer:
             "data": (self._append(data), len(data)),
             "calls": calls,
         }
-        text = json.dumps(description).encode()
+        text = json.dumps(description).encode()  # comes last: the file ends with it
         _write(TRAILER.pack(MAGIC, self._append(text), len(text)), 0)
 
     def _place(self, mapping):
@@ -321,7 +331,9 @@ class _Writer:
             return
         for chunk_start in range(mapping.start, mapping.end, _CHUNK_BYTES * PAGE // 8):
             chunk_end = min(mapping.end, chunk_start + _CHUNK_BYTES * PAGE // 8)
-            entries = array.array("Q", os.pread(self._pages, (chunk_end - chunk_start) // PAGE * 8, chunk_start // PAGE * 8))
+            entries = array.array(
+                "Q", os.pread(self._pages, (chunk_end - chunk_start) // PAGE * 8, chunk_start // PAGE * 8)
+            )
             for place, entry in enumerate(entries):
                 if entry & (_PRESENT | _SWAPPED) and not (mapping.has_file and entry & _OF_FILE):
                     yield chunk_start + place * PAGE, chunk_start + (place + 1) * PAGE

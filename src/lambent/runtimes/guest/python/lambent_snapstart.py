@@ -38,7 +38,7 @@ def begin(environ):
     if environ.pop("_LAMBENT_TAKES_IMAGE", None) and _image is not None:
         _given = dict(environ)
         _kept = _image.unchanging()
-        _started_with = _image.targets(_STANDARD_FDS + (_restore.IMAGE_FD,))
+        _started_with = _image.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
 
 
 def is_asked():
