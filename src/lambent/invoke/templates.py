@@ -70,7 +70,8 @@ class Templates:
             await self._make_one(key, version)
 
     def drop(self, version: FunctionVersion) -> None:
-        """It is of no use any more."""
+        """No environment could be restored from it. Another one is made, but not at once: it may be no better."""
+        self._without[_key(version)] = self._clock.monotonic() + RETRY_S
         self._close(_key(version))
 
     async def run(self) -> None:
