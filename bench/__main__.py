@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lambent
-from bench import asynchronous, control_plane, polling, road, streams
+from bench import asynchronous, control_plane, polling, road, snapstart, streams
 from bench.report import benchmarks_page, with_figures
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -34,6 +34,7 @@ def main() -> None:
     figures = {
         "about": about(chosen.quick),
         **road.measure(chosen.quick),
+        "snapstart": snapstart.measure(chosen.quick),
         "control": control_plane.measure(chosen.quick),
         "asynchronous": asynchronous.measure(chosen.quick),
         "polling": polling.measure(chosen.quick),

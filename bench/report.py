@@ -48,6 +48,8 @@ class Goal:
 GOALS: Final = (
     Goal(promise="Cold start of a Python hello over HTTP at level `root`, against `python3 -S -E -c pass`",
          part="cold", figure="ratio", limit=1.0, unit=" ×", part_of_code="cold"),
+    Goal(promise="Restoring an environment with SnapStart, against the init that it saves: boto3 and a client",
+         part="snapstart", figure="ratio", limit=0.025, unit=" ×", part_of_code="measure", file="snapstart.py"),
     Goal(promise="Warm invocations a second, 8 connections, a Python echo, against nginx answering 200",
          part="warm", figure="ratio", limit=0.15, unit=" ×", at_least=True, part_of_code="warm"),
     Goal(promise="The same, 99th percentile",
@@ -126,6 +128,7 @@ def benchmarks_page(figures: Mapping[str, Any]) -> str:
     for title, part in (
         ("Starting the server", "start"),
         ("Cold starts", "cold"),
+        ("SnapStart", "snapstart"),
         ("Warm invocations", "warm"),
         ("Many environments at once", "density"),
         ("The control plane", "control"),
