@@ -17,7 +17,7 @@ def runtime(live: LiveServer) -> str:
         found = [name for name in json.load(answer)["runtimes"] if name.startswith("python3.")]
     usable = [name for name in found if int(name.removeprefix("python3.")) >= OLDEST_MINOR]
     assert usable, f"SnapStart needs Python 3.{OLDEST_MINOR} or later, and this machine has only {found}"
-    return min(usable, key=lambda name: int(name.removeprefix("python3.")))
+    return str(min(usable, key=lambda name: int(name.removeprefix("python3."))))
 
 
 def create(live: LiveServer, code: str, **members: Any) -> str:

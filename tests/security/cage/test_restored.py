@@ -75,10 +75,9 @@ def neighbours(live: LiveServer) -> list[dict[str, Any]]:
     name = snapstart.create(live, NEIGHBOURS)
     assert snapstart.status_of(snapstart.publish(live, name)) == ("Active", "On")
     with concurrent.futures.ThreadPoolExecutor() as threads:
-        marking = threads.submit(live.invoke, name, {"mark": 4.0}, Qualifier="1")
+        marking = threads.submit(live.invoke, name, {"mark": 2.5}, Qualifier="1")
         found: list[dict[str, Any]] = [
-            answer.value
-            for answer in threads.map(lambda _: live.invoke(name, {"mark": 0}, Qualifier="1"), range(2))
+            answer.value for answer in threads.map(lambda _: live.invoke(name, {"mark": 0}, Qualifier="1"), range(2))
         ]
         assert not marking.done()
         assert marking.result().value is None
@@ -198,7 +197,9 @@ def test_no_image_that_a_function_makes_up_harms_anybody_else(live: LiveServer) 
     handler = "def handler(event, context):\n    return 'still here'\n"
     names = {}
     for what, code in HOSTILE_IMAGES.items():
-        guarded = "import os\nif os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'] == 'snap-start':\n" + textwrap.indent(code, "    ")
+        guarded = "import os\nif os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'] == 'snap-start':\n" + textwrap.indent(
+            code, "    "
+        )
         names[what] = snapstart.create(live, f"{guarded}\n{handler}", MemorySize=128)
         live.client().publish_version(FunctionName=names[what])
     for what, name in names.items():

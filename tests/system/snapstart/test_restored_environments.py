@@ -109,7 +109,8 @@ def test_variables_are_those_of_snapstart(two: list[Answer]) -> None:
 def test_the_first_report_tells_the_restore(live: LiveServer, two: list[Answer], published: tuple[str, Any]) -> None:
     for answer in two:
         found = re.search(r"\tRestore Duration: ([\d.]+) ms\tBilled Restore Duration: (\d+) ms", answer.log)
-        assert found and float(found[1]) <= int(found[2])
+        assert found
+        assert float(found[1]) <= int(found[2])
         assert "Init Duration" not in answer.log
     assert "Restore Duration" not in live.invoke(published[0], {}, Qualifier="1").log
 
@@ -138,8 +139,10 @@ def test_latest_starts_as_other_functions_do(live: LiveServer, published: tuple[
 
 
 CREDENTIALS = """
-import boto3, json, os, urllib.request
+import boto3, json, os, socket, urllib.request
 CLIENT = boto3.client("sts")
+CLIENT.get_caller_identity()
+BROKEN = socket.create_connection(os.environ["AWS_LAMBDA_RUNTIME_API"].split(":"))
 AT_INIT = CLIENT._request_signer._credentials.get_frozen_credentials().access_key
 
 def asked(token):
@@ -150,27 +153,37 @@ def asked(token):
     except urllib.error.HTTPError as error:
         return error.code
 
+def said(connection):
+    try:
+        return connection.send(b"x")
+    except OSError as error:
+        return type(error).__name__
+
 def handler(event, context):
     keys = CLIENT._request_signer._credentials.get_frozen_credentials()
     return {"renewed": keys.access_key != AT_INIT, "key": keys.access_key, "arn": CLIENT.get_caller_identity()["Arn"],
-            "right": asked(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]), "wrong": asked("x")}
+            "right": asked(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]), "wrong": asked("x"),
+            "broken": said(BROKEN)}
 """
 
 
-def test_a_client_made_in_init_gets_credentials_of_its_environment(live: LiveServer) -> None:
+def test_a_client_used_in_init_connects_anew_with_credentials_of_its_environment(live: LiveServer) -> None:
     name = snapstart.create(live, CREDENTIALS, MemorySize=1024)
     assert snapstart.status_of(snapstart.publish(live, name)) == ("Active", "On")
     value = live.invoke(name, {}, Qualifier="1").value
-    assert value["renewed"] and value["key"].startswith("ASIA")
+    assert value["renewed"]
+    assert value["key"].startswith("ASIA")
     assert value["right"] == ["AccessKeyId", "Expiration", "SecretAccessKey", "Token"]
     assert value["wrong"] == 403
+    assert value["broken"] in ("BrokenPipeError", "ConnectionError", "OSError")
 
 
 LEAVING = {
     "a thread": ("import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
                  "left 1 thread running"),
     "a process": ("import subprocess; P = subprocess.Popen(['sleep', '60'])", "left another process running"),
-    "a socket": ("import socket; S = socket.socket()", "left a socket open"),
+    "a listener": ("import socket; S = socket.create_server(('127.0.0.1', 0))", "left a socket open"),
+    "a socket of another kind": ("import socket; S = socket.socketpair()", "left a socket open"),
     "a loop": ("import asyncio; L = asyncio.new_event_loop()", "left an eventpoll open"),
     "a file": ("open('/tmp/x', 'w').close()", "left /tmp/x"),
     "shared memory": ("import mmap; M = mmap.mmap(-1, 4096)", "mapped shared memory"),
@@ -188,7 +201,8 @@ def test_what_an_image_cannot_hold_turns_snapstart_off_with_the_reason(live: Liv
     for what, name in names.items():
         assert snapstart.status_of(snapstart.settled(live, name)) == ("Active", "Off"), what
         log = live.log_of(name)
-        assert LEAVING[what][1] in log and "SnapStart is off for version 1: " in log, (what, log)
+        assert "SnapStart is off for version 1: " in log, (what, log)
+        assert LEAVING[what][1] in log, (what, log)
     assert live.invoke(names["a thread"], {}, Qualifier="1").value == "on-demand"
 
 

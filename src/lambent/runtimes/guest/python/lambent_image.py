@@ -1,8 +1,9 @@
 """Taking an image of this process once its init is done: `lambent_restore` makes other processes continue from it.
 
 The process forks a copy that stands still, and reads the copy's memory: nothing in it moves meanwhile. Written are the pages
-that belong to the process alone; what is mapped from read-only files is mapped from them again. A process that holds more than
-memory, such as a connection, another thread or files in /tmp, cannot be continued elsewhere, which `Unfit` says.
+that belong to the process alone; what is mapped from read-only files is mapped from them again, and such files that are open
+are opened again. TCP connections are found broken, as AWS's functions find them. A process that holds more than that, such as
+another thread or files in /tmp, cannot be continued elsewhere, which `Unfit` says.
 """
 
 import array
@@ -11,7 +12,9 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
+import zlib
 
 from lambent_restore import (
     ANYTHING,
@@ -44,7 +47,9 @@ _PRIVATE, _SHARED, _FIXED, _ANONYMOUS, _NORESERVE = 2, 1, 0x10, 0x20, 0x4000
 _FIRST_ADDRESS, _LAST_ADDRESS = 0x10000, 0x7FFF_FFFF_F000  # that a program can have mapped
 _SIGACTIONS_AT, _MASK_AT, _ALTSTACK_AT = 0x100, 0x1000, 0x1010  # in the area's data
 _SIGACTION_BYTES, _SIGNALS = 32, 64
-_PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61  # of an entry in /proc/…/pagemap
+_ARCH_PRCTL, _GET_FS = 158, 0x1003
+_MADVISE, _POPULATE_WRITE = 28, 23  # the latter from Linux 5.14 on; without it pages are copied when they are written
+_PRESENT, _SWAPPED, _OF_FILE, _ALONE = 1 << 63, 1 << 62, 1 << 61, 1 << 56  # of an entry in /proc/…/pagemap
 _GAP_PAGES = 16  # untouched pages up to as many are not worth a mapping of their own
 _CHUNK_BYTES = 1 << 20
 
@@ -91,33 +96,57 @@ def mappings(pid="self", detailed=True):
 
 
 def unchanging():
-    """Keys of what is mapped and never changes, before the function's code runs: every process of the zygote's has it, too.
+    """Of what is mapped from files and not to be written, before the function's code runs: key → digest of what is its own.
 
-    It is left alone when one is restored.
+    Every process of the zygote's has it, too, so it is left alone when one is restored. What was written before it was made
+    read-only, as the dynamic linker does, is its own.
     """
-    return {m.key for m in mappings(detailed=False) if m.has_file and not m.rights & 2 and m.name.startswith("/")}
+    memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+    pages = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return {m.key: _digest(memory, pages, m) for m in mappings() if _is_library(m)}
+    finally:
+        os.close(memory)
+        os.close(pages)
 
 
-def take(area, kept, started_with):
+def take(area, kept, started_with, rehearse):
     """Writes the image to IMAGE_FD. True here, once it is whole; False in a process that is restored from it.
 
-    `kept` was `unchanging()` when the process began; `started_with` are the `targets` of the descriptors that the process had.
+    `kept` was `unchanging()` when the process began; `started_with` are the `targets` of the descriptors that it had then.
+    `rehearse()` does here what a restored process does first: the pages that it writes are copied ahead in those.
     Raises Unfit, OSError.
     """
-    descriptors = _check(started_with)
+    files, sockets = _check(started_with)
     kernel = _kernel_state(area)
+    writable = [m for m in mappings(detailed=False) if m.rights & 2 and m.name != "[stack]"]
     pid = area.fork()
     if pid == 0:
         return False
     try:
+        rehearse()
+        written = _written_since_fork(writable)
         writer = _Writer(pid, area, kept)
         writer.write_memory()
+        writer.copy_ahead(written)
         data = writer.data_and_calls(kernel)
-        writer.finish(data, descriptors)
+        writer.finish(data, {"descriptors": files, "sockets": sockets})
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     return True
+
+
+def _written_since_fork(writable):
+    """Runs of pages that the copy no longer shares with this process. Asked before anything large is allocated here."""
+    pages = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = []
+        for mapping in writable:
+            found += _joined(_pages_that(pages, mapping, lambda entry: entry & _ALONE), 0)
+        return found
+    finally:
+        os.close(pages)
 
 
 def targets(numbers):
@@ -136,7 +165,7 @@ def decline(reason):
 
 
 def _check(started_with):
-    """The descriptors that can be opened again: (number, path, flags, position). Raises Unfit."""
+    """The descriptors that can be opened again: ([number, path, flags, position] …, [number, family, flags] …). Raises Unfit."""
     if len(os.listdir("/proc/self/task")) > 1:
         _let_threads_leave()
     threads = len(os.listdir("/proc/self/task")) - 1
@@ -168,7 +197,7 @@ def _let_threads_leave():
 
 
 def _descriptors(started_with):
-    found = []
+    files, sockets = [], []
     if targets(started_with) != started_with:
         raise Unfit("the init code replaced a descriptor that it was started with")
     for name in sorted(os.listdir("/proc/self/fd"), key=int):
@@ -182,14 +211,26 @@ def _descriptors(started_with):
         except OSError:
             continue  # the one that the directory was read with
         flags = int(info["flags"], 8)
+        if number >= FILES_FROM_FD:
+            raise Unfit(f"the init code left descriptor {number} open; only those below {FILES_FROM_FD} are kept")
+        family = _family_of_connection(number) if path.startswith("socket:") else None
+        if family is not None:
+            sockets.append([number, family, flags])
+            continue
         is_device = path in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")
         is_read = path.startswith(READ_ONLY_ROOTS) and flags & os.O_ACCMODE == os.O_RDONLY
         if not (is_device or (is_read and os.path.isfile(path))):
             raise Unfit(f"the init code left {_what(path)} open (descriptor {number})")
-        if number >= FILES_FROM_FD:
-            raise Unfit(f"the init code left descriptor {number} open; only those below {FILES_FROM_FD} are kept")
-        found.append([number, path, flags & ~os.O_CLOEXEC, int(info["pos"])])
-    return found
+        files.append([number, path, flags & ~os.O_CLOEXEC, int(info["pos"])])
+    return files, sockets
+
+
+def _family_of_connection(number):
+    """Of a TCP socket that listens to nobody; None for any other."""
+    with socket.socket(fileno=os.dup(number)) as found:
+        is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.proto == socket.IPPROTO_TCP
+        listens = is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return int(found.family) if is_tcp and not listens else None
 
 
 def _what(target):
@@ -197,6 +238,13 @@ def _what(target):
         if target.startswith(prefix):
             return words or "an " + target.partition(":")[2].strip("[]")
     return target
+
+
+def _thread_pointer():
+    """Where thread-local storage is."""
+    pointer = ctypes.c_ulong()
+    ctypes.CDLL(None).syscall(_ARCH_PRCTL, _GET_FS, ctypes.byref(pointer))
+    return pointer.value
 
 
 def _kernel_state(area):
@@ -228,12 +276,13 @@ class _Writer:
 
     def __init__(self, pid, area, kept):
         self._area = area
-        self._kept_keys = kept
+        self._kept = kept
         self._mappings = mappings(pid)
         self._memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         self._pages = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         self._calls = []
-        self._placed = []  # (start, end) of what is kept or mapped anew
+        self._thread = _thread_pointer()
+        self._remaining = []  # (start, end) of what is there all the time
         self._files = {}  # path → its number among FILES_FROM_FD
         self._end = PAGE  # of what is written; the first page is the trailer's
 
@@ -250,20 +299,22 @@ class _Writer:
         if len(everything) > CALLS_MAX:
             raise Unfit(f"the process has {len(self._mappings)} mappings, which is too many")
         table = b"".join(
-            CALL.pack(*call, *([0] * (7 - len(call))), ANYTHING if call[0] in (_SIGALTSTACK, _BRK) else UNLESS_ERROR)
+            CALL.pack(
+                *call, *([0] * (7 - len(call))), ANYTHING if call[0] in (_SIGALTSTACK, _BRK, _MADVISE) else UNLESS_ERROR
+            )
             for call in everything
         )
         registers = os.pread(self._memory, _SIGACTIONS_AT, self._area.data)
         return registers + kernel_data + table, len(everything)
 
-    def finish(self, data_and_calls, descriptors):
+    def finish(self, data_and_calls, opened):
         data, calls = data_and_calls
         mask = os.umask(0)
         os.umask(mask)
         description = {
             "zygote": self._area.identity,
             "files": [(path, identify(os.stat(path))) for path in self._files],
-            "descriptors": descriptors,
+            **opened,
             "umask": mask,
             "directory": os.getcwd(),
             "data": (self._append(data), len(data)),
@@ -274,16 +325,19 @@ class _Writer:
 
     def _place(self, mapping):
         if self._area.start <= mapping.start < self._area.end or self._area.start < mapping.end <= self._area.end:
-            self._placed.append((self._area.start, self._area.end))
+            self._remaining.append((self._area.start, self._area.end))
             if mapping.start < self._area.start or mapping.end > self._area.end:
                 raise Unfit("the init code changed memory that is the runtime's")
             return
-        self._placed.append((mapping.start, mapping.end))
-        if mapping.name in _KEPT_NAMES or (mapping.key in self._kept_keys and not mapping.own_kib):
+        is_stack = mapping.name == "[stack]"
+        if mapping.name in _KEPT_NAMES or is_stack or self._is_unchanged(mapping):
+            self._remaining.append((mapping.start, mapping.end))
+            if is_stack:
+                self._place_stack(mapping)
             return
-        if mapping.name == "[stack]":
-            self._place_stack(mapping)
-            return
+        if mapping.start <= self._thread < mapping.end:
+            # Replaced in one step: the kernel itself writes into it (rseq), whenever the process moves to another processor.
+            self._remaining.append((mapping.start, mapping.end))
         strange = next((what for flag, what in _STRANGE.items() if flag in mapping.flags), None)
         if strange or ("sh" in mapping.flags and "mw" in mapping.flags):
             raise Unfit(f"the init code mapped {strange or 'shared memory'} ({mapping.name or 'without a name'})")
@@ -293,6 +347,14 @@ class _Writer:
             self._place_file(mapping)
         else:
             raise Unfit(f"the init code mapped {mapping.name}, which is not kept")
+
+    def _is_unchanged(self, mapping):
+        digest = self._kept.get(mapping.key)
+        return digest is not None and digest == _digest(self._memory, self._pages, mapping)
+
+    def copy_ahead(self, runs):
+        """Has the kernel copy at once what will be written soon, which saves the faults."""
+        self._calls += [(_MADVISE, start, end - start, _POPULATE_WRITE) for start, end in runs]
 
     def _place_stack(self, mapping):
         """Copied and not mapped, so that it can still grow."""
@@ -306,7 +368,7 @@ class _Writer:
         """Memory of its own: what was touched from the image, the rest empty."""
         at = mapping.start
         empty = _PRIVATE | _ANONYMOUS | _FIXED | _NORESERVE
-        for start, end in _joined(self._own_pages(mapping), _GAP_PAGES * PAGE):
+        for start, end in _joined(_own_pages(self._pages, mapping), _GAP_PAGES * PAGE):
             if start > at:
                 self._map(at, start, mapping.rights, empty, -1, 0)
             self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
@@ -319,24 +381,11 @@ class _Writer:
         kind = _SHARED if "sh" in mapping.flags else _PRIVATE
         self._map(mapping.start, mapping.end, mapping.rights, kind | _FIXED, number, mapping.offset)
         if mapping.own_kib:
-            for start, end in _joined(self._own_pages(mapping), 0):
+            for start, end in _joined(_own_pages(self._pages, mapping), 0):
                 self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
 
     def _map(self, start, end, rights, kind, descriptor, offset):
         self._calls.append((_MMAP, start, end - start, rights, kind, descriptor & 0xFFFF_FFFF_FFFF_FFFF, offset))
-
-    def _own_pages(self, mapping):
-        """(start, end) of runs of pages that are the process's own."""
-        if not mapping.own_kib:
-            return
-        for chunk_start in range(mapping.start, mapping.end, _CHUNK_BYTES * PAGE // 8):
-            chunk_end = min(mapping.end, chunk_start + _CHUNK_BYTES * PAGE // 8)
-            entries = array.array(
-                "Q", os.pread(self._pages, (chunk_end - chunk_start) // PAGE * 8, chunk_start // PAGE * 8)
-            )
-            for place, entry in enumerate(entries):
-                if entry & (_PRESENT | _SWAPPED) and not (mapping.has_file and entry & _OF_FILE):
-                    yield chunk_start + place * PAGE, chunk_start + (place + 1) * PAGE
 
     def _copy(self, start, end):
         """Where in the image the memory from `start` to `end` is from now on."""
@@ -347,9 +396,9 @@ class _Writer:
         return begin
 
     def _gaps(self):
-        """Takes away what is neither kept nor mapped anew, whatever it is by then."""
+        """Takes away everything else, whatever it is by then."""
         calls, at = [], _FIRST_ADDRESS
-        for start, end in sorted(set(self._placed)):
+        for start, end in sorted(set(self._remaining)):
             if start > at:
                 calls.append((_MUNMAP, at, start - at))
             at = max(at, end)
@@ -361,6 +410,39 @@ class _Writer:
         _write(data, at)
         self._end += _pages_of(len(data))
         return at
+
+
+def _is_library(mapping):
+    return mapping.has_file and not mapping.rights & 2 and mapping.name.startswith("/")
+
+
+def _digest(memory, pages, mapping):
+    """Of the pages of a mapping that are the process's own; they are few."""
+    digest = 0
+    for start, end in _own_pages(pages, mapping):
+        digest = zlib.crc32(os.pread(memory, end - start, start), zlib.crc32(b"%x" % start, digest))
+    return digest
+
+
+def _own_pages(pages, mapping):
+    """(start, end) of pages that are the process's own and no file's."""
+    if not mapping.own_kib:
+        return iter(())
+    mine = _PRESENT | _SWAPPED
+    if mapping.has_file:
+        return _pages_that(pages, mapping, lambda entry: entry & mine and not entry & _OF_FILE)
+    return _pages_that(pages, mapping, lambda entry: entry & mine)
+
+
+def _pages_that(pages, mapping, fits):
+    """(start, end) of pages whose entry in the pagemap `pages` fits."""
+    step = _CHUNK_BYTES // 8 * PAGE
+    for first in range(mapping.start, mapping.end, step):
+        last = min(mapping.end, first + step)
+        entries = array.array("Q", os.pread(pages, (last - first) // PAGE * 8, first // PAGE * 8))
+        for place, entry in enumerate(entries):
+            if fits(entry):
+                yield first + place * PAGE, first + (place + 1) * PAGE
 
 
 def _joined(runs, gap_bytes):

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import socket
 import struct
 import sys
 
@@ -122,6 +123,8 @@ def restore(area, variables):
         for number, path, flags, position in description["descriptors"]:
             _open_at(number, path, flags, None)
             os.lseek(number, position, os.SEEK_SET)
+        for number, family, flags in description["sockets"]:
+            _put_socket(number, family, flags)
         os.umask(description["umask"])
         os.chdir(description["directory"])
         data = area.view()
@@ -170,6 +173,15 @@ def be_unlike_others(old, new):
     ssl = sys.modules.get("_ssl")
     if ssl is not None:
         ssl.RAND_add(os.urandom(64), 64.0)
+
+
+def _put_socket(number, family, flags):
+    """One that is not connected: whoever uses it as the connection that it was finds that broken."""
+    made = socket.socket(family, socket.SOCK_STREAM).detach()
+    if made != number:
+        os.dup2(made, number, inheritable=not flags & os.O_CLOEXEC)
+        os.close(made)
+    os.set_blocking(number, not flags & os.O_NONBLOCK)
 
 
 def _open_at(number, path, flags, status):

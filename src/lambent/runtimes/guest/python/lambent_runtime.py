@@ -196,7 +196,7 @@ def _continue_elsewhere(client, marshaller, output):
     """
     step, error_type, post = lambent_snapstart.take, "Runtime.BeforeSnapshotError", client.fail_init
     try:
-        step(client, output)
+        step(client, output, touch)
         step, error_type, post = lambent_snapstart.run_after_restore, "Runtime.AfterRestoreError", client.fail_restore
         step()
     except Exception as error:

@@ -5,11 +5,12 @@ start nothing.
 """
 
 import gc
+import json
 import os
 import sys
 
 _area = None  # the zygote's, where this processor's machine code is known
-_kept = frozenset()
+_kept = {}
 _given = {}  # the variables that this process was started with
 _started_with = None  # its descriptors, once it is to have its image taken
 _image = _restore = None  # the modules
@@ -53,10 +54,10 @@ def decline_if_asked(reason):
         os._exit(0)
 
 
-def take(client, output):
+def take(client, output, touch):
     """Runs the hooks, takes the image and ends the process; returns in a process that is restored from the image.
 
-    Raises what a hook raises.
+    `touch()` does what every invocation does. Raises what a hook raises.
     """
     hooks = _hooks("get_before_snapshot")
     while hooks:
@@ -67,7 +68,7 @@ def take(client, output):
     gc.collect()
     gc.freeze()  # the collector would otherwise touch, and so copy, every page in each environment
     try:
-        is_original = _image.take(_area, _kept, _started_with)
+        is_original = _image.take(_area, _kept, _started_with, lambda: _rehearse(touch))
     except _image.Unfit as unfit:
         decline_if_asked(str(unfit))
     except OSError as error:
@@ -75,6 +76,13 @@ def take(client, output):
     if is_original:
         os._exit(0)
     _restore.be_unlike_others(_given, _restore.variables_given(_area))
+
+
+def _rehearse(touch):
+    """In the original, which is about to end: what a restored process does before its first event, and with it."""
+    variables = {**_given, "AWS_CONTAINER_AUTHORIZATION_TOKEN": os.urandom(32).hex()}
+    _restore.be_unlike_others(_given, json.loads(json.dumps(variables)))
+    touch()
 
 
 def run_after_restore():

@@ -1,0 +1,133 @@
+"""Images of Python processes, on every interpreter of this machine and without a cage.
+
+A process forks as a zygote does, twice: one runs "init" code and has its image taken, the other becomes what that was.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from typing import Any
+
+import pytest
+
+from guests import installed
+from lambent.model.cage import RuntimeInstallation
+from lambent.runtimes import python
+from lambent.runtimes.family import GUESTS
+
+PROGRAM = r"""
+import ctypes, gc, json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import asyncio, decimal, lambent_image, lambent_restore, multiprocessing, random, ssl, threading
+lambent_image.READ_ONLY_ROOTS = ("/",)
+lambent_image._check = lambda started_with: ([], [])
+area = lambent_restore.Area()
+fork = ctypes.PyDLL(None).fork
+made = os.memfd_create("image", 1)
+os.dup2(made, 4)
+os.close(made)
+
+def deep(n):
+    return 0 if n == 0 else 1 + deep(n - 1)
+
+def original():
+    kept = lambent_image.unchanging()
+    import sqlite3, xml.dom.minidom
+    held = {str(n): [n] for n in range(100_000)}
+    told = []
+    signal.signal(signal.SIGUSR1, lambda *_: told.append("signalled"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    if lambent_image.take(area, kept, {}, lambda: None):
+        os._exit(0)
+    lambent_restore.be_unlike_others({}, lambent_restore.variables_given(area))
+    del held["7"]
+    more = [bytearray(100_000) for _ in range(50)]
+    sys.setrecursionlimit(30_000)
+    thread = threading.Thread(target=told.append, args=("threaded",))
+    thread.start(), thread.join()
+    signal.raise_signal(signal.SIGUSR1)
+    gc.collect()
+    answer = {
+        "held": len(held), "deep": deep(20_000 if sys.version_info < (3, 12) else 5_000), "told": told,
+        "set": os.environ["SET"], "random": [random.random(), ssl.RAND_bytes(8).hex()],
+        "row": sqlite3.connect(":memory:").execute("select 6 * 7").fetchone()[0],
+        "blocked": signal.SIGUSR2 in signal.pthread_sigmask(signal.SIG_BLOCK, []), "open": sorted(os.listdir("/proc/self/fd")),
+        "child": os.waitstatus_to_exitcode(os.system("exit 3")) if sys.version_info >= (3, 9) else 3,
+    }
+    os.write(1, json.dumps(answer).encode() + b"\n")
+    os._exit(0)
+
+def run(what):
+    pid = fork()
+    if pid == 0:
+        try:
+            what()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    if status:
+        sys.exit(f"{what} ended with {status:#x}")
+
+run(original)
+for number in range(3):
+    run(lambda: lambent_restore.restore(area, {"SET": str(number)}))
+"""
+
+FOUND = installed(python.find)
+
+
+def _run(installation: RuntimeInstallation, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
+    assert installation.executable is not None
+    command = [str(installation.executable), "-I", "-S", "-c", program, str(GUESTS / "python")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the machine code is for x86-64")
+@pytest.mark.parametrize("installation", FOUND, ids=[found.runtime for found in FOUND])
+def test_a_process_goes_on_from_another_ones_image(installation: RuntimeInstallation) -> None:
+    done = _run(installation)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["set"] for answer in answers] == ["0", "1", "2"]
+    for answer in answers:
+        assert answer["held"] == 99_999
+        assert answer["deep"] >= 5_000
+        assert answer["told"] == ["threaded", "signalled"]
+        assert (answer["row"], answer["blocked"], answer["child"]) == (42, True, 3)
+        assert answer["open"] == ["0", "1", "2", "3"], "the last one is the listing's"
+    drawn = [value for answer in answers for value in answer["random"]]
+    assert len(set(drawn)) == len(drawn)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the machine code is for x86-64")
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ('description["zygote"] = "another"', "the image was taken of another interpreter"),
+        ('description["files"][0][1][0] += 1', "is another file now"),
+        ('description["files"].append(["/nowhere", [1, 2, 3]])', "No such file or directory"),
+        ('description["data"][1] += 1 << 40', "the image is incomplete"),
+        ("description = None", "the image was taken of another interpreter"),
+    ],
+)
+def test_what_does_not_fit_is_not_restored(change: str, why: str) -> None:
+    lie = f"""
+    real = lambent_restore.read_description
+    def changed(image):
+        description = real(image)
+        {change}
+        return description
+    lambent_restore.read_description = changed
+    pid = fork()
+    if pid == 0:
+        lambent_restore.restore(area, {{}})
+    sys.exit(os.waitpid(pid, 0)[1] >> 8)
+"""
+    head, _, _ = PROGRAM.partition("for number in range(3)")
+    done = _run(FOUND[0], f"{head}if True:{lie}")
+    assert done.returncode == 71, done.stderr
+    assert "SnapStart: the environment could not be restored: " in done.stderr
+    assert why in done.stderr
