@@ -22,7 +22,7 @@ from lambent.runtimeapi.values import InitFailed
 
 # So soon that SDKs, which renew what is good for less than ten minutes, ask again in each restored environment.
 CREDENTIALS_GOOD_FOR_S: Final = 300
-_ROOM_MIB: Final = 32  # of an image, for what is not the function's memory
+_ROOM_MIB: Final = 32 + 64  # of an image, for what is not the function's memory; and for what it left in /tmp
 
 _REASON_CODES: Final = {
     "Sandbox.Timedout": "FunctionError.InitTimeout",

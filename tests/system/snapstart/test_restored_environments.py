@@ -26,6 +26,11 @@ DATABASE.execute("insert into t values (41)")
 random.random(), ssl.RAND_bytes(8), uuid.uuid4()
 os.environ["SET_BY_INIT"] = "kept"
 os.umask(0o027)
+os.makedirs("/tmp/deep/er")
+open("/tmp/deep/er/file", "wb").write(b"0123456789" * 200_000)
+os.chmod("/tmp/deep/er/file", 0o640)
+os.chmod("/tmp/deep/er", 0o500)
+os.symlink("deep/er/file", "/tmp/link")
 print("init speaks")
 
 @register_before_snapshot
@@ -56,6 +61,8 @@ def handler(event, context):
         "row": DATABASE.execute("select x from t").fetchone()[0], "set": os.environ["SET_BY_INIT"], "now": time.time(),
         "unique": [random.random(), ssl.RAND_bytes(8).hex(), uuid.uuid4().hex, secrets.token_hex(8), context.aws_request_id],
         "variables": sorted(os.environ), "token": os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+        "left": [os.path.getsize("/tmp/link"), os.stat("/tmp/link").st_mode & 0o777, os.stat("/tmp/deep/er").st_mode & 0o777,
+                 open("/tmp/link", "rb").read(2_000_000) == b"0123456789" * 200_000],
         "stream": context.log_stream_name, "left_ms": context.get_remaining_time_in_millis(),
     }
 """
@@ -89,6 +96,7 @@ def test_what_init_made_is_there(two: list[Answer]) -> None:
         assert (value["held"], value["row"], value["mask"], value["set"]) == (20_001, 41, 0o027, "kept")
         assert value["line"].startswith("import os")
         assert value["deep"] == 20_000
+        assert value["left"] == [2_000_000, 0o640, 0o500, True]
 
 
 def test_what_must_be_unique_is(two: list[Answer]) -> None:
@@ -185,7 +193,10 @@ LEAVING = {
     "a listener": ("import socket; S = socket.create_server(('127.0.0.1', 0))", "left a socket open"),
     "a socket of another kind": ("import socket; S = socket.socketpair()", "left a socket open"),
     "a loop": ("import asyncio; L = asyncio.new_event_loop()", "left an eventpoll open"),
-    "a file": ("open('/tmp/x', 'w').close()", "left /tmp/x"),
+    "a file that is open": ("F = open('/tmp/x', 'w')", "left /tmp/x open"),
+    "a pipe with a name": ("import os; os.mkfifo('/tmp/fifo')", "left /tmp/fifo, which is no file"),
+    "too many files": ("import os; open('/tmp/x', 'wb').truncate(100 << 20)", "left 100 MiB in 1 files in /tmp"),
+    "a shared file": ("open('/dev/shm/x', 'w').close()", "left /dev/shm/x"),
     "shared memory": ("import mmap; M = mmap.mmap(-1, 4096)", "mapped shared memory"),
     "a timer": ("import signal; signal.signal(signal.SIGALRM, lambda *_: 0); signal.setitimer(signal.ITIMER_REAL, 60)",
                 "left a timer running"),

@@ -20,9 +20,9 @@ from lambent.runtimes.family import GUESTS
 PROGRAM = r"""
 import ctypes, gc, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import asyncio, decimal, lambent_image, lambent_restore, multiprocessing, random, ssl, threading
-lambent_image.READ_ONLY_ROOTS = ("/",)
-lambent_image._check = lambda started_with: ([], [])
+import asyncio, decimal, lambent_fitness, lambent_image, lambent_restore, multiprocessing, random, ssl, threading
+lambent_fitness.READ_ONLY_ROOTS = ("/",)
+lambent_fitness.check = lambda started_with: ([], [], [])
 area = lambent_restore.Area()
 fork = ctypes.PyDLL(None).fork
 made = os.memfd_create("image", 1)
@@ -50,7 +50,7 @@ def original():
     signal.raise_signal(signal.SIGUSR1)
     gc.collect()
     answer = {
-        "held": len(held), "deep": deep(20_000 if sys.version_info < (3, 12) else 5_000), "told": told,
+        "held": len(held), "deep": deep(10_000 if sys.version_info < (3, 12) else 5_000), "told": told,
         "set": os.environ["SET"], "random": [random.random(), ssl.RAND_bytes(8).hex()],
         "row": sqlite3.connect(":memory:").execute("select 6 * 7").fetchone()[0],
         "blocked": signal.SIGUSR2 in signal.pthread_sigmask(signal.SIG_BLOCK, []), "open": sorted(os.listdir("/proc/self/fd")),

@@ -3,7 +3,7 @@
 The process forks a copy that stands still, and reads the copy's memory: nothing in it moves meanwhile. Written are the pages
 that belong to the process alone; what is mapped from read-only files is mapped from them again, and such files that are open
 are opened again. TCP connections are found broken, as AWS's functions find them. A process that holds more than that, such as
-another thread or files in /tmp, cannot be continued elsewhere, which `Unfit` says.
+another thread or a socket that listens, cannot be continued elsewhere, which `Unfit` says.
 """
 
 import array
@@ -12,10 +12,12 @@ import json
 import os
 import re
 import signal
-import socket
 import struct
 import zlib
 
+import lambent_fitness
+import lambent_leftovers
+from lambent_fitness import Unfit
 from lambent_restore import (
     ANYTHING,
     CALL,
@@ -29,8 +31,6 @@ from lambent_restore import (
     UNLESS_ERROR,
     identify,
 )
-
-READ_ONLY_ROOTS = ("/var/task/", "/opt/", "/var/lang/", "/var/runtime/", "/usr/", "/lib", "/bin/", "/etc/")
 
 _PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _CLOSE, _SIGALTSTACK, _CLOSE_RANGE = (
     17,
@@ -56,10 +56,6 @@ _CHUNK_BYTES = 1 << 20
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ([0-9a-f]+) (\S+) (\d+) *(.*)\n")
 _KEPT_NAMES = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]")
 _STRANGE = {"io": "a device", "pf": "a device", "ht": "huge pages", "ss": "a shadow stack"}
-
-
-class Unfit(Exception):
-    """This process cannot be continued from an image; says why, for the function's owner."""
 
 
 class Mapping:
@@ -113,11 +109,11 @@ def unchanging():
 def take(area, kept, started_with, rehearse):
     """Writes the image to IMAGE_FD. True here, once it is whole; False in a process that is restored from it.
 
-    `kept` was `unchanging()` when the process began; `started_with` are the `targets` of the descriptors that it had then.
+    `kept` was `unchanging()` when the process began; `started_with` are the `lambent_fitness.targets` of the descriptors that it had then.
     `rehearse()` does here what a restored process does first: the pages that it writes are copied ahead in those.
     Raises Unfit, OSError.
     """
-    files, sockets = _check(started_with)
+    files, sockets, left = lambent_fitness.check(started_with)
     kernel = _kernel_state(area)
     writable = [m for m in mappings(detailed=False) if m.rights & 2 and m.name != "[stack]"]
     pid = area.fork()
@@ -130,7 +126,9 @@ def take(area, kept, started_with, rehearse):
         writer.write_memory()
         writer.copy_ahead(written)
         data = writer.data_and_calls(kernel)
-        writer.finish(data, {"descriptors": files, "sockets": sockets})
+        writer.finish(
+            data, {"descriptors": files, "sockets": sockets, "left": lambent_leftovers.pack(left, writer.append)}
+        )
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -149,95 +147,11 @@ def _written_since_fork(writable):
         os.close(pages)
 
 
-def targets(numbers):
-    """What these descriptors are, in the kernel's words."""
-    return {number: os.readlink(f"/proc/self/fd/{number}") for number in numbers}
-
-
 def decline(reason):
     """Says in the image's stead why there is none."""
     text = json.dumps({"unfit": reason}).encode()
     os.pwrite(IMAGE_FD, text, TRAILER.size)
     os.pwrite(IMAGE_FD, TRAILER.pack(MAGIC, TRAILER.size, len(text)), 0)
-
-
-# what an image cannot hold
-
-
-def _check(started_with):
-    """The descriptors that can be opened again: ([number, path, flags, position] …, [number, family, flags] …). Raises Unfit."""
-    if len(os.listdir("/proc/self/task")) > 1:
-        _let_threads_leave()
-    threads = len(os.listdir("/proc/self/task")) - 1
-    if threads:
-        raise Unfit(f"the init code left {threads} thread{'s' if threads > 1 else ''} running besides the main one")
-    own = {"1", str(os.getpid())}
-    if any(name.isdigit() and name not in own for name in os.listdir("/proc")):
-        raise Unfit("the init code left another process running")
-    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-        if signal.getitimer(timer)[0]:
-            raise Unfit("the init code left a timer running")
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        if re.search(r"^Seccomp_filters:\s+(?!1$)\d+$", file.read(), re.MULTILINE):
-            raise Unfit("the init code installed a filter of system calls")
-    for directory in ("/tmp", "/dev/shm"):
-        left = sorted(set(os.listdir(directory)) - {"lost+found"})
-        if left:
-            raise Unfit(f"the init code left {directory}/{left[0]}; files in {directory} are not kept")
-    return _descriptors(started_with)
-
-
-def _let_threads_leave():
-    """Threads of libraries that prepare for a fork, as those of OpenBLAS do, end themselves for one."""
-    pid = ctypes.PyDLL(None).fork()
-    if pid == 0:
-        os._exit(0)
-    if pid > 0:
-        os.waitpid(pid, 0)
-
-
-def _descriptors(started_with):
-    files, sockets = [], []
-    if targets(started_with) != started_with:
-        raise Unfit("the init code replaced a descriptor that it was started with")
-    for name in sorted(os.listdir("/proc/self/fd"), key=int):
-        number = int(name)
-        if number in started_with:
-            continue
-        try:
-            path = os.readlink(f"/proc/self/fd/{number}")
-            with open(f"/proc/self/fdinfo/{number}", encoding="ascii") as file:
-                info = dict(line.split(":", 1) for line in file if ":" in line)
-        except OSError:
-            continue  # the one that the directory was read with
-        flags = int(info["flags"], 8)
-        if number >= FILES_FROM_FD:
-            raise Unfit(f"the init code left descriptor {number} open; only those below {FILES_FROM_FD} are kept")
-        family = _family_of_connection(number) if path.startswith("socket:") else None
-        if family is not None:
-            sockets.append([number, family, flags])
-            continue
-        is_device = path in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")
-        is_read = path.startswith(READ_ONLY_ROOTS) and flags & os.O_ACCMODE == os.O_RDONLY
-        if not (is_device or (is_read and os.path.isfile(path))):
-            raise Unfit(f"the init code left {_what(path)} open (descriptor {number})")
-        files.append([number, path, flags & ~os.O_CLOEXEC, int(info["pos"])])
-    return files, sockets
-
-
-def _family_of_connection(number):
-    """Of a TCP socket that listens to nobody; None for any other."""
-    with socket.socket(fileno=os.dup(number)) as found:
-        is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.proto == socket.IPPROTO_TCP
-        listens = is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        return int(found.family) if is_tcp and not listens else None
-
-
-def _what(target):
-    for prefix, words in (("socket:", "a socket"), ("pipe:", "a pipe"), ("anon_inode:", "")):
-        if target.startswith(prefix):
-            return words or "an " + target.partition(":")[2].strip("[]")
-    return target
 
 
 def _thread_pointer():
@@ -317,11 +231,11 @@ class _Writer:
             **opened,
             "umask": mask,
             "directory": os.getcwd(),
-            "data": (self._append(data), len(data)),
+            "data": (self.append(data), len(data)),
             "calls": calls,
         }
         text = json.dumps(description).encode()  # comes last: the file ends with it
-        _write(TRAILER.pack(MAGIC, self._append(text), len(text)), 0)
+        _write(TRAILER.pack(MAGIC, self.append(text), len(text)), 0)
 
     def _place(self, mapping):
         if self._area.start <= mapping.start < self._area.end or self._area.start < mapping.end <= self._area.end:
@@ -343,7 +257,7 @@ class _Writer:
             raise Unfit(f"the init code mapped {strange or 'shared memory'} ({mapping.name or 'without a name'})")
         if not mapping.has_file:
             self._place_own(mapping)
-        elif mapping.name.startswith(READ_ONLY_ROOTS) and not mapping.name.endswith(" (deleted)"):
+        elif mapping.name.startswith(lambent_fitness.READ_ONLY_ROOTS) and not mapping.name.endswith(" (deleted)"):
             self._place_file(mapping)
         else:
             raise Unfit(f"the init code mapped {mapping.name}, which is not kept")
@@ -392,7 +306,7 @@ class _Writer:
         begin = self._end
         for at in range(start, end, _CHUNK_BYTES):
             data = os.pread(self._memory, min(_CHUNK_BYTES, end - at), at)
-            self._append(data)
+            self.append(data)
         return begin
 
     def _gaps(self):
@@ -405,7 +319,7 @@ class _Writer:
         calls.append((_MUNMAP, at, _LAST_ADDRESS - at))
         return calls
 
-    def _append(self, data):
+    def append(self, data):
         at = self._end
         _write(data, at)
         self._end += _pages_of(len(data))

@@ -17,6 +17,8 @@ import socket
 import struct
 import sys
 
+import lambent_leftovers
+
 PAGE = 4096
 IMAGE_FD = 4
 FILES_FROM_FD = 512  # files to be mapped are opened from here on, where programs seldom are
@@ -104,7 +106,7 @@ class Area:
 
     def load(self, calls):
         """Never returns here."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() if sys.version_info >= (3, 8) else ())
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._load(self.data, self.data + TABLE_AT, calls)
 
     def _protect(self, start, length, rights):
@@ -123,6 +125,7 @@ def restore(area, variables):
         for number, path, flags, position in description["descriptors"]:
             _open_at(number, path, flags, None)
             os.lseek(number, position, os.SEEK_SET)
+        lambent_leftovers.unpack(description["left"], IMAGE_FD)
         for number, family, flags in description["sockets"]:
             _put_socket(number, family, flags)
         os.umask(description["umask"])
@@ -169,7 +172,8 @@ def be_unlike_others(old, new):
     for name, value in new.items():
         if old.get(name) != value:
             os.environ[name] = value
-    random.seed()
+    for module in {random, sys.modules.get("random", random)}:  # the function may have had it loaded anew
+        module.seed()
     ssl = sys.modules.get("_ssl")
     if ssl is not None:
         ssl.RAND_add(os.urandom(64), 64.0)

@@ -13,16 +13,17 @@ _area = None  # the zygote's, where this processor's machine code is known
 _kept = {}
 _given = {}  # the variables that this process was started with
 _started_with = None  # its descriptors, once it is to have its image taken
-_image = _restore = None  # the modules
+_fitness = _image = _restore = None  # the modules
 
 _STANDARD_FDS = (0, 1, 2, 3)
 
 
 def reserve():
     """Called once in the process that forks, when everything that it loads is loaded."""
-    global _area, _image, _restore
+    global _area, _fitness, _image, _restore
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return
+    import lambent_fitness
     import lambent_image
     import lambent_restore
 
@@ -30,7 +31,7 @@ def reserve():
         _area = lambent_restore.Area()
     except OSError:
         return
-    _image, _restore = lambent_image, lambent_restore
+    _fitness, _image, _restore = lambent_fitness, lambent_image, lambent_restore
 
 
 def begin(environ):
@@ -39,7 +40,7 @@ def begin(environ):
     if environ.pop("_LAMBENT_TAKES_IMAGE", None) and _image is not None:
         _given = dict(environ)
         _kept = _image.unchanging()
-        _started_with = _image.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
+        _started_with = _fitness.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
 
 
 def is_asked():
@@ -69,7 +70,7 @@ def take(client, output, touch):
     gc.freeze()  # the collector would otherwise touch, and so copy, every page in each environment
     try:
         is_original = _image.take(_area, _kept, _started_with, lambda: _rehearse(touch))
-    except _image.Unfit as unfit:
+    except _fitness.Unfit as unfit:
         decline_if_asked(str(unfit))
     except OSError as error:
         decline_if_asked(f"the image could not be taken: {error}")
