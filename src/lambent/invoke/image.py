@@ -6,6 +6,7 @@ for whether there is a whole image, and why not. Once the runtime's cage is gone
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -72,9 +73,13 @@ class Template:
         return os.fstat(self.descriptor).st_blocks * _BLOCK_BYTES
 
     def open(self) -> int:
-        """A descriptor of its own for one environment, to read only. Raises OSError."""
+        """A descriptor of its own for one environment, to read only. Raises OSError, also when it was closed meanwhile."""
+        if self.descriptor < 0:  # the number may be another version's image by now
+            raise OSError(errno.EBADF, "the image was dropped")
         return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Environments that were restored from it keep what they have mapped."""
-        os.close(self.descriptor)
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

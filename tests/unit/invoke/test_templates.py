@@ -248,6 +248,19 @@ def test_a_whole_image_is_sealed_at_its_end() -> None:
         os.close(descriptor)
 
 
+def test_an_image_that_was_dropped_cannot_be_opened_though_its_number_is_another_ones() -> None:
+    template = Template(new_image(4096), 0.0)
+    number = template.descriptor
+    template.close()
+    other = new_image(4096)
+    assert other == number, "the lowest number that is free is taken next"
+    with pytest.raises(OSError, match="the image was dropped"):
+        template.open()
+    template.close()
+    assert os.fstat(other).st_size == 4096
+    os.close(other)
+
+
 def test_an_image_cannot_become_longer_than_was_allowed() -> None:
     descriptor = new_image(4096)
     with pytest.raises(PermissionError):
