@@ -140,6 +140,7 @@ class Road:
     log: ListLog
     pools: Pools
     invoker: Invoker
+    around: Surroundings
 
     def define(self, name: str, code: str, **changes: Any) -> FunctionVersion:
         """A function whose bootstrap runs `code`, which defines handle(event, request_id)."""
@@ -192,12 +193,14 @@ async def open_road(
         installation_for=provided,
         credentials_for=lambda version: {},
         init_phase_s=init_phase_s,
+        snapshot_init_s=init_phase_s,
+        restore_s=init_phase_s,
         environment_lifetime_s=environment_lifetime_s,
     )
     pools = Pools(lambda v: Environment(v, around), clock, freeze_after_s=0.05, idle_environment_s=60.0)
     invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
     sweep = asyncio.create_task(pools.run())
-    yield Road(directory, functions, log, pools, invoker)
+    yield Road(directory, functions, log, pools, invoker, around)
     sweep.cancel()
     await pools.close()
     await sandbox.close()

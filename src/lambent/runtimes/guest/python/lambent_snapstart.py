@@ -39,8 +39,11 @@ def begin(environ):
     global _given, _kept, _started_with
     if environ.pop("_LAMBENT_TAKES_IMAGE", None) and _image is not None:
         _given = dict(environ)
-        _kept = _image.unchanging()
-        _started_with = _fitness.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
+        try:
+            _kept = _image.unchanging()
+            _started_with = _fitness.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
+        except OSError:
+            pass  # the variable is the function's own, or the process may not look at itself: it just runs
 
 
 def is_asked():
