@@ -200,6 +200,9 @@ LEAVING = {
     "shared memory": ("import mmap; M = mmap.mmap(-1, 4096)", "mapped shared memory"),
     "a timer": ("import signal; signal.signal(signal.SIGALRM, lambda *_: 0); signal.setitimer(signal.ITIMER_REAL, 60)",
                 "left a timer running"),
+    "a filter": ("import ctypes, struct; B = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7FFF0000)); "
+                 "ctypes.CDLL(None).prctl(22, 2, struct.pack('HxxxxxxP', 1, ctypes.addressof(B)), 0, 0)",
+                 "installed a filter of system calls"),
     "another output": ("import os; os.dup2(os.open('/dev/null', os.O_WRONLY), 1)", "replaced a descriptor"),
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ import ctypes, gc, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import asyncio, decimal, lambent_fitness, lambent_image, lambent_restore, multiprocessing, random, ssl, threading
 lambent_fitness.READ_ONLY_ROOTS = ("/",)
-lambent_fitness.check = lambda started_with: ([], [], [])
+lambent_fitness.check = lambda beginning: ([], [], [])
 area = lambent_restore.Area()
 fork = ctypes.PyDLL(None).fork
 made = os.memfd_create("image", 1)
@@ -39,7 +39,7 @@ def original():
     told = []
     signal.signal(signal.SIGUSR1, lambda *_: told.append("signalled"))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-    if lambent_image.take(area, kept, {}, lambda: None):
+    if lambent_image.take(area, kept, None, lambda: None):
         os._exit(0)
     lambent_restore.be_unlike_others({}, lambent_restore.variables_given(area))
     del held["7"]
@@ -81,7 +81,7 @@ FOUND = installed(python.find)
 
 def _run(installation: RuntimeInstallation, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
     assert installation.executable is not None
-    command = [str(installation.executable), "-I", "-S", "-c", program, str(GUESTS / "python")]
+    command = [str(installation.executable), "-I", "-S", "-B", "-c", program, str(GUESTS / "python")]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

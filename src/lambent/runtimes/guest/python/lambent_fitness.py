@@ -16,7 +16,15 @@ class Unfit(Exception):
     """This process cannot be continued from an image; says why, for the function's owner."""
 
 
-def check(started_with):
+class Beginning:
+    """What a process has before the function's code runs: these descriptors, and filters of system calls."""
+
+    def __init__(self, numbers):
+        self.descriptors = _targets(numbers)
+        self.filters = _filters()
+
+
+def check(beginning):
     """What can be had again: files ([number, path, flags, position] …), sockets ([number, family, flags] …), paths in /tmp.
 
     Raises Unfit.
@@ -32,16 +40,15 @@ def check(started_with):
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         if signal.getitimer(timer)[0]:
             raise Unfit("the init code left a timer running")
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        if re.search(r"^Seccomp_filters:\s+(?!1$)\d+$", file.read(), re.MULTILINE):
-            raise Unfit("the init code installed a filter of system calls")
+    if _filters() != beginning.filters:
+        raise Unfit("the init code installed a filter of system calls")
     shared = sorted(os.listdir("/dev/shm"))
     if shared:
         raise Unfit(f"the init code left /dev/shm/{shared[0]}; files there are not kept")
     left, reason = lambent_leftovers.survey()
     if reason is not None:
         raise Unfit(reason)
-    return (*_descriptors(started_with), left)
+    return (*_descriptors(beginning.descriptors), left)
 
 
 def _let_threads_leave():
@@ -55,7 +62,7 @@ def _let_threads_leave():
 
 def _descriptors(started_with):
     files, sockets = [], []
-    if targets(started_with) != started_with:
+    if _targets(started_with) != started_with:
         raise Unfit("the init code replaced a descriptor that it was started with")
     for name in sorted(os.listdir("/proc/self/fd"), key=int):
         number = int(name)
@@ -97,6 +104,13 @@ def _what(target):
     return target
 
 
-def targets(numbers):
+def _filters():
+    """How many there are; None where the kernel does not say."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        found = re.search(r"^Seccomp_filters:\s+(\d+)$", file.read(), re.MULTILINE)
+    return found and int(found[1])
+
+
+def _targets(numbers):
     """What these descriptors are, in the kernel's words."""
     return {number: os.readlink(f"/proc/self/fd/{number}") for number in numbers}

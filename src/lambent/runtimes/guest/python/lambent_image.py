@@ -106,14 +106,14 @@ def unchanging():
         os.close(pages)
 
 
-def take(area, kept, started_with, rehearse):
+def take(area, kept, beginning, rehearse):
     """Writes the image to IMAGE_FD. True here, once it is whole; False in a process that is restored from it.
 
-    `kept` was `unchanging()` when the process began; `started_with` are the `lambent_fitness.targets` of the descriptors that it had then.
+    `kept` was `unchanging()` when the process began, and `beginning` how it began.
     `rehearse()` does here what a restored process does first: the pages that it writes are copied ahead in those.
     Raises Unfit, OSError.
     """
-    files, sockets, left = lambent_fitness.check(started_with)
+    files, sockets, left = lambent_fitness.check(beginning)
     kernel = _kernel_state(area)
     writable = [m for m in mappings(detailed=False) if m.rights & 2 and m.name != "[stack]"]
     pid = area.fork()

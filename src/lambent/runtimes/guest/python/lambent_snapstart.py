@@ -12,7 +12,7 @@ import sys
 _area = None  # the zygote's, where this processor's machine code is known
 _kept = {}
 _given = {}  # the variables that this process was started with
-_started_with = None  # its descriptors, once it is to have its image taken
+_beginning = None  # how it began, once it is to have its image taken
 _fitness = _image = _restore = None  # the modules
 
 _STANDARD_FDS = (0, 1, 2, 3)
@@ -36,19 +36,19 @@ def reserve():
 
 def begin(environ):
     """Called before anything of the function's runs."""
-    global _given, _kept, _started_with
+    global _beginning, _given, _kept
     if environ.pop("_LAMBENT_TAKES_IMAGE", None) and _image is not None:
         _given = dict(environ)
         try:
             _kept = _image.unchanging()
-            _started_with = _fitness.targets((*_STANDARD_FDS, _restore.IMAGE_FD))
+            _beginning = _fitness.Beginning((*_STANDARD_FDS, _restore.IMAGE_FD))
         except OSError:
             pass  # the variable is the function's own, or the process may not look at itself: it just runs
 
 
 def is_asked():
     """Whether this process is there to have its image taken."""
-    return _started_with is not None
+    return _beginning is not None
 
 
 def decline_if_asked(reason):
@@ -72,7 +72,7 @@ def take(client, output, touch):
     gc.collect()
     gc.freeze()  # the collector would otherwise touch, and so copy, every page in each environment
     try:
-        is_original = _image.take(_area, _kept, _started_with, lambda: _rehearse(touch))
+        is_original = _image.take(_area, _kept, _beginning, lambda: _rehearse(touch))
     except _fitness.Unfit as unfit:
         decline_if_asked(str(unfit))
     except OSError as error:
