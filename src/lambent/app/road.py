@@ -73,7 +73,10 @@ class Road:
             environment_lifetime_s=SESSION_LIFETIME_S - TIMEOUT_MAX_S,
         )
         self.templates = Templates(
-            catalog, lambda version: Original(version, around), clock, config.snapstart_memory_mib
+            catalog,
+            lambda version: Original(version, around, config.snapstart_memory_mib),
+            clock,
+            config.snapstart_memory_mib,
         )
         self.pools = Pools(
             self._environment,

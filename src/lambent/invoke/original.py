@@ -40,12 +40,15 @@ class OriginalFailed(LambentError):
 
 
 class Original(Environment):
-    """Made by `Templates`."""
+    """Its image takes at most `image_max_mib`."""
 
     initialization_type = "snap-start"
 
-    def __init__(self, version: FunctionVersion, surroundings: Surroundings) -> None:
+    def __init__(
+        self, version: FunctionVersion, surroundings: Surroundings, image_max_mib: int = MEMORY_MAX_MIB
+    ) -> None:
         super().__init__(version, surroundings)
+        self._image_max_mib = image_max_mib
         self._issued = IssuedForOne(
             os.urandom(32).hex(),
             lambda: surroundings.credentials_for(version),
@@ -57,7 +60,7 @@ class Original(Environment):
         spec = await self.describe()
         if external_extensions(spec.layers_dir):
             raise self._unfit("its extensions are processes of their own")
-        descriptor = image.new_image((spec.memory_mib + _ROOM_MIB) * MIB)
+        descriptor = image.new_image(min(spec.memory_mib + _ROOM_MIB, self._image_max_mib) * MIB)
         try:
             # The image is charged to the environment that writes it, besides the memory that it is of.
             self._spec = attrs.evolve(

@@ -54,6 +54,15 @@ def _rests_and_is_restored(server: LiveServer, name: str) -> bool:
     return _start_type(server, name) == "snap-start"
 
 
+def test_an_image_that_would_be_larger_than_all_may_be_is_not_taken(tmp_path: Path) -> None:
+    ballast = "BALLAST = bytearray(range(256)) * (200 << 10)\n"
+    with running(tmp_path / "data", *_config(tmp_path, snapstart_memory_mib=40)) as server:
+        name = snapstart.create(server, ballast + CODE, MemorySize=256)
+        assert snapstart.status_of(snapstart.publish(server, name)) == ("Active", "Off")
+        assert "larger than it may be" in server.log_of(name)
+        assert _start_type(server, name) == "on-demand"
+
+
 def test_at_level_process_it_is_off(tmp_path: Path) -> None:
     with running(tmp_path / "data", "--isolation", "process") as server:
         name = snapstart.create(server, CODE)

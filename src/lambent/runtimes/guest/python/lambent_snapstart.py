@@ -4,6 +4,7 @@ Only a process that a zygote forked can be continued, so everything that is need
 start nothing.
 """
 
+import errno
 import gc
 import json
 import os
@@ -76,6 +77,8 @@ def take(client, output, touch):
     except _fitness.Unfit as unfit:
         decline_if_asked(str(unfit))
     except OSError as error:
+        if error.errno == errno.EPERM:  # what the file's seal against growing answers
+            decline_if_asked("the image would be larger than it may be (snapstart_memory_mib)")
         decline_if_asked(f"the image could not be taken: {error}")
     if is_original:
         os._exit(0)
