@@ -10,6 +10,7 @@ from typing import Any, cast
 import attrs
 import pytest
 
+from hand_clock import HandClock
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pools
 from lambent.invoke.provisioned import RETRY_S, ProvisionedEnvironment, ProvisionedEnvironments
@@ -22,20 +23,6 @@ from lambent.store.catalog import SqliteCatalog
 
 ADDRESS = FunctionAddress("123456789012", "eu-west-1", "f")
 IDLE_S = 300.0
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 class Pretended:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hand_clock import HandClock
 from lambent.invoke import image
 from lambent.invoke.failures import timed_out
 from lambent.invoke.image import MAGIC, TRAILER, Template, Unfit, new_image, seal
@@ -27,20 +28,6 @@ from lambent.ports import CatalogTransaction
 from lambent.store.catalog import SqliteCatalog
 
 ADDRESS = FunctionAddress("123456789012", "eu-west-1", "f")
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 class World:
