@@ -55,7 +55,7 @@ def test_a_function_deletes_its_own_queue(live: LiveServer) -> None:
         try:
             live.client("sqs").get_queue_url(QueueName=name)
         except ClientError as error:
-            return error.response["Error"]["Code"].endswith("NonExistentQueue")
+            return str(error.response["Error"]["Code"]).endswith("NonExistentQueue")
         return False
 
     until(is_gone, SOON_S)
