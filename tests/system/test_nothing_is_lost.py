@@ -57,9 +57,7 @@ class Harness:
         collector = Collector(self.lives, self.setup, self.collected, random.Random(0))
         deadline_s = time.monotonic() + SETTLED_S
         while True:
-            while sum(
-                [*(receiver.take(name, 0.0, wait_s=0) for name in OWN), *(collector.take(name) for name in COLLECTED)]
-            ):
+            while self._take_all(receiver, collector):
                 pass
             self.traces.read()
             left = missing(self.ledger, self.traces, self.seen, self.collected)
@@ -73,6 +71,11 @@ class Harness:
             until(lambda: not any(self.lives.is_running(name) for name in FUNCTIONS), SETTLED_S)
             self.lives.turn(TURN_S)
             self.setup.switch_queue_mappings(on=True)
+
+    @staticmethod
+    def _take_all(receiver: Receiver, collector: Collector) -> int:
+        own = sum(receiver.take(name, 0.0, wait_s=0) for name in OWN)
+        return own + sum(collector.take(name) for name in COLLECTED)
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_what_was_accepted_is_delivered_or_a_dead_letter_however_often_the_serve
 ) -> None:
     seed = int(os.environ.get("LAMBENT_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"LAMBENT_TEST_SEED={seed}")
-    lives = Lives(folder, random.Random(seed))
+    lives, workers = Lives(folder, random.Random(seed)), list[Worker]()
     try:
         lives.begin()
         harness = prepared(lives, folder)
@@ -111,6 +114,8 @@ def test_what_was_accepted_is_delivered_or_a_dead_letter_however_often_the_serve
         check_stream(lives.server.client("kinesis"), harness.ledger)
         report(harness)
     finally:
+        for worker in workers:
+            worker.stop()
         lives.end()
 
 
@@ -119,9 +124,8 @@ def prepared(lives: Lives, folder: Path) -> Harness:
     traces.create()
     setup = Setup(lives.server)
     setup.make(traces.path, lives.life)
-    until(
-        lambda: not processes_with(f"lambent.runtimes.build {lives.server.data}"), SETTLED_S
-    )  # else each life began it anew
+    builder = f"lambent.runtimes.build {lives.server.data}"
+    until(lambda: not processes_with(builder), SETTLED_S)  # else each life began to build anew
     return Harness(lives, setup, traces)
 
 

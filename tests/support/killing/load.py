@@ -17,7 +17,7 @@ from killing.functions import POISON
 from killing.lives import Lives
 from killing.setup import Setup, topic_arn
 
-KEYS: Final = 8  # of each sender: message groups and partition keys
+KEYS: Final = 16  # of each sender: message groups and partition keys
 PAUSE_S: Final = 0.004
 POISON_PART: Final = {"q": 0.02, "f.fifo": 0.02, "s": 0.01, "async": 0.1}
 SHARDS_MOST: Final = 4
@@ -64,8 +64,11 @@ class Worker(threading.Thread):
             if self.lives.up.is_set():
                 time.sleep(PAUSE_S)  # the kill is just being noticed
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         self._stopping.set()
+
+    def finish(self) -> None:
+        self.stop()
         self.join(60)
         assert not self.is_alive(), f"{self.name} does not end"
         if self.problem is not None:
@@ -159,9 +162,7 @@ class Sender(Worker):
         else:
             keys = ordered[0]["HashKeyRange"]
             middle = (int(keys["StartingHashKey"]) + int(keys["EndingHashKey"])) // 2
-            kinesis.split_shard(
-                StreamName="s", ShardToSplit=ordered[0]["ShardId"], NewStartingHashKey=str(middle)
-            )  # fmt: skip
+            kinesis.split_shard(StreamName="s", ShardToSplit=ordered[0]["ShardId"], NewStartingHashKey=str(middle))
 
 
 def key_of(token: str) -> str:

@@ -12,7 +12,7 @@ from killing.functions import CODE, QUEUE_RECEIVES_MOST
 from live_server import REGION, LiveServer, until
 
 ACCOUNT: Final = "000000000000"
-VISIBILITY_S: Final = 6  # of queues that functions read: longer than a busy machine needs for a cold start
+VISIBILITY_S: Final = 10  # of queues that functions read: longer than a busy machine needs for a cold start
 OWN_VISIBILITY_S: Final = 2
 DEAD: Final = {"q": "q-dead", "f.fifo": "f-dead.fifo", "s": "s-dead"}
 ASYNC_DONE, ASYNC_FAILED, ASYNC_LETTERS = "async-done", "async-failed", "async-letters"
