@@ -34,6 +34,7 @@ down:
 .venv/.dev: requirements/dev.txt .venv/.run
 	@echo "Installing what the tests need"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	@$(BIN)/python examples/shared/pillow.py
 	@scripts/system-packages
 	@touch $@
 

@@ -203,8 +203,8 @@ def environ(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(Path(lambent.__file__).parents[1]), **more}
 
 
-def start(data: Path, *options: str) -> LiveServer:
-    """Starts `lambent up` on a free port and waits until it is ready."""
+def launch(data: Path, *options: str) -> tuple[subprocess.Popen[str], Path]:
+    """Starts `lambent up`, on a free port unless the options say otherwise; the process, and the file that it writes to."""
     data.parent.mkdir(parents=True, exist_ok=True)
     output = Path(tempfile.mkstemp(dir=data.parent, prefix="server-", suffix=".log")[1])
     with output.open("wb") as file:
@@ -212,6 +212,12 @@ def start(data: Path, *options: str) -> LiveServer:
             [sys.executable, "-m", "lambent", "up", "--port", "0", "--data", str(data), *options],
             env=environ(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+    return process, output
+
+
+def start(data: Path, *options: str) -> LiveServer:
+    """Starts `lambent up` and waits until it is ready."""
+    process, output = launch(data, *options)
 
     def ready() -> re.Match[str] | None:
         assert process.poll() is None, output.read_text()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,19 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
-from live_server import REGION, LiveServer, environ, running, start, until
+from live_server import LiveServer, environ, running, start, until
 
 FAILS = "def handler(event, context):\n    raise ValueError('always')\n"
 WORKS = "def handler(event, context):\n    return event\n"
-SENDERS = 3
-EVENTS_MOST = 500  # in all rounds together: the timeline keeps a thousand
-DELIVERED_S = 60.0
 
 
 def ask(server: LiveServer, method: str, path: str, body: object = None) -> Any:
@@ -308,79 +299,6 @@ def test_the_timeline_is_for_those_who_may_read_it(tmp_path: Path) -> None:
         assert subprocess.run(words, env=environ(**key), capture_output=True, timeout=60).returncode == 0
         key["AWS_SECRET_ACCESS_KEY"] = "wrong"
         assert subprocess.run(words, env=environ(**key), capture_output=True, timeout=60).returncode == 1
-
-
-class Sender(threading.Thread):
-    """Leaves events without a pause until the server is gone."""
-
-    def __init__(self, url: str, name: str, numbers: Iterator[int], accepted: dict[str, int], most: int) -> None:
-        super().__init__(daemon=True)
-        self._client = boto3.client(
-            "lambda", endpoint_url=url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
-        )  # fmt: skip
-        self._name = name
-        self._numbers = numbers
-        self._accepted = accepted
-        self._most = most
-
-    def run(self) -> None:
-        try:
-            while len(self._accepted) < self._most:
-                number = next(self._numbers)
-                answer = self._client.invoke(FunctionName=self._name, InvocationType="Event", Payload=str(number))
-                answer["Payload"].read()  # gives the connection back
-                self._accepted[answer["ResponseMetadata"]["RequestId"]] = number
-        except (BotoCoreError, ClientError, ResponseParserError):
-            return  # the server is gone
-        finally:
-            self._client.close()
-
-
-def send_until_killed(
-    server: LiveServer, name: str, numbers: Iterator[int], accepted: dict[str, int], share: int, pause_s: float
-) -> None:
-    """Kills the server at some moment after `share` more events have been accepted, when there are not yet twice as many."""
-    enough, most = len(accepted) + share, len(accepted) + 2 * share
-    senders = [Sender(server.url, name, numbers, accepted, most) for _ in range(SENDERS)]
-    for sender in senders:
-        sender.start()
-    try:
-        until(lambda: len(accepted) >= enough, 60)
-        time.sleep(pause_s)  # any moment will do
-    finally:
-        server.kill()
-    for sender in senders:
-        sender.join(30)
-        assert not sender.is_alive()
-
-
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
-def test_no_accepted_event_is_lost_however_often_the_server_is_killed(tmp_path: Path, kills: int) -> None:
-    """Killed at random moments while events come in and run; all of them have run when it is left alone."""
-    moments = random.Random(7)
-    accepted: dict[str, int] = {}
-    numbers = itertools.count()
-    name = ""
-    share = max(1, EVENTS_MOST // kills // 2)
-    for round_ in range(kills):
-        server = start(tmp_path / "data")
-        if round_ == 0:
-            name = server.create("def handler(event, context):\n    print('ran', event)\n")
-        send_until_killed(server, name, numbers, accepted, share, moments.random() * 0.1)
-    with running(tmp_path / "data") as server:
-
-        def listed() -> list[dict[str, Any]]:
-            events: list[dict[str, Any]] = ask(server, "GET", f"/_lambent/events/{name}?limit=1000")["events"]
-            return events
-
-        until(lambda: all(event["state"] == "over" for event in listed()), DELIVERED_S)
-        events = {event["requestId"]: event for event in listed()}
-    for request_id in accepted:
-        event = events[request_id]
-        assert whats(event)[-1] == "succeeded", event
-        assert event["attempts"] <= 1 + whats(event).count("interrupted"), event
-    assert len(accepted) >= kills * share
 
 
 def test_an_attempt_that_a_kill_cut_off_is_made_again(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""EventBridge on a real server: from PutEvents to functions and queues, also after a kill."""
+"""EventBridge on a real server: from PutEvents and schedules to functions and queues."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from live_server import LiveServer, running, start, until
 
@@ -87,41 +86,6 @@ def test_an_event_reaches_a_function_and_a_queue(bridge: Bridge) -> None:
     assert event["account"] == ACCOUNT
     assert event["detail"] == {"number": 7}
     assert until(lambda: bridge.printed(function), SOON_S) == ['GOT {"number": 7}']
-
-
-def test_accepted_events_survive_kills(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    accepted: list[str] = []
-    seen: set[str] = set()
-
-    def put_until_it_is_gone(bridge: Bridge) -> None:
-        with contextlib.suppress(BotoCoreError):
-            while True:
-                accepted.extend(bridge.put(*range(10)))
-
-    with running(data, "--isolation", "process") as server:
-        bridge = Bridge(server)
-        bridge.queue("orders")
-        bridge.rule("orders", f"arn:aws:sqs:{REGION}:{ACCOUNT}:orders")
-    for enough in (10, 150):
-        server = start(data, "--isolation", "process")
-        client = threading.Thread(target=put_until_it_is_gone, args=(Bridge(server),), daemon=True)
-        before = len(accepted)
-        client.start()
-        until(lambda before=before, enough=enough: len(accepted) >= before + enough, SOON_S)  # type: ignore[misc]
-        server.process.kill()
-        client.join(SOON_S)
-        server.kill()
-    with running(data, "--isolation", "process") as server:
-        bridge = Bridge(server)
-        url = bridge.sqs.get_queue_url(QueueName="orders")["QueueUrl"]
-
-        def all_seen() -> bool:
-            seen.update(event["id"] for event in bridge.received(url))
-            return seen >= set(accepted)
-
-        until(all_seen, SOON_S)
-    assert len(set(accepted)) >= 160
 
 
 def turn(server: LiveServer, seconds: float) -> None:

@@ -24,6 +24,7 @@ from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress
 from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Telemetry
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import StoreError
 from lambent.store.events import Claimed, EventStore, FunctionKey
 
@@ -46,7 +47,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._clock = clock
+        self._clock = clock = AscendingClock(clock)
         self._telemetry = telemetry
         self._attempts = Attempts(store, invoke, catalog, clock, self._telemetry)
         self._targets = Targets(clients, self._accept_existing)

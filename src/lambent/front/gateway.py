@@ -22,12 +22,12 @@ from lambent.front import cors, unambiguous, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.authorize import Asking, Authorizer
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
-from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id, too_large
+from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id
 from lambent.front.large_bodies import BoundedBody
 from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
 from lambent.http1.server import BodyReceiver, HeaderList, Request
 from lambent.model import lineage
-from lambent.model.errors import AwsError
+from lambent.model.errors import AwsError, payload_too_large
 from lambent.model.function import FunctionVersion
 from lambent.model.identity import KnownKey
 from lambent.model.limits import MIB, TIMEOUT_MAX_S
@@ -176,7 +176,7 @@ class Gateway:
     def too_large(self, request: Request) -> None:
         wire = _wire_request(request)
         if is_invoke(request.method, request.target):
-            self._send_error(request, too_large(), "rest-json", wire, new_request_id(), [])
+            self._send_error(request, payload_too_large(), "rest-json", wire, new_request_id(), [])
             return
         asked = self._identifier.identify(wire)
         error = _request_too_large(asked.operation_name, self._body_limit_bytes(request))

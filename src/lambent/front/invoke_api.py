@@ -21,7 +21,7 @@ from lambent import ports
 from lambent.front import payload as payloads
 from lambent.front.authorize import Authorizer
 from lambent.http1.server import HeaderList, Request, header_lines
-from lambent.model.errors import AwsError, invalid_request_content, request_too_large, validation
+from lambent.model.errors import AwsError, invalid_request_content, payload_too_large, request_too_large, validation
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress, access_denied, join_qualifiers, locate_function, parse_function_ref
@@ -146,7 +146,7 @@ def _read(
     address = locate(path, query, account_id, region)
     payload = request.body
     if len(payload) > SYNC_PAYLOAD_MAX_BYTES:
-        raise too_large()
+        raise payload_too_large()
     if parameters.invocation_type == b"Event" and len(payload) > ASYNC_PAYLOAD_MAX_BYTES:
         raise request_too_large(
             f"{len(payload)} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"
@@ -164,13 +164,6 @@ def _read(
         want_log_tail=parameters.log_type == b"Tail",
     )
     return invocation, parameters
-
-
-def too_large() -> AwsError:
-    """What AWS says whatever the size was."""
-    return request_too_large(
-        f"Request must be smaller than {SYNC_PAYLOAD_MAX_BYTES} bytes for the InvokeFunction operation"
-    )
 
 
 def _locate(path: bytes, query: bytes, account_id: str, region: str) -> tuple[str, str, str | None]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
+
 
 class LambentError(Exception):
     """Anything that Lambent raises on purpose."""
@@ -83,6 +85,13 @@ def invalid_request_content(message: str) -> AwsError:
 
 def request_too_large(message: str) -> AwsError:
     return _lambda_error("RequestEntityTooLargeException", message, 413)
+
+
+def payload_too_large() -> AwsError:
+    """Of a synchronous invocation: what AWS says whatever the size was."""
+    return request_too_large(
+        f"Request must be smaller than {SYNC_PAYLOAD_MAX_BYTES} bytes for the InvokeFunction operation"
+    )
 
 
 def too_many_requests(message: str, reason: str, retry_after_s: int | None = None) -> AwsError:

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Final
 from lambent.model.cage import HostMount, RuntimeInstallation, StartMethod
 from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import GUESTS, Family, guest_fingerprint
+from lambent.runtimes.half_built import half_built
 from lambent.runtimes.search import JVM_HOMES, SearchPaths, base_variables, is_binary
 
 CLIENT_JAR: Final = "lambent.jar"
@@ -75,9 +75,7 @@ def _build(runtimes_dir: Path, compilers: list[Path]) -> Path:
             "DIRECTORY`)."
         )
     wanted = runtimes_dir / "java-client" / _digest()
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
-    try:
+    with half_built(wanted.parent) as building:
         _compile(compilers[0], building)
         building.chmod(0o755)
         try:
@@ -85,8 +83,6 @@ def _build(runtimes_dir: Path, compilers: list[Path]) -> Path:
         except OSError:
             if not (wanted / CLIENT_JAR).is_file():  # another process was first: its jar is as good
                 raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return wanted / CLIENT_JAR
 
 

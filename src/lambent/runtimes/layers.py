@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import lambent
 from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family
+from lambent.runtimes.half_built import half_built
 
 DIGEST_LENGTH: Final = 16  # hex digits in the directory's name
 FINISHED: Final = ".finished"
@@ -103,9 +103,7 @@ class RuntimeDirectories:
 
 def _build_and_rename(family: Family, installation: RuntimeInstallation, wanted: Path) -> None:
     assert family.fill is not None
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
-    try:
+    with half_built(wanted.parent) as building:
         family.fill(installation, building)
         _readable_by_all(building)
         try:
@@ -113,8 +111,6 @@ def _build_and_rename(family: Family, installation: RuntimeInstallation, wanted:
         except OSError:
             if not wanted.is_dir():  # another process was first: its directory is as good
                 raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _readable_by_all(root: Path) -> None:

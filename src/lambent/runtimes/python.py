@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from typing import Any, Final
 from lambent.model.cage import HostMount, RuntimeInstallation, StartMethod
 from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family, copy_guest, guest_fingerprint
+from lambent.runtimes.half_built import half_built
 from lambent.runtimes.search import SearchPaths, base_variables, is_binary
 
 OLDEST: Final = (3, 8)
@@ -76,18 +76,15 @@ def fetch_sdk(runtimes_dir: Path, installation: RuntimeInstallation, progress: C
         return
     wanted = _fetched(runtimes_dir, installation)
     progress(f"Installing boto3 for {installation.runtime} with its pip.")
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
     try:
-        _pip_install(installation, building)
-        building.chmod(0o755)
-        if wanted.exists():
-            shutil.rmtree(wanted)
-        building.rename(wanted)
+        with half_built(wanted.parent) as building:
+            _pip_install(installation, building)
+            building.chmod(0o755)
+            if wanted.exists():
+                shutil.rmtree(wanted)
+            building.rename(wanted)
     except OSError as error:
         raise RuntimeNotUsable(f"boto3 for {installation.runtime} could not be put into {wanted}: {error}.") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def shared_state(runtimes_dir: Path) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from lambent.model import lineage
-from lambent.model.errors import AwsError
+from lambent.model.errors import AwsError, payload_too_large
 from lambent.model.invocation import Invocation, Outcome
+from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress, parse_function_ref
 from lambent.ports import Catalog, Invoke
 
@@ -54,7 +55,12 @@ class MappedFunction:
         return lineage.is_stopped(trace_header, self.address.arn, self.resolver.settings(self.address))
 
     async def call(self, payload: bytes, trace_header: str | None = None, request_id: str | None = None) -> Outcome:
-        """Runs it once, as one more invocation of the chain. Raises AwsError as `ports.Invoke` does."""
+        """Runs it once, as one more invocation of the chain.
+
+        Raises AwsError as `ports.Invoke` does, and for a payload that no invocation may have.
+        """
+        if len(payload) > SYNC_PAYLOAD_MAX_BYTES:
+            raise payload_too_large()
         counted = lineage.advanced(trace_header or lineage.new_trace(time.time()), self.address.arn)
         return await self.invoke.invoke(self.invocation(payload, counted, request_id))
 

@@ -137,6 +137,16 @@ async def test_what_this_machine_could_not_do_is_tried_again(world: World, error
     await world.turn_until_step("f", request_id, "succeeded", 2)
 
 
+async def test_a_clock_that_is_set_back_delays_no_retry(world: World) -> None:
+    world.functions.add("f")
+    world.invocations.scripts["f"] = failed
+    request_id = await world.send("f")
+    await world.until_step("f", request_id, "failed")
+    world.clock.turn_to(world.clock.now() - 86_400)
+    world.clock.advance(61)
+    await world.until_step("f", request_id, "failed", 2)
+
+
 async def test_an_event_that_would_be_too_old_is_over(world: World) -> None:
     world.functions.add(
         "f", dead_letters=TOPIC, event_invoke=config(MaximumEventAgeInSeconds=60, **to(OnFailure=QUEUE))

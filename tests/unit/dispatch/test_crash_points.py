@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crash_images import Image, images_of
 from dispatch_harness import QUEUE, World, failed, key, steps, succeeded, until
 from lambent.model.errors import AwsError
-from lambent.store import database
 from lambent.store.events import EventStore, EventView
 
 
@@ -28,19 +27,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """A copy of the data directory after each commit: what a new server finds when the old one was killed there."""
-    taken: list[Path] = []
-    run_batch: Callable[..., None] = database.run_batch
-
-    def run_and_copy(connection: sqlite3.Connection, batch: list[Any]) -> None:
-        run_batch(connection, batch)
-        image = tmp_path / f"image-{len(taken)}"
-        shutil.copytree(tmp_path / "first", image)
-        taken.append(image)
-
-    monkeypatch.setattr(database, "run_batch", run_and_copy)
-    return taken
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Image[None]]:
+    return images_of(tmp_path / "first", tmp_path, monkeypatch, lambda: None)
 
 
 async def events_of(world: World, name: str) -> list[EventView]:
@@ -48,7 +36,7 @@ async def events_of(world: World, name: str) -> list[EventView]:
 
 
 async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
-    images: list[Path], world: World, monkeypatch: pytest.MonkeyPatch
+    images: list[Image[None]], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.functions.add("f", dead_letters=QUEUE)
     world.invocations.scripts["f"] = failed
@@ -59,7 +47,7 @@ async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
     assert len(images) >= 8, "one for each change of one event at least"
     found_waiting = 0
     for image in images:
-        later = World(image, clock=world.clock)
+        later = World(image.folder, clock=world.clock)
         later.functions.add("f", dead_letters=QUEUE)
         later.invocations.scripts["f"] = failed
         await later.start()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 import pytest
 
+import lambent
 from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes import python
 from lambent.runtimes.build import build_all, finish_all, missing
 from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family
 from lambent.runtimes.find import Installations
+from lambent.runtimes.half_built import half_built
 from lambent.runtimes.layers import RuntimeDirectories
 from lambent.runtimes.search import SearchPaths
 
@@ -155,3 +158,29 @@ def test_an_sdk_that_was_added_makes_another_directory_and_the_old_one_is_not_cu
     assert directories(tmp_path).current(own) == without
     assert directories(tmp_path, family).current(own) is None
     assert built(tmp_path, own, family) == directories(tmp_path, family).current(own) != without
+
+
+def test_what_a_killed_builder_left_goes_and_what_another_one_builds_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.runtimes.half_built.LOCKED_WITHIN_S", -1.0)
+    script = """
+        import sys
+        from pathlib import Path
+        from lambent.runtimes.half_built import half_built
+        with half_built(Path(sys.argv[1])) as building:
+            print(building.name, flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    environ = {**os.environ, "PYTHONPATH": str(Path(lambent.__file__).parents[1])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as other:
+        assert other.stdout is not None
+        others = other.stdout.readline().strip()
+        with half_built(tmp_path) as mine:
+            assert set(os.listdir(tmp_path)) == {others, mine.name}
+        assert os.listdir(tmp_path) == [others]
+        other.kill()
+        other.wait()
+    with half_built(tmp_path) as mine:
+        assert os.listdir(tmp_path) == [mine.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,23 @@ from typing import Any
 import attrs
 import pytest
 
-from bridge_harness import FUNCTION, ROLE, Bridge, Outside, bridge_in
+from bridge_harness import FUNCTION, PATTERN, ROLE, Bridge, Outside, bridge_in
+from crash_images import images_of, room
 from lambent.model.request import RequestContext
 from queue_clock import HandClock
-
-
-def room(bridge: Bridge, pages: int) -> None:
-    """The database may have so many more pages than now."""
-    connection = bridge.store._database._writer_connection
-    (now,) = connection.execute("PRAGMA page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {now + pages}").fetchone()
 
 
 async def test_a_full_disk_refuses_new_events_and_loses_no_old_one(bridge: Bridge) -> None:
     await bridge.rule(Input="{}")
     await bridge.put()
     await bridge.settled()
-    room(bridge, 2)
+    room(bridge.store._database, 2)
     await bridge.call("PutTargets", Rule="r", Targets=[{"Id": "1", "Arn": FUNCTION, "RoleArn": ROLE}])
     detail = json.dumps({"x": "y" * 50_000})
     entry = {"Source": "shop", "DetailType": "t", "Detail": detail}
     code, message = await bridge.refused("PutEvents", Entries=[entry])
     assert (code, message) == ("InternalException", "Service encountered unexpected problem. Please try again.")
-    room(bridge, 1000)
+    room(bridge.store._database, 1000)
     await bridge.call("PutEvents", Entries=[entry])
     await bridge.settled()
     assert len(bridge.outside.messages) == 1
@@ -47,12 +42,12 @@ async def test_a_schedule_waits_for_room_on_the_disk(bridge: Bridge, caplog: pyt
         "CreateSchedule", Name="s", ScheduleExpression="at(2026-11-21T07:29:43)", Target=target,
         FlexibleTimeWindow={"Mode": "OFF"},
     )  # fmt: skip
-    room(bridge, 2)
+    room(bridge.store._database, 2)
     with caplog.at_level(logging.ERROR):
         await bridge.advance(60)
         await bridge.until(lambda: "cannot fire" in caplog.text)
     assert bridge.outside.invocations == []
-    room(bridge, 1000)
+    room(bridge.store._database, 1000)
     await bridge.advance(1)
     await bridge.until(lambda: bridge.outside.invocations)
 
@@ -86,3 +81,31 @@ async def test_what_was_sent_before_the_end_was_written_is_sent_again_with_the_s
     assert json.loads(first["MessageBody"])["id"] == answer["EventId"]
     assert first == second
     assert first["MessageDeduplicationId"]
+
+
+async def test_whenever_the_server_ends_an_event_reaches_its_target_or_its_dead_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, outside, accepted = HandClock(), Outside(), list[str]()
+    first = tmp_path / "first"
+    first.mkdir()
+    letters = {"DeadLetterConfig": {"Arn": "arn:aws:sqs:eu-west-1:111122223333:letters"}}
+    async with bridge_in(first, clock, outside) as bridge:
+        await bridge.rule()
+        await bridge.call("PutRule", Name="other", EventPattern=PATTERN)
+        targets = [{"Id": "1", "Arn": "arn:aws:lambda:eu-west-1:111122223333:function:gone", **letters}]
+        await bridge.call("PutTargets", Rule="other", Targets=targets)
+        images = images_of(first, tmp_path, monkeypatch, lambda: ([*accepted], [*outside.messages]))
+        for number in range(2):
+            accepted.append((await bridge.put({"n": number}))["EventId"])
+            await bridge.settled()
+        monkeypatch.undo()
+    assert len(images) >= 6
+    for image in images:
+        known, sent = image.known
+        later = Outside()
+        async with bridge_in(image.folder, clock, later) as bridge:
+            await bridge.settled()
+        arrived = Counter(json.loads(body)["id"] for body in [*sent, *later.messages])
+        assert all(arrived[event_id] >= 2 for event_id in known), "in the queue and in the dead letters"
+        assert len(later.messages) <= 2 * len(accepted) - len(sent) + 1, "what was written down is not sent again"

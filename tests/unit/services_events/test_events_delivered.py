@@ -118,6 +118,17 @@ async def test_a_bus_sends_on_to_another_bus_and_never_round_and_round(bridge: B
     assert len(bridge.outside.messages) == 8  # every second of sixteen buses
 
 
+async def test_a_clock_that_is_set_back_delays_no_retry(bridge: Bridge) -> None:
+    await bridge.rule()
+    bridge.outside.failures = [service_fault("down")]
+    await bridge.put()
+    await bridge.until(lambda: not bridge.outside.failures)
+    bridge.clock.behind_s = 86_400
+    await bridge.advance(2)
+    await bridge.settled()
+    assert len(bridge.outside.messages) == 1
+
+
 async def test_what_fails_is_tried_again_later_and_later(bridge: Bridge) -> None:
     bridge.outside.failures = [service_fault("down"), service_fault("down"), AwsError("ThrottlingException", "", 400)]
     await bridge.rule()

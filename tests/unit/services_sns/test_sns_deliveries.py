@@ -169,6 +169,17 @@ async def test_a_full_disk_refuses_new_messages_and_loses_no_old_one(world: Worl
     assert {m["Body"] for m in await world.received(count=2)} == {"old", "new"}
 
 
+async def test_a_clock_that_is_set_back_delays_no_retry(world: World) -> None:
+    topic = await world.topic()
+    await world.subscribe(topic, "sqs", await world.queue(), RawMessageDelivery="true")
+    world.failures = [DOWN] * 4
+    await world.sns("Publish", TopicArn=topic, Message="m")
+    await waiting(world, topic)
+    world.clock.behind_s = 86_400
+    world.clock.advance(1.1)
+    assert [m["Body"] for m in await world.received()] == ["m"]
+
+
 # --- functions
 
 

@@ -11,12 +11,12 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from lambent.runtimes.errors import RuntimeNotUsable
+from lambent.runtimes.half_built import half_built
 
 HERE: Final = Path(__file__).parent
 MANIFESTS: Final = ("package.json", "package-lock.json")
@@ -54,17 +54,13 @@ def build_node_sdk(runtimes_dir: Path, progress: Progress) -> Path:
         raise RuntimeNotUsable("The AWS SDK for JavaScript is installed by npm, which is not on PATH. Install Node.js.")
     wanted = runtimes_dir / "nodejs-sdk" / digest()
     try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
-        try:
+        with half_built(wanted.parent) as building:
             progress("Installing the AWS SDK for JavaScript with npm.")
             _install(npm, building)
             progress("Leaving out what only compilers read.")
             _thin_out(building)
             building.chmod(0o755)
             building.rename(wanted)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         if built_in(runtimes_dir) is None:  # another process was not first either
             raise RuntimeNotUsable(f"The AWS SDK for JavaScript could not be put into {wanted}: {error}.") from error

@@ -21,6 +21,7 @@ from lambent.services.delivery.figures import DeliveryFigures
 from lambent.services.delivery.lane import SendingLane
 from lambent.services.delivery.retrying import Failure, Over, RetryPolicy, after_failure, failure_of
 from lambent.services.delivery.targets import Targets
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import StoreError
 from lambent.store.deliveries import Delivery, DeliveryStore, NewArchived, NewDelivery
 
@@ -60,7 +61,7 @@ class Deliverer:
         self._figures = DeliveryFigures(telemetry)
         self._store = store
         self._targets = targets
-        self._clock = clock
+        self._clock = AscendingClock(clock)
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

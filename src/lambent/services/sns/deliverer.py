@@ -20,6 +20,7 @@ from lambent.services.sns.delivery_policy import MAIL, MANAGED, Phases, phases_o
 from lambent.services.sns.figures import TopicFigures
 from lambent.services.sns.notices import Notice, subscription_of_notices
 from lambent.services.sns.senders import Letter, Parcel, Refused, Senders
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import StoreError
 from lambent.store.topics import Delivery, NewDelivery, Settled, State, Subscription, Topic, TopicStore
 from lambent.telemetry.waiting import Alarm
@@ -42,7 +43,7 @@ class Deliverer:
         self._figures = TopicFigures(telemetry)
         self._store = store
         self._senders = senders
-        self._clock = clock
+        self._clock = AscendingClock(clock)
         self._alarms: dict[str, Alarm] = {}  # by lane, of those that run
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

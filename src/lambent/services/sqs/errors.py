@@ -7,6 +7,8 @@ operation's page.
 from __future__ import annotations
 
 import contextlib
+import logging
+import sqlite3
 from collections.abc import Iterator
 
 from lambent.model.errors import AwsError
@@ -16,6 +18,8 @@ from lambent.store.queues import (
     QueueMissing,
     TooManyInFlight,
 )
+
+log = logging.getLogger(__name__)
 
 
 def invalid_parameter(message: str) -> AwsError:
@@ -66,3 +70,6 @@ def in_the_words_of_aws() -> Iterator[None]:
         raise AwsError("PurgeQueueInProgress", message, 403) from error
     except TooManyInFlight as error:
         raise AwsError("OverLimit", "The queue has as many messages in flight as it may have: 120000.", 403) from error
+    except sqlite3.Error as error:
+        log.error("a queue cannot be read or written (%s); make room on the disk", error)
+        raise AwsError("InternalFailure", f"The queue cannot be read or written now: {error}", 500) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lambent.ports import Clock
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import Database
 from lambent.store.deliveries import rows
 from lambent.store.deliveries.rows import Accepted, Archived, Delivery, NewArchived, NewDelivery
@@ -25,7 +26,7 @@ class DeliveryStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = AscendingClock(clock)
         self._accepting = Batches[Accepted](database, rows.accept, lambda each: each.weight)
         self.marks = database.read_now(rows.marks)  # as they are on disk
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lambent.model.invocation import Invocation
 from lambent.ports import Clock
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import Database, StoreError
 from lambent.store.events import reading, rows
 from lambent.store.events.batches import Batches
@@ -37,7 +38,7 @@ class EventStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = AscendingClock(clock)
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
         self._last_id = database.read_now(rows.last_id)

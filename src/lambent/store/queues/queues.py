@@ -151,6 +151,12 @@ def last_id(connection: sqlite3.Connection) -> int:
     return max(highest or 0, remembered or 0)
 
 
+def last_sent_ms(connection: sqlite3.Connection) -> int:
+    """When the newest message that there is was sent, 0 without any."""
+    newest = connection.execute("SELECT sent_ms FROM messages ORDER BY id DESC LIMIT 1").fetchone()
+    return newest[0] if newest is not None else 0
+
+
 # What nobody needs any more, a little at a time so that others can write meanwhile.
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from lambent.model.errors import LambentError
 from lambent.ports import NO_TELEMETRY, Clock, Telemetry
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import Database, StoreError
 from lambent.store.queues import groups, moving, queues, receiving, sending, settling
 from lambent.store.queues.arrivals import Arrivals
@@ -53,7 +54,7 @@ class QueueStore:
 
     def __init__(self, database: Database, clock: Clock, telemetry: Telemetry = NO_TELEMETRY) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = AscendingClock(clock, database.read_now(queues.last_sent_ms) / 1000)
         self.figures = QueueFigures(telemetry, clock)
         self._ids = Ids(database.read_now(queues.last_id))
         self._queues = {queue.key: queue for queue in database.read_now(queues.all_queues)}

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from lambent.ports import Clock
+from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import Database
 from lambent.store.events.batches import Batches
 from lambent.store.topics import rows
@@ -25,7 +26,7 @@ class TopicStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = AscendingClock(clock)
         self._publishing = Batches[Publication](database, rows.publish, lambda each: len(each.content))
         self._settling = Batches[Settled](database, self._write_settled, lambda each: 100 * len(each.ended))
         self._topics = {topic.arn: topic for topic in database.read_now(rows.all_topics)}
