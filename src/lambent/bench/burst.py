@@ -1,0 +1,56 @@
+"""Many at once: the time until 200 requests to a function without any environment are answered, and environments a second beyond the pool."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from lambent.bench.connection import path_of
+from lambent.bench.figures import spread
+from lambent.bench.functions import HELLO_PYTHON, create, python
+from lambent.bench.load import own_once
+from lambent.bench.server import RUNNING_PYTHON, Run, Server
+
+AT_ONCE: Final = 200
+BEYOND: Final = 300
+HELD_S: Final = 3.0  # so that no environment is used twice
+FROM_POOL: Final = 0.2  # part of BEYOND, so that what waited in the pool does not count
+NAPS: Final = "import time\ndef handler(event, context):\n    time.sleep(0.1)\n    return {'message': 'hello'}\n"
+HOLDS: Final = "import time\ndef handler(event, context):\n    began = time.time()\n    time.sleep(event['s'])\n    return {'began': began}\n"
+
+
+def measure(run: Run) -> dict[str, Any]:
+    rounds, at_once = run.pick(5, 1), run.pick(AT_ONCE, 50)
+    figures: dict[str, Any] = {"at_once": at_once}
+    for name, source in (("hello", HELLO_PYTHON), ("naps_100_ms", NAPS)):
+        run.say(f"burst: {name}")
+        with run.server() as server:
+            figures[f"{name}_answered_s"] = spread(_bursts(server, name, source, at_once, rounds))
+    return figures
+
+
+def _bursts(server: Server, prefix: str, source: str, at_once: int, rounds: int) -> list[float]:
+    """Seconds; each burst is on a function of its own."""
+    names = [f"{prefix}-{number}" for number in range(rounds)]
+    create(server.client(), ["first", *names], python(RUNNING_PYTHON, source))
+    own_once(server.port, path_of("first"), b"{}", 1)  # the zygote's own start
+    return [own_once(server.port, path_of(name), b"{}", at_once)[0] for name in names]
+
+
+def measure_beyond(run: Run) -> dict[str, Any]:
+    """How many environments a second one function gets when it is asked for far more than wait in the pool."""
+    count, rates = run.pick(BEYOND, 60), []
+    for number in range(run.pick(3, 1)):
+        with run.server() as server:
+            create(server.client(), ["first", f"holds-{number}"], python(RUNNING_PYTHON, HOLDS))
+            own_once(server.port, path_of("first"), b'{"s": 0}', 1)
+            _, answers = own_once(server.port, path_of(f"holds-{number}"), json.dumps({"s": HELD_S}).encode(), count)
+            rates.append(rate_beyond([json.loads(answer)["began"] for answer in answers]))
+    return {"environments": count, "environments_per_s": spread(rates)}
+
+
+def rate_beyond(began_s: list[float]) -> float:
+    """Starts a second, without the first part of them, which may have been made ahead."""
+    ordered = sorted(began_s)
+    first = int(len(ordered) * FROM_POOL)
+    return (len(ordered) - 1 - first) / (ordered[-1] - ordered[first])

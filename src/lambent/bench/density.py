@@ -1,0 +1,34 @@
+"""What an idle environment keeps: many of one function, alive at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from lambent.bench import processes
+from lambent.bench.burst import HOLDS
+from lambent.bench.connection import path_of
+from lambent.bench.functions import create, python
+from lambent.bench.load import own_once
+from lambent.bench.server import RUNNING_PYTHON, Run
+
+ENVIRONMENTS: Final = 500
+HELD_S: Final = 8.0  # longer than starting them takes
+MIB_IN_MB: Final = 2**20 / 1e6
+
+
+def measure(run: Run) -> dict[str, Any]:
+    count = run.pick(ENVIRONMENTS, 50)
+    with run.server() as server:
+        create(server.client(), ["dense"], python(RUNNING_PYTHON, HOLDS))
+        before = server.environments()  # what waits in the pool; as much waits there afterwards
+        own_once(server.port, path_of("dense"), f'{{"s": {HELD_S if not run.quick else 3.0}}}'.encode(), count)
+        time.sleep(1)
+        there = server.environments() - before
+        own_mib = processes.memory_mib(there, processes.PRIVATE)
+        return {
+            "environments": count,
+            "processes": len(there),
+            "own_mb_each": round(own_mib * MIB_IN_MB / count, 2),
+            "proportional_mb_total": round(processes.memory_mib(there, processes.PROPORTIONAL) * MIB_IN_MB, 1),
+        }
