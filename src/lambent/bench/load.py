@@ -97,7 +97,6 @@ class _Connection(asyncio.Protocol):
         try:
             self._answers.feed(data)
         except httptools.HttpParserError:
-            self.failed += 1
             self._transport.abort()
             return
         for status, body in self._answers.complete:

@@ -23,7 +23,7 @@ OTHERS: Final = "#8a95a5"
 YARDSTICK: Final = "#c4ccd6"
 # Readable on light pages and on dark ones.
 STYLE: Final = (
-    "text{font:13px system-ui,sans-serif;fill:#1f2933}.t{font-weight:600;font-size:15px}.n{fill:#52606d;font-size:12px}"
+    "text{font-family:sans-serif;font-size:13px;fill:#1f2933}.t{font-weight:600;font-size:15px}.n{fill:#52606d;font-size:12px}"
     "@media(prefers-color-scheme:dark){text{fill:#e4e7eb}.n{fill:#a3aebb}}"
 )
 

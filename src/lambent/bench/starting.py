@@ -12,12 +12,13 @@ STARTS: Final = 5
 
 
 def measure(run: Run) -> dict[str, Any]:
-    starts, memory = [], []
+    starts, memory, isolation = [], [], ""
     with run.fresh() as directory:
         for number in range(run.pick(STARTS, 1) + 1):
             with serving(directory / "data") as server:
                 if number == 0:
                     continue  # the first start looks for interpreters; what counts is every other one
                 starts.append(server.start_s)
+                isolation = server.health()["isolation"]
                 memory.append(processes.memory_mib(server.tree(), processes.PROPORTIONAL))
-    return {"healthy_after_s": spread(starts), "idle_mib": spread(memory)}
+    return {"isolation": isolation, "healthy_after_s": spread(starts), "idle_mib": spread(memory)}

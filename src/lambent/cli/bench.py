@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ def command(quick: bool, only: str | None, peers: bool, soak: float, **places: P
     from lambent.bench.server import new_run
 
     names = _chosen(only, suite.PARTS)
+    if places["checkout"] and (only or quick):
+        raise click.UsageError("--checkout writes what is promised: it takes a whole run, without --only and --quick")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     with new_run(_say, quick=quick, soak_minutes=soak, install_peers=peers) as run:
         figures = suite.measure(run, {*names, "soak"} if soak else names)
     try:
