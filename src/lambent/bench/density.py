@@ -6,23 +6,20 @@ import time
 from typing import Any, Final
 
 from lambent.bench import processes
-from lambent.bench.burst import HOLDS
-from lambent.bench.connection import path_of
+from lambent.bench.burst import HOLDS, held
 from lambent.bench.functions import create, python
-from lambent.bench.load import own_once
 from lambent.bench.server import RUNNING_PYTHON, Run
 
 ENVIRONMENTS: Final = 500
-HELD_S: Final = 8.0  # longer than starting them takes
+HELD_S: Final = 12  # longer than starting them takes
 MIB_IN_MB: Final = 2**20 / 1e6
 
 
 def measure(run: Run) -> dict[str, Any]:
-    count = run.pick(ENVIRONMENTS, 50)
     with run.server() as server:
         create(server.client(), ["dense"], python(RUNNING_PYTHON, HOLDS))
         before = server.environments()  # what waits in the pool; as much waits there afterwards
-        own_once(server.port, path_of("dense"), f'{{"s": {HELD_S if not run.quick else 3.0}}}'.encode(), count)
+        count = len(held(server, "dense", run.pick(ENVIRONMENTS, 50), run.pick(HELD_S, 3)))
         time.sleep(1)
         there = server.environments() - before
         own_mib = processes.memory_mib(there, processes.PRIVATE)

@@ -49,7 +49,9 @@ class Server:
         self._log_path = data.parent / "server.log"
         self._log = self._log_path.open("wb")
         begun = time.perf_counter()
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env={**os.environ, **SETTINGS})
+        # Neither the settings of whoever asks nor a working directory of theirs that others may not read.
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LAMBENT_")} | SETTINGS
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environ, cwd=data.parent)
         try:
             self.start_s = self._until_healthy(begun)
         except NotMeasured:

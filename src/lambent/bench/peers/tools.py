@@ -35,25 +35,19 @@ class Tools:
 
     def program(self, name: str) -> str:
         """Its path. Raises NotMeasured."""
-        own = (
-            os.pathsep.join(str(self.directory / part) for part in ("node_modules/.bin", "venv/bin"))
-            if self.directory
-            else ""
-        )
-        found = shutil.which(name, path=own) if own else None
-        if found := found or shutil.which(name):
-            return found
-        reason = "; ".join(self.problems) or "`lambent bench --peers` installs those that npm and PyPI have"
-        raise NotMeasured(f"{name} is not on PATH: {reason}")
+        own = [str(self.directory / part) for part in ("node_modules/.bin", "venv/bin")] if self.directory else []
+        for path in (os.pathsep.join(own) or os.devnull, None):  # None: PATH
+            if found := shutil.which(name, path=path):
+                return found
+        hint = "neither npm nor PyPI has it" if own else "`lambent bench --peers` installs what npm and PyPI have"
+        raise NotMeasured(f"{name} is not on PATH: {'; '.join(self.problems) or hint}")
 
     def python_with(self, module: str) -> str:
         """An interpreter that can import it. Raises NotMeasured."""
         own = [str(self.directory / "venv/bin/python")] if self.directory else []
         for python in (*own, sys.executable, "python3"):
-            if (
-                shutil.which(python)
-                and not subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode
-            ):
+            asked = [python, "-c", f"import {module}"]
+            if shutil.which(python) and subprocess.run(asked, capture_output=True).returncode == 0:
                 return python
         raise NotMeasured(f"no interpreter has {module}")
 
