@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Final
 
 from lambent.bench.connection import path_of
@@ -13,6 +14,7 @@ from lambent.bench.server import RUNNING_PYTHON, Run, Server
 
 AT_ONCE: Final = 200
 BEYOND: Final = 300
+REFILL_S: Final = 25  # for the stock to grow by a burst
 HELD_S: Final = 3.0  # so that no environment is used twice
 FROM_POOL: Final = 0.2  # part of BEYOND, so that what waited in the pool does not count
 NAPS: Final = "import time\ndef handler(event, context):\n    time.sleep(0.1)\n    return {'message': 'hello'}\n"
@@ -27,21 +29,25 @@ def handler(event, context):
 
 
 def measure(run: Run) -> dict[str, Any]:
-    rounds, at_once = run.pick(5, 1), run.pick(AT_ONCE, 50)
+    """The first burst meets a server that has just started, the second one what it has made ahead since."""
+    at_once, refill_s = run.pick(AT_ONCE, 50), run.pick(REFILL_S, 1)
     figures: dict[str, Any] = {"at_once": at_once}
     for name, source in (("hello", HELLO_PYTHON), ("naps_100_ms", NAPS)):
         run.say(f"burst: {name}")
         with run.server() as server:
-            figures[f"{name}_answered_s"] = spread(_bursts(server, name, source, at_once, rounds))
+            first, again = _bursts(server, source, at_once, refill_s)
+            figures |= {f"{name}_first_s": round(first, 3), f"{name}_again_s": round(again, 3)}
     return figures
 
 
-def _bursts(server: Server, prefix: str, source: str, at_once: int, rounds: int) -> list[float]:
-    """Seconds; each burst is on a function of its own."""
-    names = [f"{prefix}-{number}" for number in range(rounds)]
-    create(server.client(), ["first", *names], python(RUNNING_PYTHON, source))
-    own_once(server.port, path_of("first"), b"{}", 1)  # the zygote's own start
-    return [own_once(server.port, path_of(name), b"{}", at_once)[0] for name in names]
+def _bursts(server: Server, source: str, at_once: int, refill_s: float) -> list[float]:
+    """Seconds until all are answered; each burst is on a function of its own."""
+    create(server.client(), ["zygote", "first", "again"], python(RUNNING_PYTHON, source))
+    own_once(server.port, path_of("zygote"), b"{}", 1)  # its own start is not an environment's
+    first, _ = own_once(server.port, path_of("first"), b"{}", at_once)
+    time.sleep(refill_s)
+    again, _ = own_once(server.port, path_of("again"), b"{}", at_once)
+    return [first, again]
 
 
 def measure_beyond(run: Run) -> dict[str, Any]:

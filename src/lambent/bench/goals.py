@@ -23,6 +23,7 @@ class Goal:
     at_least: bool = False  # else at most
     by: str  # the function that measures it
     file: str  # its module in lambent/bench
+    holds_back: str = ""  # what stands between the figure and the goal when it is missed, where that is known
 
     @property
     def wanted(self) -> str:
@@ -44,7 +45,19 @@ class Goal:
             return NOT_MEASURED
         return f"{value:g}{self.unit}" + ("" if self.is_kept(value) else f" {MISSED}")
 
+    def missed_by(self, figures: Mapping[str, Any]) -> float | None:
+        """How many times as much, or as little, was measured as was promised. None when the goal is kept, or was not measured."""
+        value = self.measured(figures)
+        if value is None or self.is_kept(value):
+            return None
+        return self.limit / value if self.at_least else value / self.limit
 
+
+# docs/decisions/0011-the-warm-road-calls-back.md has what was tried.
+WAKE_UPS: Final = (
+    "each request wakes two processes, the server and the environment, and on two processors caches are cold after every sleep; "
+    "what is left in Python is spread over some 250 small calls"
+)
 GOALS: Final = (
     Goal(promise="Cold start of a Python hello over HTTP at level `root`, a cell waiting, against `python3 -S -E -c pass`",
          part="cold", figure="python_hit_ratio", limit=0.25, unit=" ×", by="of_python", file="cold.py"),
@@ -57,7 +70,8 @@ GOALS: Final = (
     Goal(promise="Restoring an environment with SnapStart, against the init that it saves: boto3 and a client",
          part="snapstart", figure="ratio", limit=0.025, unit=" ×", by="measure", file="snapstart.py"),
     Goal(promise="Warm invocations a second, 8 connections, a Python echo, against nginx answering 200",
-         part="warm", figure="ratio", limit=0.3, unit=" ×", at_least=True, by="_beside_nginx", file="warm.py"),
+         part="warm", figure="ratio", limit=0.3, unit=" ×", at_least=True, by="_beside_nginx", file="warm.py",
+         holds_back=WAKE_UPS),
     Goal(promise="The same, 99th percentile",
          part="warm", figure="p99_ms.median", limit=10, unit=" ms", by="_beside_nginx", file="warm.py"),
     Goal(promise="Warm invocations a second, the most connections that it survives, against serverless-offline with Python",
@@ -67,7 +81,8 @@ GOALS: Final = (
          part="peers", figure="warm_ministack_python", limit=50, unit=" ×", at_least=True, by="ratios",
          file="peers/comparison.py"),
     Goal(promise="Processor time of server and environment for a warm invocation",
-         part="warm", figure="processor_us_a_request", limit=90, unit=" µs", by="_processor_time", file="warm.py"),
+         part="warm", figure="processor_us_a_request", limit=90, unit=" µs", by="_processor_time", file="warm.py",
+         holds_back=WAKE_UPS),
     Goal(promise="A payload of 6 MB there and back, against copying it twice through a socket",
          part="warm", figure="six_mb_ratio", limit=3, unit=" ×", by="_large", file="warm.py"),
     Goal(promise="Memory of its own that an idle Python environment keeps",
@@ -79,7 +94,9 @@ GOALS: Final = (
     Goal(promise="Environments a second beyond those that wait in the pool",
          part="beyond", figure="environments_per_s.median", limit=250, at_least=True, by="measure_beyond", file="burst.py"),
     Goal(promise="200 requests at once to a function without an environment, until all are answered",
-         part="burst", figure="hello_answered_s.median", limit=1, unit=" s", by="measure", file="burst.py"),
+         part="burst", figure="hello_first_s", limit=1, unit=" s", by="measure", file="burst.py"),
+    Goal(promise="The same where each takes 0.1 s and so an environment of its own, when the stock has grown by such a burst",
+         part="burst", figure="naps_100_ms_again_s", limit=1, unit=" s", by="measure", file="burst.py"),
     Goal(promise="Median latency of an echo while another function prints a million lines, against before",
          part="noisy", figure="p50_ratio", limit=2, unit=" ×", by="measure", file="noisy.py"),
     Goal(promise="Memory of the server under a mixed load, the end against after it has settled",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 PROC: Final = Path("/proc")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+UNLIMITED_BYTES: Final = 1 << 60  # version 1 says almost 2 ** 63
 TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 PRIVATE: Final = ("Private_Clean", "Private_Dirty")
 PROPORTIONAL: Final = ("Pss",)
@@ -65,6 +67,20 @@ def user_of(pid: int) -> int | None:
     with contextlib.suppress(OSError):
         return (PROC / str(pid)).stat().st_uid
     return None
+
+
+def has_memory_limit(pid: int) -> bool:
+    """Whether its control group has one, of version 1 or 2. A cage gets it with its function: those that wait for one have none."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (PROC / str(pid) / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "memory" in controllers.split(","):
+                return (
+                    int((CGROUPS / "memory" / path.lstrip("/") / "memory.limit_in_bytes").read_text()) < UNLIMITED_BYTES
+                )
+            if not controllers and (limit := CGROUPS / path.lstrip("/") / "memory.max").exists():
+                return limit.read_text().strip() != "max"
+    return False
 
 
 def _stat(pid: int) -> list[str] | None:

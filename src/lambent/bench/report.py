@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from lambent.bench.goals import GOALS
+from lambent.bench.goals import GOALS, Goal
 from lambent.bench.plots import peers_of
 from lambent.bench.suite import PARTS
 
@@ -21,7 +21,7 @@ README_ROWS: Final[tuple[tuple[str, str, str, Mapping[str, str]], ...]] = (
      {"their init": "snapstart.init_ms.median"}),
     ("warm invocations, 8 connections", "warm.invokes_per_s.median", "a second",
      {"nginx answering 200": "warm.nginx_per_s.median"}),
-    ("200 requests at once, no environment yet, until all are answered", "burst.hello_answered_s.median", "s", {}),
+    ("200 requests at once, no environment yet, until all are answered", "burst.hello_first_s", "s", {}),
     ("memory of its own that an idle environment keeps", "density.own_mb_each", "MB", {}),
     ("messages from a queue through a function", "polling.queue_messages_per_s", "a second", {}),
     ("`lambent up` until it is ready", "start.healthy_after_s.median", "s", {}),
@@ -35,7 +35,15 @@ def goals_table(figures: Mapping[str, Any]) -> str:
         f"| {goal.promise} | {goal.wanted} | {goal.told(figures)} | [`{goal.by}`]({MODULES}/{goal.file}) |"
         for goal in GOALS
     ]
+    missed = [_missed(goal, factor) for goal in GOALS if (factor := goal.missed_by(figures)) is not None]
+    if missed:
+        lines += ["", "Missed, by how much, and what holds it back where that is known:", "", *missed]
     return "\n".join(lines) + "\n"
+
+
+def _missed(goal: Goal, factor: float) -> str:
+    because = f": {goal.holds_back}" if goal.holds_back else ""
+    return f"- {goal.promise}: by a factor of {_number(factor)}{because}"
 
 
 def with_figures(page: str, table: str) -> str:

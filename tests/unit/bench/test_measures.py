@@ -87,10 +87,34 @@ def test_proc_tells_of_this_process_and_its_children() -> None:
         assert processes.user_of(child.pid) == os.getuid()
         assert processes.memory_mib([child.pid], processes.PRIVATE) > 0
         assert processes.descriptors([child.pid]) >= 3
+        assert isinstance(processes.has_memory_limit(child.pid), bool)
         child.communicate(b"\n")
     assert processes.memory_mib([child.pid], processes.PROPORTIONAL) == 0
     assert processes.processor_s([child.pid]) == {}
+    assert not processes.has_memory_limit(child.pid)
     assert processes.spent_s({1: 2.0}, {1: 2.5, 2: 0.25}, [1, 2, 3]) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "content", "is_limited"),
+    [
+        ("9:memory:/l/f", "memory/l/f/memory.limit_in_bytes", "134217728\n", True),
+        ("9:cpuset,memory:/l/f", "memory/l/f/memory.limit_in_bytes", "9223372036854771712\n", False),
+        ("0::/l/f", "l/f/memory.max", "134217728\n", True),
+        ("0::/l/f", "l/f/memory.max", "max\n", False),
+        ("0::/l/f", "l/f/other", "", False),
+    ],
+)
+def test_a_cage_with_a_function_is_known_by_its_memory_limit(
+    line: str, file: str, content: str, is_limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(f"12:freezer:/l/f\n{line}\n")
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(content)
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    monkeypatch.setattr(processes, "CGROUPS", tmp_path)
+    assert processes.has_memory_limit(7) is is_limited
 
 
 def test_the_yardstick_for_large_payloads_copies_each_of_them_there_and_back() -> None:

@@ -37,6 +37,16 @@ def test_each_goal_is_told_with_what_was_measured(promise: str, said: str) -> No
     assert said in row(promise)
 
 
+def test_what_is_missed_is_listed_with_how_much_and_what_holds_it_back() -> None:
+    made = figures()
+    made["warm"] |= {"ratio": 0.1}
+    table = goals_table(made)
+    assert "- Memory of the idle server, all its processes: by a factor of 1.25\n" in table
+    assert "a Python echo, against nginx answering 200: by a factor of 3: each request wakes" in table
+    assert "- Cold start of a Python hello" not in table
+    assert "- Environments alive at once" not in table
+
+
 @pytest.mark.parametrize("goal", GOALS, ids=lambda goal: f"{goal.part}.{goal.figure}")
 def test_each_goal_names_the_function_that_measures_it(goal: object) -> None:
     file, by = ROOT / "src/lambent/bench" / getattr(goal, "file", ""), getattr(goal, "by", "")
