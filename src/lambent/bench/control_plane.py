@@ -124,8 +124,7 @@ def measure(run: Run) -> dict[str, Any]:
     """Some 20 seconds; a quick run takes fewer requests and looks at fewer functions."""
     times, many = run.pick(2_000, 100), run.pick(MANY, 1_000)
     figures: dict[str, Any] = {"functions": many}
-    with run.fresh() as directory:
-        data = directory / "data"
+    with run.data() as data:
         with serving(data) as server:
             _first(server, figures, times)
         for name, count in (("few", FEW), ("many", many)):

@@ -69,6 +69,13 @@ def user_of(pid: int) -> int | None:
     return None
 
 
+def command_of(pid: int) -> str:
+    """Its arguments, with spaces between them."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
 def has_memory_limit(pid: int) -> bool:
     """Whether its control group has one, of version 1 or 2. A cage gets it with its function: those that wait for one have none."""
     with contextlib.suppress(OSError, ValueError):

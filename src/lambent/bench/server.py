@@ -27,6 +27,8 @@ from lambent.bench.errors import NotMeasured
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
+BUILD_TIMEOUT_S: Final = 120.0
+BUILDER: Final = "lambent.runtimes.build"  # as it stands in the command of the process
 LOG_TAIL_BYTES: Final = 500
 RUNNING_PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # What is measured is the machine: an account's quotas (of requests 10,000 a second) are not to be in the way.
@@ -140,12 +142,29 @@ class Run:
             shutil.rmtree(directory, ignore_errors=True)
 
     @contextlib.contextmanager
-    def server(self) -> Iterator[Server]:
-        """One with empty state that has looked for interpreters before: the first start of all does, every other one has them."""
+    def data(self) -> Iterator[Path]:
+        """A server's data directory without any function, in which everything is there that a first start makes."""
+        prepared = self.directory / "prepared"
+        if not prepared.exists():
+            self.say("a first start: finding interpreters, building their directories")
+            prepare(prepared)
         with self.fresh() as directory:
-            Server(directory / "data").stop()
-            with serving(directory / "data") as server:
-                yield server
+            subprocess.run(["cp", "-a", str(prepared), str(directory / "data")], check=True)
+            yield directory / "data"
+
+    @contextlib.contextmanager
+    def server(self) -> Iterator[Server]:
+        """One with empty state."""
+        with self.data() as data, serving(data) as server:
+            yield server
+
+
+def prepare(data: Path) -> None:
+    """Starts a server once, and stops it when it has built what every later one finds."""
+    with serving(data) as server:
+        deadline = time.monotonic() + BUILD_TIMEOUT_S
+        while any(BUILDER in processes.command_of(pid) for pid in server.tree()) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -87,10 +87,12 @@ def test_proc_tells_of_this_process_and_its_children() -> None:
         assert processes.user_of(child.pid) == os.getuid()
         assert processes.memory_mib([child.pid], processes.PRIVATE) > 0
         assert processes.descriptors([child.pid]) >= 3
+        assert processes.command_of(child.pid).endswith("-c input() ")
         assert isinstance(processes.has_memory_limit(child.pid), bool)
         child.communicate(b"\n")
     assert processes.memory_mib([child.pid], processes.PROPORTIONAL) == 0
     assert processes.processor_s([child.pid]) == {}
+    assert processes.command_of(child.pid) == ""
     assert not processes.has_memory_limit(child.pid)
     assert processes.spent_s({1: 2.0}, {1: 2.5, 2: 0.25}, [1, 2, 3]) == 0.75
 

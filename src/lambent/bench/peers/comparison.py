@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambent.bench import load
@@ -30,7 +31,7 @@ def measure(run: Run) -> dict[str, Any]:
     with run.fresh() as directory:
         if run.install_peers:
             run.say("peers: installing them")
-        tools = installed(directory) if run.install_peers else Tools()
+        tools = attrs.evolve(installed(directory) if run.install_peers else Tools(), new_data=run.data)
         rows, missing = [], {}
         for peer in ALL:
             run.say(f"peers: {peer.title}")

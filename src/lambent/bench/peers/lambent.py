@@ -21,8 +21,8 @@ SETTLE_S: Final = 1.0  # until cells have been made ahead, which a server that h
 
 @contextlib.contextmanager
 def _start(tools: Tools, directory: Path, count: int, language: str) -> Iterator[Serving]:
-    Server(directory / "data").stop()  # looks for interpreters
-    with serving(directory / "data") as server:
+    assert tools.new_data is not None
+    with tools.new_data() as data, serving(data) as server:
         names = [f"f{number}" for number in range(count)]
         create(server.client(), [*names, "first"], _code(server, language), MemorySize=1769)
         with Caller(server.port) as caller:

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,9 @@ class Tools:
 
     directory: Path | None = None  # what was installed for this run
     problems: tuple[str, ...] = ()  # of installing
+    new_data: Callable[[], AbstractContextManager[Path]] | None = (
+        None  # of Lambent: a data directory without any function
+    )
 
     @property
     def node_modules(self) -> Path | None:
