@@ -27,7 +27,7 @@ def handler(event, context):
     return None
 """
 OLDEST_MINOR: Final = 12  # of Python with SnapStart: docs.aws.amazon.com/lambda/latest/dg/snapstart.html
-OPTIMIZED_TIMEOUT_S: Final = 30.0
+OPTIMIZED_TIMEOUT_S: Final = 10.0  # after the version is active
 PAUSE_S: Final = 0.2  # time enough to make the next cell ahead
 
 

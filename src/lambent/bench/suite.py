@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -67,11 +68,13 @@ def measure(run: Run, names: Iterable[str]) -> dict[str, Any]:
         if name not in wanted:
             continue
         run.say(f"{name}: {part.title.lower()}")
+        begun_s = time.monotonic()
         try:
             figures[name] = part.measure(run)
         except EXPECTED as problem:
             figures[name] = f"not measured: {problem}"
             run.say(f"{name}: {figures[name]}")
+        run.say(f"{name}: took {time.monotonic() - begun_s:.0f} s")
     return figures
 
 
