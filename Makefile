@@ -58,7 +58,7 @@ test-long: .venv/.dev
 
 bench: .venv/.dev
 	@scripts/system-packages bench
-	$(BIN)/python -m bench
+	$(BIN)/lambent bench --peers --checkout .
 
 compatibility: .venv/.dev
 	$(BIN)/python -m bench.compatibility

@@ -47,7 +47,7 @@ from bench.compatibility_requests import (
     package,
 )
 from bench.compatibility_things import made_things
-from bench.road import Server
+from lambent.bench.server import Server
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "compatibility-lambda.md"
 ACTIVE_WITHIN_S: Final = 30.0

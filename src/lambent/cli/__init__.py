@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "doctor": "Say what this machine offers, what is missing and how to get it.",
     "credentials": "Print an account's access key, for servers that check signatures.",
     "sandbox": "Look into the cage.",
+    "bench": "Measure Lambent beside its peers, and write the table.",
 }
 """Every command and its line in `lambent --help`, so that help need not import them."""
 

@@ -1,24 +1,17 @@
 """The control plane's figures: processor time of the server for reads, creations and pages of a list, and what 10,000 functions cost.
 
-    python bench/control_plane.py [--quick]
-
 Processor time is that of the server's own process, from /proc, over many requests on one connection; the client's is not
 in it. Functions beyond the first are written into the catalog while the server is down: creating them one by one takes
-minutes and measures something else. docs/promises.md holds the goals.
+minutes and measures something else.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import http.client
 import io
 import json
-import os
-import shutil
-import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +19,10 @@ from typing import Any, Final
 
 import attrs
 
-from bench.road import ROLE, Server, memory_mib
+from lambent.bench import processes
+from lambent.bench.errors import NotMeasured
+from lambent.bench.functions import ROLE
+from lambent.bench.server import RUNNING_PYTHON, Run, Server, serving
 from lambent.model.function import FunctionSettings
 from lambent.model.names import FunctionAddress
 from lambent.ports import CatalogTransaction
@@ -34,8 +30,8 @@ from lambent.store.catalog import SqliteCatalog
 
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
-TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 PAGE: Final = 10  # functions on a page, so that all lists have at least one full one
+FEW: Final = 10
 MANY: Final = 10_000
 SEED: Final = "seed"
 STARTS: Final = 5  # the quickest of them counts: what disturbs a start only ever lengthens it
@@ -63,14 +59,19 @@ class Asker:
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status >= 300:
-            raise SystemExit(f"{method} {path}: {answer.status} {content!r}")
-        value: dict[str, Any] = json.loads(content)
+            raise NotMeasured(f"{method} {path}: {answer.status} {content!r}")
+        value: dict[str, Any] = json.loads(content or b"{}")
         return value
 
     def create(self, name: str, number: int) -> None:
         code = {"ZipFile": base64.b64encode(zip_of_1_kb(number)).decode()}
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        members = {"FunctionName": name, "Role": ROLE, "Runtime": version, "Handler": "app.handler", "Code": code}
+        members = {
+            "FunctionName": name,
+            "Role": ROLE,
+            "Runtime": RUNNING_PYTHON,
+            "Handler": "app.handler",
+            "Code": code,
+        }
         self.ask("POST", "/2015-03-31/functions", members)
 
     def until_active(self, name: str) -> None:
@@ -85,8 +86,7 @@ class Asker:
         return round((self._processor_s() - before) * 1000 / times, 3)
 
     def _processor_s(self) -> float:
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
+        return processes.processor_s([self._pid])[self._pid]
 
 
 def fill(data: Path, count: int) -> None:
@@ -120,39 +120,28 @@ def list_all(asker: Asker) -> int:
         marker = page["NextMarker"]
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """Some 20 seconds; `quick` takes fewer requests."""
-    times = 300 if quick else 2_000
-    figures: dict[str, Any] = {}
-    directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    directory.chmod(0o755)
-    data = directory / "data"
-    try:
-        _with_server(data, lambda server: _first(server, figures, times))
-        for count in (10, 1_000, MANY):
+def measure(run: Run) -> dict[str, Any]:
+    """Some 20 seconds; a quick run takes fewer requests and looks at fewer functions."""
+    times, many = run.pick(2_000, 100), run.pick(MANY, 1_000)
+    figures: dict[str, Any] = {"functions": many}
+    with run.data() as data:
+        with serving(data) as server:
+            _first(server, figures, times)
+        for name, count in (("few", FEW), ("many", many)):
+            run.say(f"control: {count} functions")
             fill(data, count)
-            figures[f"start_{count}_s"] = round(min(_start_s(data) for _ in range(STARTS)), 3)
-            _with_server(data, lambda server, count=count: _listed(server, figures, times, count))  # type: ignore[misc]
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    figures["list_ratio"] = round(figures[f"list_{MANY}_ms"] / figures["list_10_ms"], 2)
-    figures["many_mib"] = round(figures[f"memory_{MANY}_mib"] - figures["memory_10_mib"], 1)
-    figures["many_start_s"] = round(figures[f"start_{MANY}_s"] - figures["start_10_s"], 3)
+            figures[f"{name}_start_s"] = round(min(_start_s(data) for _ in range(run.pick(STARTS, 2))), 3)
+            with serving(data) as server:
+                _listed(server, figures, times, name, count)
+    figures["list_ratio"] = round(figures["many_list_ms"] / figures["few_list_ms"], 2)
+    figures["added_mib"] = round(figures["many_memory_mib"] - figures["few_memory_mib"], 1)
+    figures["added_start_s"] = round(figures["many_start_s"] - figures["few_start_s"], 3)
     return figures
 
 
 def _start_s(data: Path) -> float:
-    server = Server(data)
-    server.stop()
-    return server.start_s
-
-
-def _with_server(data: Path, work: Callable[[Server], None]) -> None:
-    server = Server(data)
-    try:
-        work(server)
-    finally:
-        server.stop()
+    with serving(data) as server:
+        return server.start_s
 
 
 def _first(server: Server, figures: dict[str, Any], times: int) -> None:
@@ -172,25 +161,16 @@ def _first(server: Server, figures: dict[str, Any], times: int) -> None:
     figures["create_ms"] = asker.processor_ms(made, create)
     for number in range(made):
         asker.until_active(f"made-{number}")
-        asker._connection.request("DELETE", f"/2015-03-31/functions/made-{number}")
-        asker._connection.getresponse().read()
+        asker.ask("DELETE", f"/2015-03-31/functions/made-{number}")
 
 
-def _listed(server: Server, figures: dict[str, Any], times: int, count: int) -> None:
+def _listed(server: Server, figures: dict[str, Any], times: int, name: str, count: int) -> None:
     asker = Asker(server)
     found = list_all(asker)
-    assert found == count, f"{found} functions, not {count}"
-    figures[f"memory_{count}_mib"] = round(memory_mib(server.process.pid, "Pss"), 1)
+    if found != count:
+        raise NotMeasured(f"the server lists {found} functions, not {count}")
+    memory_mib = processes.memory_mib([server.process.pid], processes.PROPORTIONAL)
+    figures[f"{name}_memory_mib"] = round(memory_mib, 1)
     marker = base64.urlsafe_b64encode(b"f-").decode()  # before the first of them
     page = f"/2015-03-31/functions?MaxItems={PAGE}&Marker={marker}"
-    figures[f"list_{count}_ms"] = asker.processor_ms(times, lambda _: asker.ask("GET", page))
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="fewer requests; figures are rougher")
-    print(json.dumps(measure(options.parse_args().quick), indent=2))
-
-
-if __name__ == "__main__":
-    main()
+    figures[f"{name}_list_ms"] = asker.processor_ms(times, lambda _: asker.ask("GET", page))

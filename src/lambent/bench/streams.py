@@ -1,25 +1,20 @@
 """Records that a Kinesis stream takes and gives each second over HTTP, each on disk when it is answered.
 
-    python bench/streams.py [--quick]
-
 Four connections put records of 200 bytes in batches of 500 into four shards; then one connection reads a shard from its beginning in
-pages of 1,000. The same again when the stream holds ten times as many: depth must not slow it down. docs/promises.md holds the goals.
+pages of 1,000. The same again when the stream holds ten times as many: depth must not slow it down.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import http.client
 import json
-import shutil
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any, Final
 
-from bench.road import Server
+from lambent.bench.errors import NotMeasured
+from lambent.bench.server import Run, Server
 
 CONNECTIONS: Final = 4
 SHARDS: Final = 4
@@ -41,7 +36,7 @@ class Asker:
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status >= 300:
-            raise SystemExit(f"{operation}: {answer.status} {content!r}")
+            raise NotMeasured(f"{operation}: {answer.status} {content!r}")
         value: dict[str, Any] = json.loads(content) if content else {}
         return value
 
@@ -90,37 +85,19 @@ def read(server: Server, count: int) -> float:
     return found / (time.perf_counter() - began_s)
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """Some twenty seconds; less when `quick`."""
-    count = 20_000 if quick else 50_000
-    directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    directory.chmod(0o755)
-    try:
-        server = Server(directory / "data")
-        try:
-            asker = Asker(server)
-            asker.ask("CreateStream", json.dumps({"StreamName": NAME, "ShardCount": SHARDS}).encode())
-            asker.close()
-            shallow, given = put(server, count), read(server, count // SHARDS)
-            put(server, count * 8)
-            deep = put(server, count)
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def measure(run: Run) -> dict[str, Any]:
+    """Some twenty seconds; less when quick."""
+    count = run.pick(50_000, 8_000)
+    with run.server() as server:
+        asker = Asker(server)
+        asker.ask("CreateStream", json.dumps({"StreamName": NAME, "ShardCount": SHARDS}).encode())
+        asker.close()
+        shallow, given = put(server, count), read(server, count // SHARDS)
+        put(server, count * 8)
+        deep = put(server, count)
     return {
         "put_per_s": round(shallow),
         "read_per_s": round(given),
         "put_per_s_at_ten_times_the_depth": round(deep),
         "depth_ratio": round(shallow / deep, 2),
     }
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="fewer records; figures are rougher")
-    print(json.dumps(measure(options.parse_args().quick), indent=2))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,12 @@
 """Asynchronous events accepted a second, each answered once it is on disk, beside what the bare store does in groups.
 
-    python bench/asynchronous.py [--quick]
-
-16 connections send small events to a function that runs them one at a time meanwhile; then 16 tasks give the same events to the store without a server. docs/promises.md holds the goals.
+16 connections send small events to a function that runs them one at a time meanwhile; then 16 tasks give the same events to the store
+without a server.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,8 +14,9 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.control_plane import Asker
-from bench.road import Server
+from lambent.bench.control_plane import Asker
+from lambent.bench.errors import NotMeasured
+from lambent.bench.server import Run
 from lambent.model.invocation import Invocation
 from lambent.store.events import EventStore
 from lambent.telemetry.system_clock import SystemClock
@@ -56,7 +52,7 @@ async def over_http(port: int, seconds: float) -> float:
         writer.write(REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 202"):
-            raise SystemExit(f"an event was not accepted: {head!r}")
+            raise NotMeasured(f"an event was not accepted: {head!r}")
         idle.append(connection)
 
     rate = await together(one, seconds)
@@ -77,32 +73,15 @@ async def into_the_store(path: Path, seconds: float) -> float:
     return rate
 
 
-def measure(quick: bool) -> dict[str, Any]:
-    """Some ten seconds; less when `quick`."""
-    seconds = 2.0 if quick else 5.0
-    directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    directory.chmod(0o755)
-    try:
-        server = Server(directory / "data")
-        try:
-            asker = Asker(server)
-            asker.create(NAME, 0)
-            asker.until_active(NAME)
-            asker.ask("PUT", f"/2017-10-31/functions/{NAME}/concurrency", {"ReservedConcurrentExecutions": 1})
-            accepted = uvloop.run(over_http(server.port, seconds))
-        finally:
-            server.stop()
+def measure(run: Run) -> dict[str, Any]:
+    """Some ten seconds; less when quick."""
+    seconds = float(run.pick(5, 1))
+    with run.server() as server:
+        asker = Asker(server)
+        asker.create(NAME, 0)
+        asker.until_active(NAME)
+        asker.ask("PUT", f"/2017-10-31/functions/{NAME}/concurrency", {"ReservedConcurrentExecutions": 1})
+        accepted = uvloop.run(over_http(server.port, seconds))
+    with run.fresh() as directory:
         bare = uvloop.run(into_the_store(directory / "bare.db", seconds))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     return {"accepted_per_s": round(accepted), "bare_per_s": round(bare), "ratio": round(accepted / bare, 2)}
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="a shorter time; figures are rougher")
-    print(json.dumps(measure(options.parse_args().quick), indent=2))
-
-
-if __name__ == "__main__":
-    main()

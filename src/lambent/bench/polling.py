@@ -1,30 +1,20 @@
 """Event source mappings: how fast queues and streams are emptied by a function that does nothing, and what idle ones cost.
 
-    python bench/polling.py [--quick]
-
-Messages and records are there before the mapping is. docs/promises.md holds the goals.
+Messages and records are there before the mapping is.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
-import shutil
 import statistics
-import sys
-import tempfile
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import boto3
+from lambent.bench.errors import NotMeasured
+from lambent.bench.functions import create, python
+from lambent.bench.server import RUNNING_PYTHON, Run, Server
 
-from bench.road import Server
-
-ROLE: Final = "arn:aws:iam::000000000000:role/any"
 IDLE_MAPPINGS: Final = 200
 BATCH: Final = 10  # messages of a batch: a queue's default
 STREAM_SHARDS: Final = 2
@@ -50,22 +40,12 @@ class Bench:
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = boto3.client(
-                service, endpoint_url=f"http://127.0.0.1:{self._server.port}", region_name="us-east-1",
-                aws_access_key_id="test", aws_secret_access_key="test",
-            )  # fmt: skip
+            self._clients[service] = self._server.client(service)
         return self._clients[service]
 
     def function(self, name: str) -> str:
         """A new one, which has run once."""
-        package = io.BytesIO()
-        with zipfile.ZipFile(package, "w") as archive:
-            archive.writestr("app.py", CODE)
-        self.client("lambda").create_function(
-            FunctionName=name, Role=ROLE, Handler="app.handler", Runtime=f"python3.{sys.version_info.minor}",
-            Code={"ZipFile": package.getvalue()}, Timeout=30,
-        )  # fmt: skip
-        self.client("lambda").get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        create(self.client("lambda"), [name], python(RUNNING_PYTHON, CODE), Timeout=30)
         self.client("lambda").invoke(FunctionName=name, Payload=b'{"Records": []}')
         return name
 
@@ -91,7 +71,7 @@ class Bench:
         begun_s, begun = time.time(), time.monotonic()
         while sum(self.logged(function, "RECORDS")) < count:
             if time.monotonic() - begun > PATIENCE_S:
-                raise SystemExit(f"{function} has not had {count} records in {PATIENCE_S:g} s")
+                raise NotMeasured(f"{function} has not had {count} records in {PATIENCE_S:g} s")
             time.sleep(0.2)
         events = self.client("logs").describe_log_streams(logGroupName=f"/aws/lambda/{function}")["logStreams"]
         return float(max(stream["lastEventTimestamp"] for stream in events) / 1000 - begun_s)
@@ -133,42 +113,23 @@ class Bench:
         for number in range(IDLE_MAPPINGS):
             self.map("queue", self.queue(f"idle-{number}")[1])
         time.sleep(2)
-        before_s = _processor_s(self._server.process.pid)
+        before_s = self._processor_s()
         time.sleep(seconds)
-        return (_processor_s(self._server.process.pid) - before_s) / seconds
+        return (self._processor_s() - before_s) / seconds
+
+    def _processor_s(self) -> float:
+        """That the server's own threads had so far; finer than clock ticks, of which an idle server has few."""
+        tasks = Path(f"/proc/{self._server.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _processor_s(pid: int) -> float:
-    """That its threads had so far."""
-    ran_ns = sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
-    return ran_ns / 1e9
-
-
-def measure(quick: bool) -> dict[str, Any]:
-    """Some thirty seconds; less when `quick`."""
-    directory = Path(tempfile.mkdtemp(prefix="lambent-bench-"))
-    directory.chmod(0o755)
-    try:
-        server = Server(directory / "data")
-        try:
-            bench = Bench(server)
-            return {
-                "queue_messages_per_s": round(bench.queue_messages_per_s(6_000 if quick else 30_000)),
-                "stream_records_per_s": round(bench.stream_records_per_s(20_000 if quick else 100_000)),
-                "send_to_handler_p50_ms": round(statistics.median(bench.ways_ms()), 1),
-                "idle_core_share": round(bench.idle_core_share(5.0 if quick else 20.0), 4),
-            }
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true", help="a shorter time; figures are rougher")
-    print(json.dumps(measure(options.parse_args().quick), indent=2))
-
-
-if __name__ == "__main__":
-    main()
+def measure(run: Run) -> dict[str, Any]:
+    """Some thirty seconds; less when quick."""
+    with run.server() as server:
+        bench = Bench(server)
+        return {
+            "queue_messages_per_s": round(bench.queue_messages_per_s(run.pick(30_000, 1_000))),
+            "stream_records_per_s": round(bench.stream_records_per_s(run.pick(100_000, 5_000))),
+            "send_to_handler_p50_ms": round(statistics.median(bench.ways_ms()), 1),
+            "idle_core_share": round(bench.idle_core_share(float(run.pick(20, 2))), 4),
+        }
