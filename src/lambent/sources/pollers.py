@@ -8,11 +8,13 @@ from typing import Any
 from lambent import ports
 from lambent.model.event_source import QUEUES, STREAMS, SourceKind, kind_of
 from lambent.ports import NO_TELEMETRY, Catalog, Clients, Clock, Enqueue, Invoke, Queue, Telemetry
+from lambent.sources.brokers import Brokers
 from lambent.sources.destination import FailureDestination
 from lambent.sources.function import MappedFunction
 from lambent.sources.own_stream import OwnStream
 from lambent.sources.poller import Poller
 from lambent.sources.queue_poller import QueuePoller
+from lambent.sources.rabbit_poller import RabbitPoller
 from lambent.sources.remote_queue import RemoteQueue
 from lambent.sources.results import Results
 from lambent.sources.shard_runner import Task
@@ -41,6 +43,7 @@ class Pollers:
         checkpoints: CheckpointStore,
         own_queue: OwnQueue | None,
         own_stream: OwnStreams | None,
+        brokers: Brokers,
         timeline: Timeline | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
         enqueue: Enqueue | None = None,
@@ -53,6 +56,7 @@ class Pollers:
         self._checkpoints = checkpoints
         self._own_queue = own_queue
         self._own_stream = own_stream
+        self._brokers = brokers
         self._timeline = timeline
         self._telemetry = telemetry
         self._enqueue = enqueue
@@ -64,7 +68,12 @@ class Pollers:
         function = MappedFunction.of(key[0], key[1], mapping, self._invoke, self._catalog)
         if kind in QUEUES:
             return self._of_queue(mapping, function)
-        return self._of_stream(key, mapping, function) if kind in STREAMS else None
+        if kind in STREAMS:
+            return self._of_stream(key, mapping, function)
+        if kind is SourceKind.MQ:
+            report = self._results.reporter(key)
+            return RabbitPoller(mapping, self._brokers, function, self._clock, report, self._timeline)
+        return None
 
     def _of_queue(self, mapping: Mapping[str, Any], function: MappedFunction) -> Poller:
         arn = mapping["EventSourceArn"]
