@@ -31,10 +31,11 @@ down:
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.run
+.venv/.dev: requirements/dev.txt $(wildcard requirements/kafka/*) .venv/.run
 	@echo "Installing what the tests need"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
 	@scripts/system-packages
+	@scripts/kafka
 	@touch $@
 
 .lambent/.node-sdk: | .venv/.run

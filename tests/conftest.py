@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kafka_broker import KafkaBroker, running_kafka
 from live_server import LiveServer, running
 from rabbit_broker import RabbitBroker, running_rabbit
 
@@ -39,4 +40,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitBroker]:
     """A RabbitMQ for all tests that read queues of it: each has queues of its own."""
     with running_rabbit(tmp_path_factory.mktemp("rabbit")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """The same of Kafka, with topics."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker

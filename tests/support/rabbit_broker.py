@@ -21,6 +21,8 @@ import pytest
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 
+from certificates import Authority
+
 USER: Final = "reader"
 PASSWORD: Final = "s3cret/@:?"  # as awkward in an address as a password may be
 STRANGER: Final = "stranger"  # knows the same password, and may see nothing
@@ -34,7 +36,8 @@ ERLANG: Final = "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +
 @attrs.frozen(kw_only=True)
 class RabbitBroker:
     port: int
-    base: Path
+    tls_port: int
+    authority: Path  # the certificate of who has signed the broker's
 
     @property
     def address(self) -> str:
@@ -97,8 +100,9 @@ def running_rabbit(base: Path) -> Iterator[RabbitBroker]:
     program = next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"), None)
     if program is None:
         pytest.skip("RabbitMQ is not installed: scripts/system-packages installs it")
-    port, distribution_port, names_port = free_port(), free_port(), free_port()
-    write_settings(base, port)
+    broker = RabbitBroker(port=free_port(), tls_port=free_port(), authority=base / "authority.pem")
+    distribution_port, names_port = free_port(), free_port()
+    write_settings(base, broker)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ", "ERL"))},
         "HOME": str(base),
@@ -121,11 +125,16 @@ def running_rabbit(base: Path) -> Iterator[RabbitBroker]:
                 command, env=environ, cwd=base, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
             stack.callback(stopped, process)
-        until_listening(port, process, base / "output")
-        yield RabbitBroker(port=port, base=base)
+        for port in (broker.port, broker.tls_port):
+            until_listening(port, process, base / "output")
+        yield broker
 
 
-def write_settings(base: Path, port: int) -> None:
+def write_settings(base: Path, broker: RabbitBroker) -> None:
+    authority = Authority()
+    server = authority.signed("broker")
+    for name, text in (("authority", authority.certificate), ("server", server.certificate), ("key", server.key)):
+        (base / f"{name}.pem").write_text(text)
     salt = os.urandom(4)
     digest = base64.b64encode(salt + hashlib.sha256(salt + PASSWORD.encode()).digest()).decode()
     user = {"password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}
@@ -138,7 +147,9 @@ def write_settings(base: Path, port: int) -> None:
     (base / "definitions.json").write_text(json.dumps(definitions))
     (base / "plugins").write_text("[].\n")
     (base / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\nload_definitions = {base}/definitions.json\n"
+        f"listeners.tcp.1 = 127.0.0.1:{broker.port}\nlisteners.ssl.1 = 127.0.0.1:{broker.tls_port}\n"
+        f"ssl_options.cacertfile = {base}/authority.pem\nssl_options.certfile = {base}/server.pem\n"
+        f"ssl_options.keyfile = {base}/key.pem\nload_definitions = {base}/definitions.json\n"
         "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.console.level = error\nlog.file = false\n"
     )
 

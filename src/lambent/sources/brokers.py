@@ -18,9 +18,18 @@ import msgspec
 from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.ports import Clients
-from lambent.sources.problem import CONFIG_NOT_VALID, NOT_AUTHENTICATED, SourceProblem
+from lambent.sources.problem import CONFIG_NOT_VALID, KAFKA_BAD_CERTIFICATE, NOT_AUTHENTICATED, SourceProblem
 
 RABBITMQ: Final = "RABBITMQ"  # DescribeBroker, engineType
+# Source access types, and what Kafka calls them. AWS speaks SASL over TLS only, and so do we.
+SASL_MECHANISMS: Final = {
+    "BASIC_AUTH": "PLAIN",
+    "SASL_SCRAM_256_AUTH": "SCRAM-SHA-256",
+    "SASL_SCRAM_512_AUTH": "SCRAM-SHA-512",
+}
+KAFKA_ACCESS: Final = SASL_MECHANISMS.keys() | {
+    "VPC_SUBNET", "VPC_SECURITY_GROUP", "SERVER_ROOT_CA_CERTIFICATE", "CLIENT_CERTIFICATE_TLS_AUTH"
+}  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +42,10 @@ class RabbitAddress:
     password: str = attrs.field(repr=False)
 
     @property
+    def is_encrypted(self) -> bool:
+        return self.endpoint.startswith("amqps:")
+
+    @property
     def place(self) -> str:
         """Without secrets."""
         return f"{self.endpoint}, virtual host {self.virtual_host}"
@@ -42,6 +55,21 @@ class RabbitAddress:
         parts = urlsplit(self.endpoint)
         user, password, host = (quote(text, safe="") for text in (self.user, self.password, self.virtual_host))
         return f"{parts.scheme}://{user}:{password}@{parts.netloc}/{host}"
+
+
+@attrs.frozen(kw_only=True)
+class KafkaCluster:
+    """Where a self-managed cluster is, and how it is spoken to."""
+
+    servers: tuple[str, ...]  # host:port
+    is_encrypted: bool
+    root_ca: str | None = None  # PEM; None: the machine's authorities
+    certificate: str | None = None  # PEM, the client's own and those between it and a root
+    private_key: str = attrs.field(default="", repr=False)  # PEM
+    private_key_password: str = attrs.field(default="", repr=False)
+    sasl_mechanism: str | None = None
+    user: str = ""
+    password: str = attrs.field(default="", repr=False)
 
 
 class Brokers:
@@ -85,6 +113,36 @@ class Brokers:
                     return str(endpoint)
         raise SourceProblem(CONFIG_NOT_VALID, f"Amazon MQ knows no AMQP endpoint of {broker}.")
 
+    async def kafka(self, mapping: Mapping[str, Any]) -> KafkaCluster:
+        """Raises SourceProblem."""
+        access = access_by_type(mapping)
+        if unknown := access.keys() - KAFKA_ACCESS:
+            raise SourceProblem(CONFIG_NOT_VALID, f"This server does not offer {', '.join(sorted(unknown))}.")
+        config = mapping.get("SelfManagedKafkaEventSourceConfig") or {}
+        if config.get("ConsumptionMode") == "Queue" or config.get("SchemaRegistryConfig"):
+            raise SourceProblem(CONFIG_NOT_VALID, "This server offers neither share groups nor schema registries.")
+        arn: str = mapping["EventSourceMappingArn"]
+        servers = tuple(mapping["SelfManagedEventSource"]["Endpoints"]["KAFKA_BOOTSTRAP_SERVERS"])
+        root_ca = None
+        if secret_id := access.get("SERVER_ROOT_CA_CERTIFICATE"):
+            root_ca = _text(await self.secret(arn, secret_id), "certificate", KAFKA_BAD_CERTIFICATE, secret_id)
+        cluster = KafkaCluster(servers=servers, is_encrypted=root_ca is not None, root_ca=root_ca)
+        if secret_id := access.get("CLIENT_CERTIFICATE_TLS_AUTH"):
+            content = await self.secret(arn, secret_id)
+            return attrs.evolve(
+                cluster, is_encrypted=True,
+                certificate=_text(content, "certificate", KAFKA_BAD_CERTIFICATE, secret_id),
+                private_key=_text(content, "privateKey", KAFKA_BAD_CERTIFICATE, secret_id),
+                private_key_password=str(content.get("privateKeyPassword") or ""),
+            )  # fmt: skip
+        for name, mechanism in SASL_MECHANISMS.items():
+            if secret_id := access.get(name):
+                user, password = await self.user_and_password(arn, secret_id)
+                return attrs.evolve(
+                    cluster, is_encrypted=True, sasl_mechanism=mechanism, user=user, password=password
+                )  # fmt: skip
+        return cluster
+
     async def user_and_password(self, mapping_arn: str, secret_id: str) -> tuple[str, str]:
         """Of a secret with the members `username` and `password`. Raises SourceProblem."""
         content = await self.secret(mapping_arn, secret_id)
@@ -109,6 +167,13 @@ class Brokers:
         if not isinstance(content, dict):
             raise SourceProblem(NOT_AUTHENTICATED, f"Secret {secret_id} is not an object in JSON.")
         return content
+
+
+def _text(content: Mapping[str, Any], member: str, what: str, secret_id: str) -> str:
+    found = content.get(member)
+    if not isinstance(found, str) or not found:
+        raise SourceProblem(what, f"Secret {secret_id} has no text `{member}`.")
+    return found
 
 
 def access_by_type(mapping: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,12 @@ NOT_AUTHENTICATED: Final = "EVENT_SOURCE_AUTHN_ERROR: Lambda failed to authentic
 NOT_AUTHORIZED: Final = (
     "EVENT_SOURCE_AUTHZ_ERROR: Lambda does not have the required permissions to access the event source."
 )
+# The same of Kafka: "Authentication and authorization errors" of https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html
+KAFKA_SASL_FAILED: Final = "SASL authentication failed."
+KAFKA_NOT_AUTHORIZED: Final = "Cluster failed to authorize Lambda."
+KAFKA_SERVER_REFUSED: Final = "Server failed to authenticate Lambda."
+KAFKA_SERVER_NOT_TRUSTED: Final = "Lambda failed to authenticate server."
+KAFKA_BAD_CERTIFICATE: Final = "Provided certificate or private key is invalid."
 CONNECTION_ERROR: Final = "Connection error."
 DETAIL_CHARACTERS: Final = 300
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # imported when the first session is opened: most servers hav
 
 ANSWER_S: Final = 15.0  # how long anything may take that the broker has to answer
 
+CLOSE_S: Final = 3.0  # a server that stops waits for this
+
 
 class RabbitSession:
     """Used by one task at a time. After a SourceProblem it is of no use any more: close it."""
@@ -51,7 +53,8 @@ class RabbitSession:
         )  # what it says is raised too, and told once by the poller
         try:
             async with asyncio.timeout(ANSWER_S):
-                self._connection = await aiormq.connect(self._address.url)
+                context = ssl.create_default_context() if self._address.is_encrypted else None
+                self._connection = await aiormq.connect(self._address.url, context=context)
                 self._channel = await self._connection.channel()
         except Exception as error:
             raise self._problem(error) from error
@@ -67,7 +70,7 @@ class RabbitSession:
         self._consumer = None
         if self._connection is not None:
             with contextlib.suppress(Exception):  # there is nothing that a connection which ends badly could still do
-                async with asyncio.timeout(ANSWER_S):
+                async with asyncio.timeout(CLOSE_S):
                     await self._connection.close()
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,7 +163,8 @@ class RabbitSession:
         from aiormq import exceptions
 
         place = self._address.place
-        match error:
+        cause = error.__cause__ or error.__context__
+        match cause if isinstance(cause, ssl.SSLCertVerificationError) else error:  # aiormq wraps it
             case exceptions.AuthenticationError() | exceptions.ProbableAuthenticationError():
                 return SourceProblem(NOT_AUTHENTICATED, f"{place} does not know the user or the password.")
             case exceptions.InvalidFrameError() if self._channel is None:
@@ -171,8 +175,8 @@ class RabbitSession:
                 return SourceProblem(NOT_AUTHORIZED, f"{place}: {_said(error)}")
             case exceptions.ChannelNotFoundEntity():
                 return SourceProblem(CONFIG_NOT_VALID, f"{place}: {_said(error)}")
-            case ssl.SSLCertVerificationError():
-                return SourceProblem(NOT_AUTHENTICATED, f"{place}: {error.verify_message}")
+            case ssl.SSLCertVerificationError(verify_message=said):
+                return SourceProblem(NOT_AUTHENTICATED, f"{place}: {said}")
             case TimeoutError():
                 return SourceProblem(CONNECTION_ERROR, f"{place} does not answer.")
             case OSError() | exceptions.AMQPError():

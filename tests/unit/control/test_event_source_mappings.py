@@ -286,6 +286,10 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ),
         ({**SQS, "ProvisionedPollerConfig": {"MinimumPollers": 2, "PollerGroupName": "g"}}, "PollerGroupName is not supported for SQS event sources."),
         ({**KAFKA, "SourceAccessConfigurations": []}, "Required 'sourceAccessConfigurations' parameter is missing."),
+        (
+            {**KAFKA, "DestinationConfig": {"OnFailure": {"Destination": "kafka://lines"}}},
+            "The on-failure destination cannot be one of the topics that the mapping reads.",
+        ),
         ({**KAFKA, "Topics": None}, "Required 'topics' parameter is missing."),
         ({**MQ, "Queues": None}, "Required 'queues' parameter is missing."),
         ({**DOCUMENTDB, "DocumentDBEventSourceConfig": {}}, "Required 'documentDBEventSourceConfig' parameter is missing."),

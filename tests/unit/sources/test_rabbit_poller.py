@@ -406,6 +406,17 @@ async def test_a_queue_that_is_deleted_is_told_and_read_again_when_it_is_back(wo
     await world.until_seen("a", "b", turn_s=0.5)
 
 
+async def test_certificates_are_checked_against_the_machines_authorities(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = await world.broker.declare()
+    await world.broker.publish(queue, ["a"])
+    world.poll(queue, address=f"amqps://127.0.0.1:{world.broker.tls_port}")
+    await world.until_result("EVENT_SOURCE_AUTHN_ERROR: Lambda failed to authenticate the event source. amqps://")
+    monkeypatch.setenv("SSL_CERT_FILE", str(world.broker.authority))
+    await world.until_seen("a", turn_s=0.5)
+
+
 async def test_amazon_mq_is_asked_where_a_broker_is(world: World) -> None:
     world.secrets.described["b-1"] = {"EngineType": "ActiveMQ", "BrokerInstances": [{"Endpoints": ["ssl://x:61617"]}]}
     world.poll("q", address="")
