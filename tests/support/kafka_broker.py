@@ -36,6 +36,7 @@ class KafkaBroker:
     mutual_port: int  # certificates of clients
     authority: Authority
     client: Signed  # whose certificate the last one takes
+    process_id: int = 0
 
     @property
     def server(self) -> str:
@@ -51,6 +52,14 @@ class KafkaBroker:
         finally:
             await admin.close()
         return topic
+
+    async def delete(self, topic: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.server)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic])
+        finally:
+            await admin.close()
 
     async def more_partitions(self, topic: str, count: int) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.server)
@@ -122,7 +131,7 @@ def running_kafka(base: Path) -> Iterator[KafkaBroker]:
         stack.callback(stopped, process)
         for port in (broker.port, broker.sasl_port, broker.mutual_port):
             until_listening(port, process, base / "output")
-        yield broker
+        yield attrs.evolve(broker, process_id=process.pid)
 
 
 def write_settings(base: Path, broker: KafkaBroker) -> Path:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from lambent.model.event_source import NO_RECORDS_YET
 from lambent.model.kafka_records import partition_name
@@ -55,6 +56,7 @@ class KafkaPoller:
         self._runners: dict[int, ShardRunner] = {}  # by partition
         self._running: dict[int, asyncio.Task[None]] = {}
         self._coordinator: asyncio.Task[None] | None = None
+        self._committed: WeakKeyDictionary[ShardRunner, str] = WeakKeyDictionary()  # what each is known to have done
         self._broken = BackOff(BROKEN_FIRST_S, BROKEN_LONGEST_S)
         self._has_read = False
 
@@ -197,10 +199,11 @@ class KafkaPoller:
 
     async def _commit(self, session: KafkaSession, partition: int, runner: ShardRunner) -> None:
         done = runner.position.get("after")
-        if done is None:
+        if done is None or self._committed.get(runner) == done:
             return
         try:
             await session.commit(partition, int(done) + 1)
+            self._committed[runner] = done
         except SourceProblem as problem:
             log.info(
                 "%s: what is done of %s is not committed, and may come again: %s", self._name, runner.shard, problem

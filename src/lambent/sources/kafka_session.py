@@ -1,7 +1,8 @@
 """One member of a consumer group of a Kafka cluster, reading one topic, by aiokafka.
 
-The member is a static one, by the mapping's id: a server that is killed and comes back has its partitions at once, where the
-group would else wait until the session of the dead member times out.
+Its client id is the mapping's. A server that was killed finds the member that it was by that, and dismisses it: the group would
+else wait until the dead one's session times out. A static member would have that for nothing, but where it comes back the group
+divides nothing anew, and partitions that were added or taken away meanwhile stay unseen.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 3.0  # a server that stops waits for this
 # A fetch is answered as soon as there is a record; between empty ones a broker waits so long. Few, so that idling costs little.
-FETCH_WAIT_MS: Final = 1_000
+FETCH_WAIT_MS: Final = 2_000
 PARTITION_FETCH_BYTES: Final = 1024 * 1024  # of a partition at a time, or one record that is larger
 SESSION_TIMEOUT_MS: Final = 10_000
 HEARTBEAT_MS: Final = 3_000
@@ -40,14 +41,14 @@ Revoked = Callable[[set[int]], Awaitable[None]]
 class KafkaSession:
     """Used by one poller. Once `problem` is set it is of no use any more: close it."""
 
-    def __init__(self, cluster: KafkaCluster, topic: str, group_id: str, member_id: str, revoked: Revoked) -> None:
+    def __init__(self, cluster: KafkaCluster, topic: str, group_id: str, mapping_id: str, revoked: Revoked) -> None:
         self.changed = asyncio.Event()  # `assigned` has, or `problem`
         self.assigned: set[int] = set()
         self.problem: SourceProblem | None = None
         self.topic = topic
         self._cluster = cluster
         self._group_id = group_id
-        self._member_id = member_id
+        self._client_id = f"lambent-{mapping_id}"
         self._revoked = revoked
         self._place = f"topic {topic}"
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
@@ -87,8 +88,12 @@ class KafkaSession:
 
     async def open(self) -> None:
         """Joins the group; partitions come with `changed`. Raises SourceProblem."""
+        from aiokafka import errors
+
         async with answered(self._cluster, self._place):
             await self._partitions()
+            with contextlib.suppress(errors.GroupCoordinatorNotAvailableError):  # a cluster that never had a group yet
+                await self._dismiss_predecessors()
             consumer = self._consumer = self._new_consumer()
             await consumer.start()
             consumer.subscribe([self.topic], listener=_listener(self))
@@ -103,7 +108,7 @@ class KafkaSession:
             await consumer.end_offsets([TopicPartition(self.topic, min(self.assigned, default=0))])
 
     async def close(self) -> None:
-        """Leaves the group, when the session of a static member times out. Safe at any time."""
+        """Leaves the group. Safe at any time."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with contextlib.suppress(Exception):  # there is nothing that a connection which ends badly could still do
@@ -164,7 +169,7 @@ class KafkaSession:
         return aiokafka.AIOKafkaConsumer(
             **connection(self._cluster),
             group_id=self._group_id,
-            group_instance_id=self._member_id,
+            client_id=self._client_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -192,6 +197,35 @@ class KafkaSession:
         if found["error_code"]:
             raise errors.for_code(found["error_code"])(self.topic)
         return sorted(each["partition"] for each in found["partitions"])
+
+    async def _dismiss_predecessors(self) -> None:
+        """Members of this mapping that a server left behind when it was killed."""
+        from aiokafka.client import AIOKafkaClient, CoordinationType
+        from aiokafka.protocol.group import LeaveGroupRequest
+
+        members = await self._predecessors()
+        if not members:
+            return
+        client = AIOKafkaClient(**connection(self._cluster), client_id=self._client_id)
+        try:
+            await client.bootstrap()
+            node = await client.coordinator_lookup(CoordinationType.GROUP, self._group_id)
+            for member in members:
+                await client.send(node, LeaveGroupRequest(self._group_id, member))
+        finally:
+            await client.close()
+
+    async def _predecessors(self) -> list[str]:
+        from aiokafka.admin import AIOKafkaAdminClient
+
+        admin = AIOKafkaAdminClient(**connection(self._cluster), client_id=self._client_id)
+        try:
+            await admin.start()
+            (answer,) = await admin.describe_consumer_groups([self._group_id])
+        finally:
+            await admin.close()
+        members = answer.to_object()["groups"][0]["members"]
+        return [each["member_id"] for each in members if each["client_id"] == self._client_id]
 
     # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from lambent.model.rabbit_records import RabbitMessage
+from lambent.sources import rabbit_decoding
 from lambent.sources.brokers import RabbitAddress
 from lambent.sources.problem import (
     CONFIG_NOT_VALID,
@@ -48,6 +49,7 @@ class RabbitSession:
         """Raises SourceProblem."""
         import aiormq
 
+        rabbit_decoding.install()
         logging.getLogger("aiormq").setLevel(
             logging.CRITICAL
         )  # what it says is raised too, and told once by the poller

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,8 +18,10 @@ import pytest
 from broker_harness import FUNCTION_ARN, MAPPING_ARN, Line, Polled
 from dispatch_harness import ACCOUNT, REGION, Services, failed, succeeded, throttled
 from kafka_broker import PASSWORD, STRANGER, USER, KafkaBroker
+from lambent.model.errors import not_found
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.kafka_records import KafkaFormat
+from lambent.sources import kafka_session
 from lambent.sources.brokers import Brokers
 from lambent.sources.destination import FailureDestination
 from lambent.sources.kafka_destination import TopicDestination
@@ -74,11 +78,11 @@ class World(Polled):
     async def until_seen(self, *texts: str, turn_s: float = 0.0) -> None:
         await self.until(lambda: [text for batch in self.seen for text in batch] == list(texts), turn_s)
 
-    async def until_committed(self, topic: str, offsets: dict[int, int]) -> None:
+    async def until_committed(self, topic: str, offsets: dict[int, int], turn_s: float = 0.0) -> None:
         async def reached() -> bool:
             return await self.broker.committed(self.group, topic) == offsets
 
-        await self.until(reached)
+        await self.until(reached, turn_s)
 
 
 def values_of(invocation: Invocation) -> list[str]:
@@ -386,7 +390,8 @@ def log_in(kind: str) -> list[dict[str, str]]:
     ["BASIC_AUTH", pytest.param("SASL_SCRAM_256_AUTH", marks=pytest.mark.long), "SASL_SCRAM_512_AUTH",
      "CLIENT_CERTIFICATE_TLS_AUTH"],
 )  # fmt: skip
-async def test_every_way_to_log_in(world: World, kind: str) -> None:
+async def test_every_way_to_log_in(world: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_session, "FETCH_WAIT_MS", 100)  # for that long TLS waits before it ends
     topic = await world.broker.topic()
     await world.broker.produce(topic, ["a"])
     port = world.broker.sasl_port
@@ -436,3 +441,57 @@ async def test_a_topic_that_does_not_exist_yet_is_told_and_read_when_it_does(wor
     await world.broker.topic(name=topic)
     await world.broker.produce(topic, ["a"])
     await world.until_seen("a", turn_s=0.5)
+
+
+async def test_records_wait_while_the_function_does_not_exist(world: World) -> None:
+    topic = await world.broker.topic()
+    world.functions.remove("f")
+
+    def gone(invocation: Invocation) -> Outcome:
+        if "f" not in world.functions.versions:
+            raise not_found("Function not found: f")
+        return succeeded(invocation)
+
+    world.script(gone)
+    await world.broker.produce(topic, ["a", "b"])
+    world.poll(topic, MaximumRetryAttempts=0)
+    await world.until(lambda: len(world.seen) == 3, turn_s=1.0)
+    assert await world.broker.committed(world.group, topic) == {}
+    world.functions.add("f")
+    await world.until_committed(topic, {0: 2}, turn_s=1.0)
+
+
+async def patiently(world: World, condition: Callable[[], bool]) -> None:
+    """Waits for more than the clients' own patience."""
+    async with asyncio.timeout(90):
+        while not condition():
+            world.clock.advance(1.0)
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.long  # aiokafka waits for answers, and so do we
+async def test_a_cluster_that_falls_silent_is_told_and_read_again_when_it_speaks(world: World) -> None:
+    topic = await world.broker.topic()
+    world.poll(topic)
+    await world.broker.produce(topic, ["a"])
+    await world.until_seen("a", turn_s=0.2)
+    os.kill(world.broker.process_id, signal.SIGSTOP)
+    try:
+        await patiently(world, lambda: any("Connection error." in result for result in world.results))
+    finally:
+        os.kill(world.broker.process_id, signal.SIGCONT)
+    await world.broker.produce(topic, ["b"])
+    await patiently(world, lambda: ["b"] in world.seen)
+
+
+@pytest.mark.long  # the same
+async def test_a_topic_that_is_deleted_is_told_and_read_again_when_it_is_back(world: World) -> None:
+    topic = await world.broker.topic()
+    world.poll(topic)
+    await world.broker.produce(topic, ["a"])
+    await world.until_seen("a", turn_s=0.2)
+    await world.broker.delete(topic)
+    await patiently(world, lambda: any("ESM_CONFIG_NOT_VALID" in result for result in world.results))
+    await world.broker.topic(name=topic)
+    await world.broker.produce(topic, ["b"])
+    await patiently(world, lambda: ["b"] in world.seen)

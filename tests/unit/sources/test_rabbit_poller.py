@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
+from pamqp import encode
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
@@ -131,6 +133,23 @@ async def test_an_event_is_as_aws_makes_it(world: World) -> None:
             ]
         },
     }
+
+
+async def test_texts_that_are_none_and_times_that_cannot_be_do_not_block_a_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = await world.broker.declare()
+    monkeypatch.setitem(encode.METHODS, "timestamp", lambda _: struct.pack(">Q", 2**63 + 5))
+    monkeypatch.setitem(encode.METHODS, "shortstr", lambda text: bytes([len(text)]) + text.encode("latin-1"))
+    monkeypatch.setitem(encode.METHODS, "table", lambda _: b"\0\0\0\x0c\x02k\xffS\0\0\0\x01\xfe\x01kV")
+    properties = Basic.Properties(message_id="m\xe4rz", timestamp=datetime(2026, 1, 1, tzinfo=UTC), headers={"k": "v"})
+    await world.broker.publish(queue, ["a"], properties=properties)
+    world.poll(queue)
+    await world.until_seen("a")
+    (message,) = event_of(world.invocations.of("f")[0])["rmqMessagesByQueue"][f"{queue}::/"]
+    assert message["basicProperties"]["messageId"] == "m\ufffdrz"
+    assert message["basicProperties"]["timestamp"] == "Dec 31, 9999, 11:59:59 PM"
+    assert message["basicProperties"]["headers"] == {"k\ufffd": {"bytes": [-2]}, "k": None}
 
 
 async def test_batches_keep_order_and_are_acknowledged_when_the_function_is_done(world: World) -> None:
