@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Coroutine
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from lambent.model.event_source import NO_RECORDS_YET
 from lambent.model.kafka_records import partition_name
 from lambent.ports import Clock
 from lambent.sources.brokers import Brokers
-from lambent.sources.kafka_session import READ_WAIT_MS, KafkaSession
+from lambent.sources.kafka_session import CLOSE_S, READ_WAIT_MS, KafkaSession
 from lambent.sources.poller import RESULT_OK, BackOff
 from lambent.sources.problem import SourceProblem
 from lambent.sources.shard_runner import ShardRunner, Task
@@ -115,9 +116,10 @@ class KafkaPoller:
         cluster = await self._brokers.kafka(self._mapping)
         session = self._session = KafkaSession(cluster, self._topic, self._group_id, self._mapping_id, self._revoke)
         if BEGINNING not in await self._checkpoints.positions(self._mapping_id):
-            await session.begin_at(self._mapping["StartingPosition"], self._mapping.get("StartingPositionTimestamp"))
+            since_s = self._mapping.get("StartingPositionTimestamp")
+            await _in_one_piece(session.begin_at(self._mapping["StartingPosition"], since_s))
             await self._checkpoints.save(self._mapping_id, BEGINNING, {"since": self._clock.now()})
-        await session.open()
+        await _in_one_piece(session.open())
         while True:
             await first_of(session.changed.wait(), self._clock.sleep(CHECK_EVERY_S))
             if session.problem is not None:
@@ -208,6 +210,18 @@ class KafkaPoller:
             log.info(
                 "%s: what is done of %s is not committed, and may come again: %s", self._name, runner.shard, problem
             )
+
+
+async def _in_one_piece(work: Coroutine[Any, Any, None]) -> None:
+    """Lets it end, if that does not take long, before it is cancelled: aiokafka forgets connections that it is just making."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=CLOSE_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 class _Reader:
