@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ import attrs
 
 from dispatch_harness import ACCOUNT, REGION, Functions, Invocations
 from lambent.model.errors import AwsError
+from lambent.model.metrics import Series
 from lambent.model.request import RequestContext
-from lambent.ports import FunctionResolver, Invoke
+from lambent.ports import Catalog, Invoke, Telemetry
 from lambent.sources.function import MappedFunction
 from lambent.sources.poller import Poller
 from lambent.telemetry.virtual_clock import VirtualClock
@@ -42,6 +44,16 @@ class Secrets:
         raise AwsError("ResourceNotFoundException", "There is none.", 400)
 
 
+class Counted(Telemetry):
+    """Sums of what it was told, by metric."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, float] = defaultdict(float)
+
+    def observe(self, series: Series, value: float = 1.0, times: float = 1.0) -> None:
+        self.by_name[series.name] += value * times
+
+
 @attrs.define
 class Polled:
     """What pollers of brokers have in common. The function is `f`."""
@@ -63,7 +75,7 @@ class Polled:
 
     def function(self, mapping: Mapping[str, Any]) -> MappedFunction:
         return MappedFunction.of(
-            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(FunctionResolver, self.functions)
+            ACCOUNT, REGION, mapping, cast(Invoke, self.invocations), cast(Catalog, self.functions)
         )
 
     def started(self, poller: Poller) -> Poller:

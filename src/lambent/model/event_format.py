@@ -24,6 +24,10 @@ class EventFormat(Protocol):
     def data_member(self) -> str | None:
         """What filter patterns look into, if it is text."""
 
+    @property
+    def tells_age(self) -> bool:
+        """Whether AWS has IteratorAge of it."""
+
     def frame_bytes(self, shard: str) -> int:
         """What is around the records of an event, beyond what `batching.portions` counts itself."""
 
@@ -42,6 +46,7 @@ class StreamFormat:
     """Kinesis and DynamoDB Streams. Implements `EventFormat`."""
 
     source: str  # the stream's ARN
+    tells_age: bool = True
 
     @property
     def _is_kinesis(self) -> bool:

@@ -70,6 +70,7 @@ class KafkaFormat:
     topic: str
     bootstrap_servers: str  # host:port, separated by commas
     data_member: str | None = "value"
+    tells_age: bool = False
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> KafkaFormat:

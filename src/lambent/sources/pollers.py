@@ -77,7 +77,9 @@ class Pollers:
             return self._of_stream(key, mapping, function)
         if kind is SourceKind.MQ:
             report = self._results.reporter(key)
-            return RabbitPoller(mapping, self._brokers, function, self._clock, report, self._timeline)
+            return RabbitPoller(
+                mapping, self._brokers, function, self._clock, report, self._timeline, self._telemetry
+            )  # fmt: skip
         if kind is SourceKind.KAFKA:
             task = self._task(key, mapping, function, KafkaFormat.of(mapping))
             return KafkaPoller(task, self._brokers, self._checkpoints, self._clock)

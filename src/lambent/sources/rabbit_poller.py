@@ -20,8 +20,9 @@ from lambent.model.event_source import NO_RECORDS_YET
 from lambent.model.invocation import Outcome
 from lambent.model.rabbit_records import RabbitFrame, RabbitMessage, filtered_record, rabbit_record
 from lambent.model.record_filter import compile_filter
-from lambent.ports import Clock
+from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.sources.brokers import Brokers, access_by_type
+from lambent.sources.figures import MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
 from lambent.sources.poller import RESULT_FAILED, RESULT_OK, RESULT_TOO_LARGE, BackOff
 from lambent.sources.problem import SourceProblem
@@ -54,6 +55,7 @@ class RabbitPoller:
         clock: Clock,
         report: Callable[[str], None],
         timeline: Timeline | None = None,
+        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
         """`report` takes a LastProcessingResult. Raises PatternError for a filter that is none."""
         self._mapping = mapping
@@ -65,6 +67,8 @@ class RabbitPoller:
         self._clock = clock
         self._report = report
         self._timeline = timeline
+        address = function.address
+        self._figures = MappingFigures(mapping, address.account_id, address.region, telemetry)
         self._frame = RabbitFrame(self._arn, self._queue, access_by_type(mapping).get("VIRTUAL_HOST", "/"))
         self._batch_size: int = mapping["BatchSize"]
         window_s = mapping.get("MaximumBatchingWindowInSeconds")
@@ -202,7 +206,9 @@ class RabbitPoller:
 
     async def _take(self, session: RabbitSession, message: RabbitMessage) -> None:
         record = rabbit_record(message)
+        self._figures.count("PolledEventCount", 1)
         if not self._filter.lets_through(filtered_record(record, message.body)):
+            self._figures.count("FilteredOutEventCount", 1)
             await session.acknowledge(message.delivery_tag)
             return
         found = encoded(message, record)
@@ -210,6 +216,7 @@ class RabbitPoller:
             # AWS drops these as well. Refused ones go to the queue's dead letters, if it has any.
             log.error("%s: a message of %d bytes fits into no event: it is refused", self._name, len(message.body))
             self._report(RESULT_TOO_LARGE)
+            self._figures.count("DroppedEventCount", 1)
             await session.refuse(message.delivery_tag)
             return
         self._pending.append(found)
@@ -227,6 +234,7 @@ class RabbitPoller:
             return False
         try:
             await session.acknowledge(batch[-1].item.delivery_tag, all_before=True)
+            self._figures.count("DeletedEventCount", len(batch))
         except SourceProblem as problem:
             log.warning("%s: messages that were done come again: %s", self._name, problem)
         return True
@@ -242,9 +250,11 @@ class RabbitPoller:
         request_id = str(uuid.uuid4())
         back_off = BackOff(THROTTLED_FIRST_S, THROTTLED_LONGEST_S)
         while True:
+            self._figures.count("InvokedEventCount", len(batch))
             try:
                 outcome = await self._function.call(event, request_id=request_id)
             except AwsError as error:
+                self._figures.count("FailedInvokeEventCount", len(batch))
                 if not may_pass(error) or self._stopping:
                     log.info("%s: %d messages go back: %s", self._name, len(batch), error)
                     self._note(event, len(batch), error, request_id)
@@ -253,6 +263,7 @@ class RabbitPoller:
                 continue
             if outcome.function_error is None:
                 return outcome
+            self._figures.count("FailedInvokeEventCount", len(batch))
             if not self._failed.failures:  # not every time a message comes that blocks its queue
                 self._note(event, len(batch), outcome, request_id)
             return None

@@ -296,8 +296,8 @@ class ShardRunner:
         return left
 
     def _tell_attempt(self, portion: Portion) -> None:
-        if portion.records:
-            self._figures.count("InvokedEventCount", len(portion.records))
+        self._figures.count("InvokedEventCount", len(portion.records))
+        if portion.records and self._task.form.tells_age:
             age_ms = max(0.0, (self._clock.now() - portion.records[-1].arrived_s) * 1000)
             address = self._task.function.address
             self._task.telemetry.of_function(address, "IteratorAge", age_ms, unit="Milliseconds")

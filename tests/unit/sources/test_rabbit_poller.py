@@ -17,7 +17,7 @@ from pamqp import encode
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
-from broker_harness import FUNCTION_ARN, MAPPING_ARN, MAPPING_ID, Line, Polled
+from broker_harness import FUNCTION_ARN, MAPPING_ARN, MAPPING_ID, Counted, Line, Polled
 from dispatch_harness import ACCOUNT, REGION, failed, succeeded, throttled
 from lambent.model.invocation import Invocation, Outcome
 from lambent.sources.brokers import Brokers
@@ -32,6 +32,7 @@ SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:mail"
 @attrs.define
 class World(Polled):
     broker: RabbitBroker = attrs.field(kw_only=True)
+    counted: Counted = attrs.field(factory=Counted)
 
     def poll(self, queue: str, host: str | None = None, address: str | None = None, **members: Any) -> RabbitPoller:
         access = [{"Type": "BASIC_AUTH", "URI": SECRET}]
@@ -44,7 +45,9 @@ class World(Polled):
         }  # fmt: skip
         known = {} if address == "" else {"mail": address or self.broker.address}
         brokers = Brokers(self.secrets, known, mq_is_elsewhere=address == "")
-        poller = RabbitPoller(mapping, brokers, self.function(mapping), self.clock, self.results.append)
+        poller = RabbitPoller(
+            mapping, brokers, self.function(mapping), self.clock, self.results.append, telemetry=self.counted
+        )  # fmt: skip
         self.started(poller)
         return poller
 
@@ -235,6 +238,29 @@ async def test_what_no_filter_lets_through_is_acknowledged_without_the_function(
     await poller.stop_reading()
     await poller.finished()
     await world.until_left(queue, 0)
+
+
+async def test_what_becomes_of_messages_is_counted(world: World) -> None:
+    queue = await world.broker.declare()
+    calls: list[Invocation] = []
+
+    def fail_once(invocation: Invocation) -> Outcome:
+        calls.append(invocation)
+        return failed(invocation) if len(calls) == 1 else succeeded(invocation)
+
+    world.script(fail_once)
+    pattern = json.dumps({"data": [{"prefix": "a"}]})
+    await world.broker.publish(queue, ["a", "b"])
+    world.poll(
+        queue, MetricsConfig={"Metrics": ["EventCount"]}, FilterCriteria={"Filters": [{"Pattern": pattern}]},
+        MaximumBatchingWindowInSeconds=1,
+    )  # fmt: skip
+    await world.until_result("OK", turn_s=0.2)
+    await world.until(lambda: world.counted.by_name.get("DeletedEventCount") == 1)
+    assert world.counted.by_name == {
+        "PolledEventCount": 3, "FilteredOutEventCount": 1, "InvokedEventCount": 2, "FailedInvokeEventCount": 1,
+        "DeletedEventCount": 1,
+    }  # fmt: skip
 
 
 async def test_batches_stay_below_six_megabytes_and_what_fits_into_none_is_refused(world: World) -> None:
