@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CLOSE_S: Final = 3.0  # a server that stops waits for this
 # A fetch is answered as soon as there is a record; between empty ones a broker waits so long. Few, so that idling costs little.
 FETCH_WAIT_MS: Final = 2_000
+LOOK_EVERY_MS: Final = 1_000  # how often aiokafka looks whether it has something to fetch, if nobody tells it
 PARTITION_FETCH_BYTES: Final = 1024 * 1024  # of a partition at a time, or one record that is larger
 SESSION_TIMEOUT_MS: Final = 10_000
 HEARTBEAT_MS: Final = 3_000
@@ -173,6 +174,7 @@ class KafkaSession:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            consumer_timeout_ms=LOOK_EVERY_MS,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,

@@ -107,7 +107,7 @@ class World:
     def until_nothing_is_owed(self) -> None:
         for mapping_id in self.mappings:
             until(lambda i=mapping_id: self.mapping(i)["LastProcessingResult"] == "OK", 20)  # type: ignore[misc]
-        assert asyncio.run(self.rabbit.ready(self.queue)) == 0
+        until(lambda: asyncio.run(self.rabbit.ready(self.queue)) == 0, 20)
 
 
 def started(path: Path) -> LiveServer:
