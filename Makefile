@@ -31,11 +31,12 @@ down:
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.run
+.venv/.dev: requirements/dev.txt $(wildcard requirements/kafka/*) .venv/.run
 	@echo "Installing what the tests need"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
 	@$(BIN)/python examples/shared/pillow.py
 	@scripts/system-packages
+	@scripts/kafka
 	@touch $@
 
 .lambent/.node-sdk: | .venv/.run

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from kafka_broker import KafkaBroker, running_kafka
 from live_server import LiveServer, running
+from rabbit_broker import RabbitBroker, running_rabbit
 
 # Where the run was started in the background, Ctrl-C is ignored, and programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -32,3 +34,17 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server at the best level that this machine has, with its own data, for all tests that do not end it."""
     with running(tmp_path_factory.mktemp("live") / "data") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitBroker]:
+    """A RabbitMQ for all tests that read queues of it: each has queues of its own."""
+    with running_rabbit(tmp_path_factory.mktemp("rabbit")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """The same of Kafka, with topics."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker

@@ -26,6 +26,8 @@ PREFIX: Final = "LAMBENT_"
 REGION_PATTERN: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
 SERVICE_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]*")
 ENDPOINT_PATTERN: Final = re.compile(r"https?://[^/\s?#]+(?:/[^\s?#]*)?")
+BROKER_PATTERN: Final = re.compile(r"arn:aws[a-z-]*:mq:[a-z0-9-]+:\d{12}:broker:[A-Za-z0-9_:-]+|[A-Za-z0-9_-]+")
+BROKER_ADDRESS_PATTERN: Final = re.compile(r"amqps?://(?:\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(?::\d{1,5})?/?")
 ORIGIN_PATTERN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+")
 OTHER_VARIABLES: Final = frozenset({"LAMBENT_CONFIG", "LAMBENT_ENDPOINT"})  # read by the command line itself
 
@@ -104,19 +106,33 @@ def _origins(value: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _endpoints(value: Any) -> tuple[tuple[str, str], ...]:
-    """A table in the file; in the environment `service=address`, separated by commas."""
-    if isinstance(value, str):
-        parts = [part.strip().partition("=") for part in value.split(",") if part.strip()]
-        value = {name.strip(): url.strip() for name, _, url in parts}
-    if not isinstance(value, dict):
-        raise ValueError("expected addresses by service")
-    for name, url in value.items():
-        if not SERVICE_PATTERN.fullmatch(name):
-            raise ValueError(f"{name}: expected a service by botocore's name, like s3 or dynamodb")
-        if not isinstance(url, str) or ENDPOINT_PATTERN.fullmatch(url) is None:
-            raise ValueError(f"{name}: expected an address like https://s3.eu-central-1.amazonaws.com")
-    return tuple(sorted(value.items()))
+def _table(key: re.Pattern[str], key_says: str, address: re.Pattern[str], address_says: str) -> Parse:
+    """A table in the file; in the environment `name=address`, separated by commas."""
+
+    def parse(value: Any) -> tuple[tuple[str, str], ...]:
+        if isinstance(value, str):
+            parts = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+            value = {name.strip(): url.strip() for name, _, url in parts}
+        if not isinstance(value, dict):
+            raise ValueError("expected a table of addresses")
+        for name, url in value.items():
+            if not key.fullmatch(name):
+                raise ValueError(f"{name}: expected {key_says}")
+            if not isinstance(url, str) or address.fullmatch(url) is None:
+                raise ValueError(f"{name}: expected {address_says}")
+        return tuple(sorted(value.items()))
+
+    return parse
+
+
+_endpoints: Final = _table(
+    SERVICE_PATTERN, "a service by botocore's name, like s3 or dynamodb",
+    ENDPOINT_PATTERN, "an address like https://s3.eu-central-1.amazonaws.com",
+)  # fmt: skip
+_brokers: Final = _table(
+    BROKER_PATTERN, "a broker's ARN, or its name or id alone",
+    BROKER_ADDRESS_PATTERN, "an address like amqps://rabbit.example.net:5671, without user or password",
+)  # fmt: skip
 
 
 def _setting(default: Any, parse: Parse, doc: str, *, unit: str = "", source: str = "") -> Any:
@@ -226,6 +242,14 @@ class Config:
         "Table of services, by botocore's names, that are elsewhere: `s3 = \"https://s3.eu-central-1.amazonaws.com\"`. Requests for "
         "them are signed again with the server's own AWS credentials (environment, profile or role) and sent there. In the "
         "environment `service=address`, separated by commas.",
+    )  # fmt: skip
+
+    brokers: tuple[tuple[str, str], ...] = _setting(
+        (), _brokers,
+        "Table of RabbitMQ brokers that event source mappings read: an Amazon MQ broker's ARN, or its name or id alone, and where "
+        "it really is: `orders = \"amqps://rabbit.example.net:5671\"`. User and password come from the mapping's secret. Certificates "
+        "are checked against the machine's authorities (`SSL_CERT_FILE` names others). In the environment `name=address`, "
+        "separated by commas.",
     )  # fmt: skip
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, cast
 import attrs
 
 from dispatch_harness import ACCOUNT, REGION, Functions, Invocations, Services
+from lambent.model.event_format import StreamFormat
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, Invoke
@@ -223,9 +224,9 @@ class Streams:
         target = ((mapping.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
         destination = target and FailureDestination(
             self.services, self.clock, target,
-            mapping_id=self.mapping_id, function_arn=mapping["FunctionArn"], stream_arn=STREAM,
+            mapping_id=self.mapping_id, function_arn=mapping["FunctionArn"], form=StreamFormat(source=STREAM),
         )  # fmt: skip
-        task = Task(mapping=mapping, stream_arn=STREAM, function=function, clock=self.clock, destination=destination,
+        task = Task(mapping=mapping, form=StreamFormat(source=STREAM), function=function, clock=self.clock, destination=destination,
                     report=self.results.append)  # fmt: skip
         stream = OwnStream(KinesisService(self.store, self.clock).direct(STREAM), STREAM, function.role_arn)
         poller = StreamPoller(task, stream, self.checkpoints, self.clock)

@@ -31,6 +31,7 @@ from lambent.services.s3_notifications import S3Notifications
 from lambent.services.s3_notifications.destinations import Destinations
 from lambent.services.scheduler import SchedulerService
 from lambent.services.sqs import SqsService
+from lambent.sources.brokers import Brokers
 from lambent.sources.pollers import Pollers
 from lambent.sources.supervisor import Supervisor
 from lambent.sources.timeline import Timeline
@@ -96,11 +97,12 @@ class Carriers:
         object_destinations = Destinations(clients, dispatcher.accept, catalog, allow_function)
         self.object_news = S3Notifications(catalog, clients, object_destinations, real)
 
+        brokers = Brokers(clients, dict(config.brokers), mq_is_elsewhere=neighbours.endpoint_of("mq") is not None)
         pollers = Pollers(
             events_invoker, catalog, clock, clients, stores.checkpoints,
             None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4]),
             None if neighbours.endpoint_of("kinesis") else kinesis.direct,
-            Timeline(stores.events, clock), telemetry, dispatcher.accept,
+            brokers, Timeline(stores.events, clock), telemetry, dispatcher.accept,
         )  # fmt: skip
         self._supervisor = Supervisor(catalog, clock, pollers.make, stores.checkpoints.forget)
         stack.push_async_callback(self._supervisor.close)

@@ -97,11 +97,13 @@ class EventSourceMappingOperations:
         address = None
         if request.get("FunctionName") is not None:
             address = _located(context, request["FunctionName"], "UpdateEventSourceMapping")
-        check_settings(kind, self._updated(kind, before, request), self._clock.now())
-        if address is not None:
-            function = _need_function(self._catalog, address)
+        wanted = self._updated(kind, before, request)
+        check_settings(kind, wanted, self._clock.now())
+        if address is not None or request.get("SourceAccessConfigurations"):
+            current_address = _located(context, before["FunctionArn"], "UpdateEventSourceMapping")
+            function = _need_function(self._catalog, address or current_address)
             refuse_tenants(function, "Event source mappings")
-            await self._sources.check(context, kind, before, function)
+            await self._sources.check(context, kind, wanted, function)
 
         def work(tx: CatalogTransaction) -> dict[str, Any]:
             current = _need(tx, context, request["UUID"])

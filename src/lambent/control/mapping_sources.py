@@ -22,6 +22,11 @@ _NO_QUEUE: Final = frozenset({"QueueDoesNotExist", "AWS.SimpleQueueService.NonEx
 # streams. ListStreams is among AWS's words, but not about one stream.
 _QUEUE_ACTIONS: Final = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 _STREAM_ACTIONS: Final = ("GetRecords", "GetShardIterator", "DescribeStream")
+_ACTIONS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
+    **dict.fromkeys(QUEUES, _QUEUE_ACTIONS),
+    **dict.fromkeys(STREAMS, _STREAM_ACTIONS),
+    SourceKind.MQ: ("DescribeBroker",),
+}
 
 
 class SourceChecks:
@@ -35,6 +40,7 @@ class SourceChecks:
         self, context: RequestContext, kind: SourceKind, mapping: Mapping[str, Any], function: FunctionVersion
     ) -> None:
         """Raises AwsError InvalidParameterValueException for a source that is not there, is elsewhere, or cannot fit."""
+        await self._check_secrets(mapping, function)
         arn = parse_source_arn(mapping.get("EventSourceArn") or "")
         if arn is None:
             return
@@ -59,17 +65,28 @@ class SourceChecks:
                 there, "dynamodbstreams", "DescribeStream", {"StreamArn": mapping["EventSourceArn"]}
             )
 
+    async def _check_secrets(self, mapping: Mapping[str, Any], function: FunctionVersion) -> None:
+        """Its poller reads them for the function, so a mapping must not give away what the function may not read."""
+        for item in mapping.get("SourceAccessConfigurations") or []:
+            secret = item.get("URI") or ""
+            if self._rights is None or ":secretsmanager:" not in secret:
+                continue
+            if not await self._rights.may(function.role, function.name, "secretsmanager:GetSecretValue", secret):
+                raise invalid_parameter(
+                    "The provided execution role does not have permissions to call GetSecretValue on Secrets Manager"
+                )
+
     async def _check_role(self, kind: SourceKind, arn: str, function: FunctionVersion) -> None:
         if self._rights is None:
             return
-        actions = _QUEUE_ACTIONS if kind in QUEUES else _STREAM_ACTIONS if kind in STREAMS else ()
+        actions = _ACTIONS.get(kind, ())
         service, stream = arn.split(":")[2], arn.split("/consumer/")[0]
         for action in actions:
             if await self._rights.may(function.role, function.name, f"{service}:{action}", stream):
                 continue
-            if kind in QUEUES:
+            if kind not in STREAMS:
                 raise invalid_parameter(
-                    f"The provided execution role does not have permissions to call {action} on SQS"
+                    f"The provided execution role does not have permissions to call {action} on {service.upper()}"
                 )
             raise invalid_parameter(
                 f"Cannot access stream {arn}. Please ensure the role can perform the GetRecords, GetShardIterator, "

@@ -7,7 +7,7 @@ are success; what cannot be understood, or names something that was not in the b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,15 @@ def reports_failures(mapping: Mapping[str, Any]) -> bool:
     return REPORTS in (mapping.get("FunctionResponseTypes") or ())
 
 
-def failed_items(response: bytes, known: Collection[str]) -> frozenset[str]:
+Identify = Callable[[Any], str | None]
+"""An identifier as it is known here, of an entry's `itemIdentifier`; None for what is none."""
+
+
+def as_text(identifier: Any) -> str | None:
+    return identifier if isinstance(identifier, str) and identifier else None
+
+
+def failed_items(response: bytes, known: Collection[str], identify: Identify = as_text) -> frozenset[str]:
     """The identifiers of the records that failed; `known` are those of the batch. Raises BadResponse."""
     try:
         content = msgspec.json.decode(response) if response.strip() else None
@@ -38,12 +46,12 @@ def failed_items(response: bytes, known: Collection[str]) -> frozenset[str]:
         return frozenset()
     if not isinstance(failures, list):
         raise BadResponse("batchItemFailures is not a list")
-    return frozenset(_identifier(entry, known) for entry in failures)
+    return frozenset(_identifier(entry, known, identify) for entry in failures)
 
 
-def _identifier(entry: Any, known: Collection[str]) -> str:
-    found = entry.get("itemIdentifier") if isinstance(entry, dict) else None
-    if not isinstance(found, str) or not found:
+def _identifier(entry: Any, known: Collection[str], identify: Identify) -> str:
+    found = identify(entry.get("itemIdentifier")) if isinstance(entry, dict) else None
+    if found is None:
         raise BadResponse("an entry of batchItemFailures has no itemIdentifier")
     if found not in known:
         raise BadResponse(f"itemIdentifier {found[:100]} is not in the batch")

@@ -33,9 +33,13 @@ def encoded(item: Any, record: Mapping[str, Any]) -> Encoded:
     return Encoded(item, _encode(record))
 
 
+def joined(records: Sequence[Encoded]) -> bytes:
+    return b",".join(record.json for record in records)
+
+
 def payload(records: Sequence[Encoded], more: Mapping[str, Any] | None = None) -> bytes:
     """The event; `more` are its members beside the records."""
-    body = b'{"Records":[' + b",".join(record.json for record in records) + b"]"
+    body = b'{"Records":[' + joined(records) + b"]"
     return body + (b"," + _encode(more)[1:] if more else b"}")
 
 

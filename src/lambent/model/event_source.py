@@ -85,6 +85,8 @@ def transition_reason(kind: SourceKind) -> str:
     return "User action" if kind in STREAMS else "USER_INITIATED"
 
 
+NO_RECORDS_YET: Final = "No records processed"  # the LastProcessingResult of a mapping that is new
+
 # What every kind takes, and what only some do.
 _COMMON: Final = frozenset((
     "EventSourceArn", "FunctionName", "Enabled", "BatchSize", "FilterCriteria", "KMSKeyArn", "MetricsConfig",
@@ -142,11 +144,11 @@ _STREAM_DEFAULTS: Final[Members] = {
     "MaximumRetryAttempts": -1,
     "TumblingWindowInSeconds": 0,
     "FunctionResponseTypes": [],
-    "LastProcessingResult": "No records processed",
+    "LastProcessingResult": NO_RECORDS_YET,
 }
 _QUEUE_DEFAULTS: Final[Members] = {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 0, "FunctionResponseTypes": []}
 # The window of these is 500 ms unless it is set, which no number of whole seconds can say: AWS leaves it out.
-_POLLED_DEFAULTS: Final[Members] = {"BatchSize": 100, "LastProcessingResult": "No records processed"}
+_POLLED_DEFAULTS: Final[Members] = {"BatchSize": 100, "LastProcessingResult": NO_RECORDS_YET}
 
 
 def defaults(kind: SourceKind, mapping_id: str) -> dict[str, Any]:

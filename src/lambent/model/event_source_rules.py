@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lambent.model.destinations import destination_service, given_destination, invalid_destinations
+from lambent.model.destinations import KAFKA_TOPIC_PREFIX, destination_service, given_destination, invalid_destinations
 from lambent.model.errors import invalid_parameter
 from lambent.model.event_source import KAFKAS, QUEUES, STREAMS, Members, SourceKind, required, unsupported
 from lambent.model.filter_pattern import FILTERS_MAX, check_pattern
@@ -46,7 +46,7 @@ def check_settings(kind: SourceKind, settings: Members, now_s: float) -> None:
     _check_position(kind, settings, now_s)
     _check_batching(kind, settings)
     _check_retries(settings)
-    _check_destination(kind, settings.get("DestinationConfig") or {})
+    _check_destination(kind, settings)
     _check_filters(settings.get("FilterCriteria") or {})
     _check_metrics(kind, settings)
     _check_pollers(kind, settings)
@@ -105,7 +105,8 @@ def _check_retries(settings: Members) -> None:
         raise invalid_parameter("MaximumRetryAttempts -1 is not supported when ConsumptionMode is Queue.")
 
 
-def _check_destination(kind: SourceKind, config: Mapping[str, Any]) -> None:
+def _check_destination(kind: SourceKind, settings: Members) -> None:
+    config: Mapping[str, Any] = settings.get("DestinationConfig") or {}
     if "OnSuccess" in config:
         raise invalid_parameter("Unsupported DestinationConfig parameter for given event source mapping type.")
     arn = given_destination(config, "OnFailure")
@@ -114,6 +115,8 @@ def _check_destination(kind: SourceKind, config: Mapping[str, Any]) -> None:
     allowed = _STREAM_DESTINATIONS | ({"kafka"} if kind in KAFKAS else set())
     if destination_service(arn) not in allowed:
         raise invalid_destinations(config)
+    if arn.removeprefix(KAFKA_TOPIC_PREFIX) in (settings.get("Topics") or ()):
+        raise invalid_parameter("The on-failure destination cannot be one of the topics that the mapping reads.")
 
 
 def _check_filters(criteria: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ class Lanes:
 
     def __init__(self, count: int) -> None:
         self.waiting: list[deque[StreamRecord]] = [deque() for _ in range(count)]
-        self._order: deque[str] = deque()  # sequence numbers that the checkpoint has not passed
+        self._order: deque[StreamRecord] = deque()  # those that the checkpoint has not passed
+        self.size_bytes = 0  # of their data
         self._done: set[str] = set()
         self.checkpoint: str | None = None  # every record up to this one is done
 
@@ -24,7 +25,8 @@ class Lanes:
 
     def add(self, record: StreamRecord, *, wanted: bool = True) -> int | None:
         """The lane that it waits in; None for one that no filter lets through, which is done at once."""
-        self._order.append(record.sequence)
+        self._order.append(record)
+        self.size_bytes += record.size_bytes
         if not wanted:
             self.done([record.sequence])
             return None
@@ -36,7 +38,9 @@ class Lanes:
         """Whether the checkpoint has moved."""
         self._done.update(sequences)
         before = self.checkpoint
-        while self._order and self._order[0] in self._done:
-            self.checkpoint = self._order.popleft()
-            self._done.discard(self.checkpoint)
+        while self._order and self._order[0].sequence in self._done:
+            passed = self._order.popleft()
+            self.size_bytes -= passed.size_bytes
+            self.checkpoint = passed.sequence
+            self._done.discard(passed.sequence)
         return self.checkpoint != before

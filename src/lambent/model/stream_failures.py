@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import attrs
-import msgspec
 
+from lambent.model.destinations import given_destination
+from lambent.model.event_source import KAFKAS, kind_of
 from lambent.model.invocation import Outcome
 from lambent.model.stream_records import StreamRecord
 
-Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded", "MaximumPayloadSizeExceeded"]
 FOREVER: Final = -1
+KAFKA_RETRIES_WITH_DESTINATION: Final = 10  # kafka-retry-configurations.html: instead of infinitely many
 
 
 @attrs.frozen(kw_only=True)
@@ -30,12 +32,15 @@ class RetryRules:
 
     @classmethod
     def of(cls, mapping: Mapping[str, Any]) -> RetryRules:
-        destinations = mapping.get("DestinationConfig") or {}
+        destination = given_destination(mapping.get("DestinationConfig") or {}, "OnFailure")
+        retries = mapping.get("MaximumRetryAttempts", FOREVER)
+        if retries == FOREVER and destination is not None and kind_of(mapping) in KAFKAS:
+            retries = KAFKA_RETRIES_WITH_DESTINATION
         return cls(
-            maximum_retries=mapping.get("MaximumRetryAttempts", FOREVER),
+            maximum_retries=retries,
             maximum_age_s=mapping.get("MaximumRecordAgeInSeconds", FOREVER),
             bisects=bool(mapping.get("BisectBatchOnFunctionError")),
-            destination=(destinations.get("OnFailure") or {}).get("Destination") or None,
+            destination=destination,
         )
 
     def too_old(self, record: StreamRecord, now_s: float) -> bool:
@@ -65,11 +70,9 @@ def after_failure(portion: Portion, rules: RetryRules) -> list[Portion] | None:
 
 
 def failure_record(
-    portion: Portion, condition: Condition, *, function_arn: str, stream_arn: str, shard: str, at_s: float
+    portion: Portion, condition: Condition, batch_info: Mapping[str, Any], *, function_arn: str, at_s: float
 ) -> dict[str, Any]:
-    """What goes to the destination."""
-    first, last = portion.records[0], portion.records[-1]
-    batch = "KinesisBatchInfo" if stream_arn.split(":")[2] == "kinesis" else "DDBStreamBatchInfo"
+    """What goes to the destination; `batch_info` is what the source's `EventFormat` says of the records."""
     record: dict[str, Any] = {
         "requestContext": {
             "requestId": portion.request_id or str(uuid.uuid4()),
@@ -78,16 +81,8 @@ def failure_record(
             "approximateInvokeCount": portion.attempts,
         },
         "version": "1.0",
-        "timestamp": _timestamp(at_s),
-        batch: {
-            "shardId": shard,
-            "startSequenceNumber": first.sequence,
-            "endSequenceNumber": last.sequence,
-            "approximateArrivalOfFirstRecord": _timestamp(first.arrived_s),
-            "approximateArrivalOfLastRecord": _timestamp(last.arrived_s),
-            "batchSize": len(portion.records),
-            "streamArn": stream_arn,
-        },
+        "timestamp": timestamp(at_s),
+        **batch_info,
     }
     if portion.outcome is not None:
         context: dict[str, Any] = {"statusCode": 200, "executedVersion": portion.outcome.executed_version}
@@ -96,16 +91,10 @@ def failure_record(
     return record
 
 
-def with_payload(record: Mapping[str, Any], portion: Portion) -> bytes:
-    """For S3, which gets the whole event too, as a text."""
-    event = msgspec.json.encode({"Records": [each.event for each in portion.records]})
-    return msgspec.json.encode({**record, "payload": event.decode()})
-
-
 def object_key(mapping_id: str, shard: str, at_s: float) -> str:
     when = datetime.fromtimestamp(at_s, UTC).strftime("%Y/%m/%d/%Y-%m-%dT%H.%M.%S")
     return f"aws/lambda/{mapping_id}/{shard}/{when}-{uuid.uuid4()}"
 
 
-def _timestamp(at_s: float) -> str:
+def timestamp(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -21,6 +21,7 @@ class StreamRecord:
     arrived_s: float  # seconds since the epoch
     event: Mapping[str, Any]  # what the function sees
     filtered: Mapping[str, Any]  # what filter patterns look at
+    size_bytes: int = 0  # of its data, where that is told
 
 
 def kinesis_record(record: Mapping[str, Any], shard: str, stream_arn: str, role_arn: str) -> StreamRecord:
@@ -44,8 +45,9 @@ def kinesis_record(record: Mapping[str, Any], shard: str, stream_arn: str, role_
     }
     filtered = {**about, **inner, "data": _text(record["Data"])}
     return StreamRecord(
-        record["SequenceNumber"], record["PartitionKey"], arrived_s, {"kinesis": inner, **about}, filtered
-    )
+        record["SequenceNumber"], record["PartitionKey"], arrived_s, {"kinesis": inner, **about}, filtered,
+        len(record["Data"]),
+    )  # fmt: skip
 
 
 def dynamodb_record(record: Mapping[str, Any], stream_arn: str) -> StreamRecord:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from lambent.model.errors import AwsError
+from lambent.model.event_format import EventFormat
 from lambent.model.request import RequestContext
-from lambent.model.stream_failures import Condition, Portion, failure_record, object_key, with_payload
+from lambent.model.stream_failures import Condition, Portion, failure_record, object_key
 from lambent.ports import Clients, Clock
 from lambent.sources.poller import BackOff
+from lambent.sources.problem import SourceProblem
 
 log = logging.getLogger(__name__)
 
@@ -22,42 +25,47 @@ FIRST_S: Final = 0.5
 LONGEST_S: Final = 15.0
 
 
+async def until_taken(clock: Clock, send: Callable[[], Awaitable[None]], target: str, text: bytes) -> bool:
+    """Whether it was taken within a minute; else the log has it. `send` raises AwsError, SourceProblem."""
+    began_s = clock.now()
+    back_off = BackOff(FIRST_S, LONGEST_S)
+    while True:
+        try:
+            await send()
+        except (AwsError, SourceProblem) as error:
+            if clock.now() - began_s > PATIENCE_S:
+                log.error("a batch that was given up could not be recorded at %s (%s): %s", target, error, text)
+                return False
+            await clock.sleep(back_off.next_s())
+        else:
+            return True
+
+
 class FailureDestination:
     def __init__(
-        self, clients: Clients, clock: Clock, arn: str, *, mapping_id: str, function_arn: str, stream_arn: str
+        self, clients: Clients, clock: Clock, arn: str, *, mapping_id: str, function_arn: str, form: EventFormat
     ) -> None:
         self._clients = clients
         self._clock = clock
         self._arn = arn
         self._mapping_id = mapping_id
         self._function_arn = function_arn
-        self._stream_arn = stream_arn
+        self._form = form
 
     async def send(self, portion: Portion, condition: Condition, shard: str) -> bool:
         """Returns when it was taken; False after a minute in which it was not, with an error in the log."""
         now_s = self._clock.now()
-        record = failure_record(
-            portion, condition, function_arn=self._function_arn, stream_arn=self._stream_arn, shard=shard, at_s=now_s
-        )
+        batch_info = self._form.batch_info(shard, portion.records)
+        record = failure_record(portion, condition, batch_info, function_arn=self._function_arn, at_s=now_s)
+        if self._arn.split(":")[2] == "s3":  # it gets the whole event too, as a text
+            record["payload"] = self._form.payload(shard, portion.records).decode()
         text = msgspec.json.encode(record)
-        if self._arn.split(":")[2] == "s3":
-            text = with_payload(record, portion)
         key = object_key(self._mapping_id, shard, now_s)
-        back_off = BackOff(FIRST_S, LONGEST_S)
-        while True:
-            try:
-                await self._send(text, key)
-            except AwsError as error:
-                if self._clock.now() - now_s > PATIENCE_S:
-                    log.error("a batch that was given up could not be recorded at %s (%s): %s", self._arn, error, text)
-                    return False
-                await self._clock.sleep(back_off.next_s())
-            else:
-                return True
+        return await until_taken(self._clock, lambda: self._send(text, key), self._arn, text)
 
     async def _send(self, text: bytes, key: str) -> None:
         _, _, service, region, account_id, resource = self._arn.split(":", 5)
-        _, _, _, own_region, own_account_id, _ = self._stream_arn.split(":", 5)
+        _, _, _, own_region, own_account_id, _ = self._function_arn.split(":", 5)
         context = RequestContext(
             account_id=account_id or own_account_id, region=region or own_region, request_id=str(uuid.uuid4()),
             base_url="",

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 RESULT_OK: Final = "OK"
 RESULT_FAILED: Final = "PROBLEM: Function call failed"
+RESULT_TOO_LARGE: Final = "PROBLEM: A record is too large for an invocation's payload of 6 MB."
 RESULT_NOT_POLLED: Final = "PROBLEM: This server does not poll event sources of this kind."
 
 

@@ -7,25 +7,25 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
-from lambent.model.batch_response import BadResponse, failed_items, reports_failures
-from lambent.model.batching import encoded, payload, portions
+from lambent.model.batch_response import BadResponse, reports_failures
+from lambent.model.batching import portions
 from lambent.model.errors import AwsError
+from lambent.model.event_format import EventFormat, encoded_events
 from lambent.model.invocation import Outcome
-from lambent.model.limits import SYNC_PAYLOAD_MAX_BYTES
+from lambent.model.limits import MIB, SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.record_filter import compile_filter
 from lambent.model.shard_lanes import Lanes
 from lambent.model.stream_failures import Condition, Portion, RetryRules, after_failure
 from lambent.model.stream_records import StreamRecord
 from lambent.model.tumbling import STATE_MAX_BYTES, Window, restored, window_of
 from lambent.ports import NO_TELEMETRY, Clock, Telemetry
-from lambent.sources.destination import FailureDestination
 from lambent.sources.figures import EventMetric, MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
-from lambent.sources.poller import RESULT_FAILED, RESULT_OK, BackOff
+from lambent.sources.poller import RESULT_FAILED, RESULT_OK, RESULT_TOO_LARGE, BackOff
 from lambent.sources.shards import ShardReader
 from lambent.sources.timeline import Timeline
 from lambent.telemetry.waiting import first_of
@@ -40,6 +40,12 @@ READ_LONGEST_S: Final = 60.0
 WINDOW_BYTES: Final = 1_024  # of an event, at most, that say which window it is of, beside the state
 AHEAD_MIN: Final = 200  # records that are read before those in front of them are done
 AHEAD_MAX: Final = 20_000
+AHEAD_MAX_BYTES: Final = 64 * MIB
+
+
+class Destination(Protocol):
+    async def send(self, portion: Portion, condition: Condition, shard: str) -> bool:
+        """Whether what was given up is taken down; returns when it is, or cannot be."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -47,10 +53,10 @@ class Task:
     """What all shards of a mapping have in common."""
 
     mapping: Mapping[str, Any]
-    stream_arn: str
+    form: EventFormat
     function: MappedFunction
     clock: Clock
-    destination: FailureDestination | None
+    destination: Destination | None
     report: Callable[[str], None]  # a LastProcessingResult
     timeline: Timeline | None = None
     telemetry: Telemetry = NO_TELEMETRY
@@ -85,7 +91,9 @@ class ShardRunner:
         self._arrived = [asyncio.Event() for _ in self._lanes.waiting]
         self._rules = RetryRules.of(mapping)
         self._reports = reports_failures(mapping)
-        self._filter = compile_filter(mapping, "data" if task.stream_arn.split(":")[2] == "kinesis" else None)
+        self._filter = compile_filter(mapping, task.form.data_member)
+        window_bytes = STATE_MAX_BYTES + WINDOW_BYTES if self._tumbling_s else 0
+        self._most_bytes = SYNC_PAYLOAD_MAX_BYTES - task.form.frame_bytes(shard) - window_bytes
         stored = self._position.get("window")
         self._window: Window | None = restored(stored, self._tumbling_s) if stored and self._tumbling_s else None
         self._stop = asyncio.Event()
@@ -121,7 +129,7 @@ class ShardRunner:
         is_idle = False
         while not self._stop.is_set():
             self._done.clear()
-            if len(self._lanes) >= ahead:
+            if len(self._lanes) >= ahead or self._lanes.size_bytes >= AHEAD_MAX_BYTES:
                 await first_of(self._done.wait(), self._stop.wait())
                 continue
             try:
@@ -130,7 +138,7 @@ class ShardRunner:
                 page = await self._reader.read(ahead - len(self._lanes))
             except AwsError as error:
                 if not back_off.failures:
-                    log.warning("%s of %s cannot be read (%s); trying again", self.shard, self._task.stream_arn, error)
+                    log.warning("%s of %s cannot be read (%s); trying again", self.shard, self._task.form.source, error)
                 await self._nap(back_off.next_s())
                 continue
             back_off.worked()
@@ -195,8 +203,7 @@ class ShardRunner:
         if self._tumbling_s and first:
             window = window_of(first[0].arrived_s, self._tumbling_s)
             first = [record for n, record in enumerate(first) if all(window.holds(r.arrived_s) for r in first[: n + 1])]
-        most_bytes = SYNC_PAYLOAD_MAX_BYTES - (STATE_MAX_BYTES + WINDOW_BYTES if self._tumbling_s else 0)
-        batches = portions([encoded(record, record.event) for record in first], self._batch_size, most_bytes)
+        batches = portions(encoded_events(first), self._batch_size, self._most_bytes)
         batch = [each.item for each in batches[0]] if batches else []
         for _ in batch:
             waiting.popleft()
@@ -252,9 +259,14 @@ class ShardRunner:
     async def _attempt(self, portion: Portion, is_final: bool) -> list[Portion]:
         """What is to be tried after it, nothing when the portion is settled."""
         request_id = str(uuid.uuid4())
+        event = self._event(portion, is_final)
+        if len(event) > SYNC_PAYLOAD_MAX_BYTES and len(portion.records) == 1:
+            self._task.report(RESULT_TOO_LARGE)
+            await self._give_up(portion, "MaximumPayloadSizeExceeded")
+            return []
         self._tell_attempt(portion)
         try:
-            outcome = await self._task.function.call(self._event(portion, is_final), request_id=request_id)
+            outcome = await self._task.function.call(event, request_id=request_id)
         except AwsError as error:
             self._figures.count("FailedInvokeEventCount", len(portion.records))
             self._task.report(RESULT_FAILED)
@@ -284,8 +296,8 @@ class ShardRunner:
         return left
 
     def _tell_attempt(self, portion: Portion) -> None:
-        if portion.records:
-            self._figures.count("InvokedEventCount", len(portion.records))
+        self._figures.count("InvokedEventCount", len(portion.records))
+        if portion.records and self._task.form.tells_age:
             age_ms = max(0.0, (self._clock.now() - portion.records[-1].arrived_s) * 1000)
             address = self._task.function.address
             self._task.telemetry.of_function(address, "IteratorAge", age_ms, unit="Milliseconds")
@@ -293,8 +305,8 @@ class ShardRunner:
     def _event(self, portion: Portion, is_final: bool) -> bytes:
         more = None
         if self._window is not None:
-            more = self._window.event(shard=self.shard, stream_arn=self._task.stream_arn, is_final=is_final)
-        return payload([encoded(record, record.event) for record in portion.records], more)
+            more = self._window.event(shard=self.shard, stream_arn=self._task.form.source, is_final=is_final)
+        return self._task.form.payload(self.shard, portion.records, more)
 
     def _done_of(self, portion: Portion, outcome: Outcome | None) -> int:
         """How many records from the front the function is done with."""
@@ -304,7 +316,7 @@ class ShardRunner:
             return len(portion.records)
         sequences = [record.sequence for record in portion.records]
         try:
-            failed = failed_items(outcome.payload, sequences)
+            failed = self._task.form.failed(self.shard, outcome.payload, portion.records)
         except BadResponse as problem:
             log.info("a batch of %s has failed: %s", self.shard, problem)
             return 0
@@ -312,16 +324,16 @@ class ShardRunner:
 
     def _note(self, portion: Portion, outcome: Outcome, then: str) -> None:
         if self._task.timeline is not None and portion.records:
-            event = payload([encoded(record, record.event) for record in portion.records])
+            event = self._task.form.payload(self.shard, portion.records)
             self._task.timeline.failed(
-                self._task.function, portion.request_id, event, outcome, source_arn=self._task.stream_arn,
+                self._task.function, portion.request_id, event, outcome, source_arn=self._task.form.source,
                 records=len(portion.records), attempts=portion.attempts, then=then, detail={"shard": self.shard},
             )  # fmt: skip
 
     async def _give_up(self, portion: Portion, condition: Condition) -> None:
         log.warning(
             "%d records of %s, %s, are given up: %s",
-            len(portion.records), self._task.stream_arn, self.shard, condition,
+            len(portion.records), self._task.form.source, self.shard, condition,
         )  # fmt: skip
         is_sent = False
         if self._task.destination is not None and portion.records:

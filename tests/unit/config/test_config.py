@@ -84,6 +84,25 @@ def test_origins_are_a_list_in_the_file_and_separated_by_commas_in_the_environme
     assert load(environ=environ, working_dir=tmp_path).allowed_origins == ("https://c.example", "https://d.example")
 
 
+def test_brokers_are_a_table_by_arn_name_or_id(tmp_path: Path) -> None:
+    arn = "arn:aws:mq:us-east-1:000000000000:broker:mail:b-1"
+    written(tmp_path, f'[brokers]\n"{arn}" = "amqps://mail.example:5671/"\norders = "amqp://[::1]"\n')
+    assert load(environ={}, working_dir=tmp_path).brokers == (
+        (arn, "amqps://mail.example:5671/"),
+        ("orders", "amqp://[::1]"),
+    )
+    for wrong in (
+        "https://mail.example",
+        "amqp://user:secret@mail.example",
+        "amqp://mail.example/host",
+        "mail.example",
+    ):
+        with pytest.raises(ConfigError, match="without user or password"):
+            load(environ={"LAMBENT_BROKERS": f"mail={wrong}"}, working_dir=tmp_path)
+    with pytest.raises(ConfigError, match="its name or id alone"):
+        load(environ={"LAMBENT_BROKERS": "a/b=amqp://mail.example"}, working_dir=tmp_path)
+
+
 def test_endpoints_are_a_table_in_the_file_and_pairs_in_the_environment(tmp_path: Path) -> None:
     written(tmp_path, '[endpoints]\ns3 = "https://s3.example"\nkms = "http://kms.example:8080/x"\n')
     assert load(environ={}, working_dir=tmp_path).endpoints == (
@@ -137,6 +156,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     samples |= {"allowed_origins": "https://a.example", "internet_private": "on"}
     samples |= {"role_check": "always", "code_storage_mib": "1", "virtual_clock": "on", "account_concurrency": "9"}
     samples |= {"endpoints": "s3=https://s3.example", "kinesis_limits": "on", "snapstart_memory_mib": "64"}
+    samples |= {"brokers": "mail=amqp://127.0.0.1"}
     assert set(samples) == set(FIELDS)
     config = load(environ={f"LAMBENT_{name.upper()}": value for name, value in samples.items()}, working_dir=tmp_path)
     changed = {name for name, value in attrs.asdict(config).items() if value != getattr(Config(), name)}

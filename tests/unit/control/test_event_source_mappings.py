@@ -286,6 +286,10 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ),
         ({**SQS, "ProvisionedPollerConfig": {"MinimumPollers": 2, "PollerGroupName": "g"}}, "PollerGroupName is not supported for SQS event sources."),
         ({**KAFKA, "SourceAccessConfigurations": []}, "Required 'sourceAccessConfigurations' parameter is missing."),
+        (
+            {**KAFKA, "DestinationConfig": {"OnFailure": {"Destination": "kafka://lines"}}},
+            "The on-failure destination cannot be one of the topics that the mapping reads.",
+        ),
         ({**KAFKA, "Topics": None}, "Required 'topics' parameter is missing."),
         ({**MQ, "Queues": None}, "Required 'queues' parameter is missing."),
         ({**DOCUMENTDB, "DocumentDBEventSourceConfig": {}}, "Required 'documentDBEventSourceConfig' parameter is missing."),
@@ -503,6 +507,7 @@ async def test_the_source_is_asked_where_it_can_be(
     assert [operation for _, _, operation in neighbours.asked] == list(answers)
 
 
+NO_SECRET = "The provided execution role does not have permissions to call GetSecretValue on Secrets Manager"
 CANNOT_READ = (
     "Cannot access stream {}. Please ensure the role can perform the GetRecords, GetShardIterator, DescribeStream, and "
     "ListStreams Actions on your stream in IAM."
@@ -522,7 +527,19 @@ CANNOT_READ = (
         (KINESIS, [allow("kinesis:Get*", "kinesis:Describe*", resource=STREAM)], None),
         (KINESIS, [allow("kinesis:Get*", "kinesis:Describe*", resource=STREAM + "2")], CANNOT_READ.format(STREAM)),
         (DYNAMODB, [allow("kinesis:*")], CANNOT_READ.format(TABLE)),
-        (MQ, [], None),
+        (
+            MQ,
+            [allow("mq:DescribeBroker", resource=BROKER), allow("secretsmanager:GetSecretValue", resource=SECRET)],
+            None,
+        ),
+        (MQ, [allow("mq:*")], NO_SECRET),
+        (
+            MQ,
+            [allow("secretsmanager:*")],
+            "The provided execution role does not have permissions to call DescribeBroker on MQ",
+        ),
+        (KAFKA, [allow("secretsmanager:GetSecretValue", resource=SECRET)], None),
+        (KAFKA, [allow("secretsmanager:GetSecretValue", resource=SECRET + "2")], NO_SECRET),
     ],
 )
 async def test_where_policies_decide_the_role_must_be_able_to_read_the_source(
@@ -539,3 +556,16 @@ async def test_where_policies_decide_the_role_must_be_able_to_read_the_source(
         assert (await call)["State"] == "Creating"
     else:
         assert await refusal(call) == ("InvalidParameterValueException", message)
+
+
+async def test_where_policies_decide_an_update_cannot_name_a_secret_that_the_role_may_not_read(mapped: Control) -> None:
+    made = await create(mapped, **MQ)
+    directory = FakeDirectory()
+    directory.allow(ROLE, allow("mq:*"), allow("secretsmanager:GetSecretValue", resource=SECRET))
+    operations = EventSourceMappingOperations(mapped.catalog, mapped.clock, None, RoleRights(directory)).operations
+    context = RequestContext(account_id=ACCOUNT, region=REGION, request_id="r", base_url="http://127.0.0.1")
+    access = [{"Type": "BASIC_AUTH", "URI": SECRET + "2"}]
+    request = {"UUID": made["UUID"], "SourceAccessConfigurations": access}
+    assert await refusal(operations["UpdateEventSourceMapping"](context, request)) == (
+        "InvalidParameterValueException", NO_SECRET,
+    )  # fmt: skip
