@@ -133,7 +133,7 @@ async def test_a_record_that_no_invocation_can_have_never_reaches_the_function_a
     assert [data_of(invocation) for invocation in streams.invocations.of("f")] == [["a-1"], ["a-2"]]
     (letter,) = streams.services.sent("SendMessage")
     told = json.loads(letter["MessageBody"])
-    assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert told["requestContext"]["condition"] == "MaximumPayloadSizeExceeded"
     assert told["KinesisBatchInfo"]["batchSize"] == 1
 
 
