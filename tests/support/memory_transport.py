@@ -9,12 +9,21 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.output = bytearray()
         self.closed = False
+        self.reading = True
+        self.unread_bytes = 0  # as if so many were still to be sent
 
     def set_write_buffer_limits(self, high: int) -> None: ...
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        assert self.reading, "asyncio ignores it, but whoever counts reasons should not"
+        self.reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread_bytes
 
     def is_closing(self) -> bool:
         return self.closed

@@ -48,6 +48,7 @@ from lambent.front.own_api import (
     events_handler,
     metrics_handler,
 )
+from lambent.http1.room import Room
 from lambent.http1.server import Server
 from lambent.invoke.loop_guard import LoopGuard
 from lambent.invoke.reconcile import Reconciler
@@ -207,10 +208,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         scaling.start()
         tasks = [asyncio.create_task(run, name=name) for name, run in running.items()]
         stack.push_async_callback(_cancel, tasks)
-        server = Server(gateway)
+        server = Server(gateway, room=road.room)
         await server.serve(prepared.listener)
         stack.callback(server.close)
-        tasks.append(asyncio.create_task(_close_stalled(server, real), name="stalled connections"))
+        tasks.append(asyncio.create_task(_close_stalled(road.room, real), name="stalled connections"))
         if enforced:
             key = credentials.root(config.account_id)
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
@@ -264,10 +265,10 @@ def _about(prepared: Prepared, clock: Clock, neighbours: Neighbours) -> Callable
     return lambda: {**facts, "uptime_s": int(clock.monotonic() - began_s), "neighbours": neighbours.about()}
 
 
-async def _close_stalled(server: Server, clock: Clock) -> None:
+async def _close_stalled(room: Room, clock: Clock) -> None:
     while True:
         await clock.sleep(STALLED_CHECK_S)
-        server.close_stalled()
+        room.close_stalled()
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

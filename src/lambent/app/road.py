@@ -13,6 +13,7 @@ from lambent.config import Config
 from lambent.control.credentials import SESSION_LIFETIME_S, IssuedCredentials
 from lambent.control.vault import Vault
 from lambent.front.gateway import Gateway
+from lambent.http1.room import Room
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
@@ -30,10 +31,15 @@ from lambent.model.limits import TIMEOUT_MAX_S
 from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox, Telemetry
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
+from lambent.sandbox import descriptors
+from lambent.sandbox.machine import memory_bytes
 
 log = logging.getLogger(__name__)
 
 BUILD_POLL_S: Final = 0.05
+ENDPOINT_CONNECTIONS_MAX: Final = 128  # of one environment to Lambent's own endpoint inside its cage
+CONNECTIONS_SHARE: Final = 2  # of the files that may be open, this part is for clients and the rest for environments
+HELD_SHARE: Final = 8  # of the machine's memory, this part is for requests and answers of clients who are slow
 
 
 class Road:
@@ -50,6 +56,9 @@ class Road:
         telemetry: Telemetry,
     ) -> None:
         self.gateway: Gateway | None = None
+        self.room = Room(
+            connections_max=descriptors.limit() // CONNECTIONS_SHARE, bytes_max=memory_bytes() // HELD_SHARE
+        )
         self.vault: Vault | None = None
         self._installations = prepared.installations
         self._builder = prepared.builder
@@ -146,6 +155,6 @@ class Road:
 
     async def _serve_endpoint(self, listener: socket.socket, version: FunctionVersion) -> Closable:
         assert self.gateway is not None
-        server = Server(self.gateway, version)
+        server = Server(self.gateway, version, ENDPOINT_CONNECTIONS_MAX, self.room)
         await server.serve(listener)
         return server

@@ -2,7 +2,8 @@
 
 One request at a time on each connection; what a client pipelines waits in the parser's turn. The application is called
 synchronously, so an answer that is at hand costs no task. Network bytes are hostile: targets, headers and bodies are
-bounded, and a malformed request is answered with 400 and the connection closed.
+bounded, and a malformed request is answered with 400 and the connection closed. What clients who are slow may cost is in
+`room.py`: a client that does not read its answers is not read either.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
+from lambent.http1.room import Patience, Room
+
 _log = logging.getLogger(__name__)
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -27,9 +30,14 @@ TARGET_MAX_BYTES: Final = 32 * 1024
 HEADERS_MAX_BYTES: Final = 64 * 1024
 HEADERS_MAX_COUNT: Final = 200
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
-IDLE_CONNECTION_S: Final = 300.0
+WAITING_MAX: Final = 16  # requests that were pipelined
+WAITING_MAX_BYTES: Final = 256 * 1024  # of their bodies
 HOLD_S: Final = 0.002  # how long an answer may wait for company
-SLOW_REQUEST_S: Final = 60.0  # without one byte of progress in a request that has begun
+
+# Why a connection is not read.
+_APPLICATION: Final = 1  # it is behind with the body
+_PIPELINE: Final = 2  # enough requests wait already
+_ANSWERS: Final = 4  # the peer does not read them
 
 _STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 
@@ -110,10 +118,10 @@ class Request:
 
     def pause_reading(self) -> None:
         """Takes no more of the body from the network until `resume_reading`; for a receiver that is behind."""
-        self._connection.pause_reading()
+        self._connection.pause_reading(_APPLICATION)
 
     def resume_reading(self) -> None:
-        self._connection.resume_reading()
+        self._connection.resume_reading(_APPLICATION)
 
     def respond(
         self, status: int, headers: Collection[tuple[bytes, bytes]] | bytes, body: bytes = b"", *, hold: bool = False
@@ -197,6 +205,12 @@ class Connection(asyncio.Protocol):
         self.application = server.application
         self.transport: asyncio.Transport | None = None
         self.last_progress = time.monotonic()
+        self.held_bytes = 0  # see `Room.hold`
+        self._head_since = self.last_progress  # when the head that we wait for began; or the connection
+        self._asked = False  # at least one head has been whole
+        self._paused = 0  # why it is not read
+        self._taken_since = self.last_progress  # when the peer took some of the answer last, as far as was seen
+        self._untaken_bytes = 0
         # Takes bytes that begin a message, if it knows them: says whether it did. What it leaves goes to the parser.
         self.shortcut: Callable[[bytes], bool] | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -227,6 +241,7 @@ class Connection(asyncio.Protocol):
         if limit is not None and len(self.server.connections) >= limit:
             self.transport.abort()
         self.server.connections.add(self)
+        self.server.room.enter(self)
 
     def data_received(self, data: bytes) -> None:
         self.last_progress = time.monotonic()
@@ -250,6 +265,10 @@ class Connection(asyncio.Protocol):
             self._malformed()
         except (httptools.HttpParserError, ValueError):
             self._malformed()
+        if (not self._between and self._receiver is None) or self._waiting:
+            self.server.room.hold(self, len(data))
+        elif self.held_bytes:
+            self._let_go()
         if self._held and self._current is None:
             self.send([])
 
@@ -277,6 +296,7 @@ class Connection(asyncio.Protocol):
         if self._release is not None:
             self._release.cancel()
         self.server.connections.discard(self)
+        self.server.room.leave(self)
         if self._writable is not None:
             self._writable.set()
         if self._receiver is not None:
@@ -289,16 +309,22 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = asyncio.Event()
+        self.pause_reading(_ANSWERS)
+        if self.transport is not None:
+            self.server.room.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         if self._writable is not None:
             self._writable.set()
             self._writable = None
+        self.resume_reading(_ANSWERS)
+        self._let_go()
 
     # httptools callbacks
 
     def on_message_begin(self) -> None:
         self._between = False
+        self._head_since = self.last_progress
         self._target = b""
         self._headers = self._lines = []
         self._trailers = None
@@ -328,6 +354,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         request = Request(self, parser.get_method(), self._target, self._headers, parser.should_keep_alive())
         self._request = request
+        self._asked = True
         if request.content_length is not None and request.content_length > self.application.body_max_bytes:
             self._refuse(request)
             return
@@ -366,8 +393,8 @@ class Connection(asyncio.Protocol):
             self.application.request(request)
         else:
             self._waiting.append(request)
-            if len(self._waiting) > 16 and self.transport is not None:
-                self.transport.pause_reading()
+            if len(self._waiting) > WAITING_MAX or sum(len(r.body) for r in self._waiting) > WAITING_MAX_BYTES:
+                self.pause_reading(_PIPELINE)
 
     # answers
 
@@ -395,6 +422,8 @@ class Connection(asyncio.Protocol):
             if self._release is not None:
                 self._release.cancel()
                 self._release = None
+        if self._writable is not None:
+            self.server.room.hold(self, sum(map(len, pieces)))
         if len(pieces) > 1 and len(pieces[-1]) > 16_384:
             self.transport.writelines(pieces)
         else:
@@ -422,28 +451,59 @@ class Connection(asyncio.Protocol):
             self._current = None
             if self._waiting:
                 self._current = self._waiting.popleft()
-                self.transport.resume_reading()
+                self.resume_reading(_PIPELINE)
+                self._let_go()
                 self.application.request(self._current)
 
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
-    def pause_reading(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+    def pause_reading(self, reason: int) -> None:
+        if self.transport is not None and not self._paused and not self.transport.is_closing():
             self.transport.pause_reading()
+        self._paused |= reason
 
-    def resume_reading(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+    def resume_reading(self, reason: int) -> None:
+        was_paused, self._paused = self._paused, self._paused & ~reason
+        if was_paused and not self._paused and self.transport is not None and not self.transport.is_closing():
             self.last_progress = time.monotonic()
             self.transport.resume_reading()
 
-    def is_stalled(self, now: float) -> bool:
-        """Whether nothing has moved for so long that the connection may be closed."""
+    def _let_go(self) -> None:
+        if self._between and not self._waiting and self._writable is None:
+            self.server.room.let_go(self)
+
+    # time
+
+    @property
+    def silence(self) -> tuple[int, float] | None:
+        """None while it waits for us. Else: has it ever asked, is it between two requests; and since when (monotonic)."""
         if self._current is not None and self._request is None:
+            return None
+        if not self._asked:
+            return 0, self._head_since
+        return (1, self.last_progress) if self._between else (2, self._head_since)
+
+    def is_stalled(self, now: float, patience: Patience) -> bool:
+        """Whether nothing has moved for so long that the connection may be closed."""
+        if self._is_unread(now):
+            return now - self._taken_since > patience.progress_s
+        if (self._current is not None and self._request is None) or self._paused & _APPLICATION:
             return False  # it waits for us
-        limit = SLOW_REQUEST_S if self._request is not None else IDLE_CONNECTION_S
-        return now - self.last_progress > limit
+        if self._request is not None:
+            return now - self.last_progress > patience.progress_s
+        if not self._asked or not self._between:
+            return now - self._head_since > patience.head_s
+        return now - self.last_progress > patience.idle_s
+
+    def _is_unread(self, now: float) -> bool:
+        """Whether some of what was sent still waits here, and notes when that became less."""
+        untaken_bytes = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        if not untaken_bytes or untaken_bytes < self._untaken_bytes or not self._untaken_bytes:
+            self._taken_since = now
+        self._untaken_bytes = untaken_bytes
+        return untaken_bytes > 0
 
     def _refuse(self, request: Request) -> None:
         self._refused = True
@@ -468,13 +528,16 @@ class Connection(asyncio.Protocol):
 class Server:
     """Listeners of one application. `data` travels with each request: see `Request.application_data`.
 
-    Connections beyond `connections_max` are broken at once.
+    Connections beyond `connections_max` are broken at once. Several servers may share a `room`, and its bounds with it.
     """
 
-    def __init__(self, application: Application, data: Any = None, connections_max: int | None = None) -> None:
+    def __init__(
+        self, application: Application, data: Any = None, connections_max: int | None = None, room: Room | None = None
+    ) -> None:
         self.application = application
         self.connections_max = connections_max
         self.data = data
+        self.room = room if room is not None else Room()
         self.connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -482,12 +545,6 @@ class Server:
         """Serves a listening socket, which it owns from now on."""
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_server(lambda: Connection(self), sock=listener, backlog=4096))
-
-    def close_stalled(self) -> None:
-        """Closes connections that say nothing; called from time to time."""
-        now = time.monotonic()
-        for connection in [c for c in self.connections if c.is_stalled(now)]:
-            connection.abort()
 
     def close(self) -> None:
         """Stops listening and drops every connection."""

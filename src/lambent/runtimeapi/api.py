@@ -168,10 +168,6 @@ class EnvironmentApi:
         """Waits until the subscribers have what is buffered. The caller bounds the wait."""
         await self._telemetry.flush()
 
-    def close_stalled(self) -> None:
-        """Closes connections that say nothing; called from time to time."""
-        self._server.close_stalled()
-
     def close(self) -> None:
         """Ends everything; an invocation still under way fails with Runtime.ExitError."""
         self._runtime.fail(RuntimeFault("Runtime.ExitError", b'{"errorType":"Runtime.ExitError"}'))

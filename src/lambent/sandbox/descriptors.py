@@ -17,6 +17,11 @@ FEW: Final = 4_096
 PER_ENVIRONMENT: Final = 12  # listeners, pipes, control groups, the Runtime API's connections
 
 
+def limit() -> int:
+    """How many this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def raise_limit() -> int:
     """Raises the limit as far as this user may, for this process and those that it starts; returns what it is now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,7 +31,7 @@ def raise_limit() -> int:
     if hard < WANTED and os.geteuid() == 0:
         with contextlib.suppress(OSError, ValueError):  # root of a container may not, either
             resource.setrlimit(resource.RLIMIT_NOFILE, (WANTED, WANTED))
-    now = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    now = limit()
     if now < FEW:
         log.warning(
             "only %d files may be open, which is enough for about %d environments at once; raise the limit (ulimit -n)",
