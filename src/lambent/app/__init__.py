@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -75,6 +76,7 @@ log = logging.getLogger(__name__)
 
 STALLED_CHECK_S: Final = 5.0
 MASTER_SECRET: Final = "access-keys"
+SWITCH_S: Final = 0.0005  # how long a thread that writes to a store may keep the loop from going on
 # Requests leave hardly any circles behind, so the collector need not look after every 700 objects.
 GC_THRESHOLDS: Final = (10_000, 20, 20)
 
@@ -217,6 +219,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
         gc.freeze()  # what is here now stays; the collector need not look at it again and again
         gc.set_threshold(*GC_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_S)
         yield url
 
 

@@ -21,6 +21,7 @@ import attrs
 
 from lambent.invoke import failures
 from lambent.invoke.envlog import EnvironmentLog
+from lambent.invoke.logpump import LogShare
 from lambent.invoke.failures import Failure
 from lambent.invoke.run import Done, Release, Run
 from lambent.invoke.session import EndpointServer, RuntimeExited, Session
@@ -65,6 +66,7 @@ class Surroundings:
     snapshot_init_s: float = SNAPSHOT_INIT_S  # of an init phase whose outcome is an image
     restore_s: float = RESTORE_S  # of what comes instead of it afterwards
     telemetry: Telemetry = NO_TELEMETRY
+    log_share: LogShare = attrs.field(factory=LogShare)
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 
 
@@ -85,7 +87,7 @@ class Environment:
         self.on_gone: Callable[[Environment], None] | None = None  # called once, when nothing of it is left
         self._around = surroundings
         self._clock = surroundings.clock
-        self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id)
+        self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id, surroundings.log_share)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
         self._failed_peak_mib = 0  # of the last session whose init failed: its cage is gone when REPORT is written

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lambent.invoke.applog import ApplicationLog
-from lambent.invoke.logpump import LogPump, Origin
+from lambent.invoke.logpump import LogPump, LogShare, Origin
 from lambent.model import loglines
 from lambent.model.function import FunctionVersion
 from lambent.model.limits import LOG_TAIL_BYTES
@@ -19,12 +19,15 @@ from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 class EnvironmentLog:
     """Platform events, and the function's and its extensions' own lines."""
 
-    def __init__(self, version: FunctionVersion, sink: LogSink, clock: Clock, environment_id: str) -> None:
+    def __init__(
+        self, version: FunctionVersion, sink: LogSink, clock: Clock, environment_id: str, share: LogShare
+    ) -> None:
         self.format = loglines.LineFormat.of(version.logging)
         self._is_json = self.format.is_json
         self._version = version
         self._sink = sink
         self._clock = clock
+        self._share = share
         self._own = ApplicationLog(version.logging)
         self.stream = loglines.log_stream_name(self.now_ms(), version.version, environment_id)
         self._place = version.account_id, version.region, version.log_group, self.stream
@@ -104,7 +107,8 @@ class EnvironmentLog:
         }
         if has_extensions:
             sources[cage.extension_output_fd] = ("extension", LineDecoder())
-        return LogPump(sources, emit, lambda: sink.drained(version.account_id, version.region, version.log_group))
+        place = version.account_id, version.region, version.log_group
+        return LogPump(sources, emit, lambda: sink.drained(*place), self._share)
 
     def _append(self, events: list[tuple[int, str]]) -> None:
         if self._held:

@@ -106,7 +106,12 @@ class LogStore:
         event_id = next_id(self._last_id, int(self._clock.now() * 1000))
         first, taken_bytes = len(pending), 0
         for timestamp_ms, message in events:
-            for part in (message,) if len(message) <= _SPLIT_CHARACTERS else _split(message):
+            if len(message) <= _SPLIT_CHARACTERS:
+                pending.append((timestamp_ms, event_id, message))
+                event_id += 1
+                taken_bytes += len(message) + _LINE_MEMORY_BYTES
+                continue
+            for part in _split(message):
                 pending.append((timestamp_ms, event_id, part))
                 event_id += 1
                 taken_bytes += len(part) + _LINE_MEMORY_BYTES
