@@ -49,7 +49,7 @@ from lambent.front.own_api import (
     events_handler,
     metrics_handler,
 )
-from lambent.http1.room import Room
+from lambent.http1.lobby import Lobby
 from lambent.http1.server import Server
 from lambent.invoke.loop_guard import LoopGuard
 from lambent.invoke.reconcile import Reconciler
@@ -210,10 +210,10 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
         scaling.start()
         tasks = [asyncio.create_task(run, name=name) for name, run in running.items()]
         stack.push_async_callback(_cancel, tasks)
-        server = Server(gateway, room=road.room)
+        server = Server(gateway, lobby=road.lobby)
         await server.serve(prepared.listener)
         stack.callback(server.close)
-        tasks.append(asyncio.create_task(_close_stalled(road.room, real), name="stalled connections"))
+        tasks.append(asyncio.create_task(_close_stalled(road.lobby, real), name="stalled connections"))
         if enforced:
             key = credentials.root(config.account_id)
             log.info("root access key: AWS_ACCESS_KEY_ID=%s (`lambent credentials` prints it whole)", key.access_key_id)
@@ -268,10 +268,10 @@ def _about(prepared: Prepared, clock: Clock, neighbours: Neighbours) -> Callable
     return lambda: {**facts, "uptime_s": int(clock.monotonic() - began_s), "neighbours": neighbours.about()}
 
 
-async def _close_stalled(room: Room, clock: Clock) -> None:
+async def _close_stalled(lobby: Lobby, clock: Clock) -> None:
     while True:
         await clock.sleep(STALLED_CHECK_S)
-        room.close_stalled()
+        lobby.close_stalled()
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

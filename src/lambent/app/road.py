@@ -13,7 +13,7 @@ from lambent.config import Config
 from lambent.control.credentials import SESSION_LIFETIME_S, IssuedCredentials
 from lambent.control.vault import Vault
 from lambent.front.gateway import Gateway
-from lambent.http1.room import Room
+from lambent.http1.lobby import Lobby
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
 from lambent.invoke.environment import Environment, Surroundings
@@ -56,7 +56,7 @@ class Road:
         telemetry: Telemetry,
     ) -> None:
         self.gateway: Gateway | None = None
-        self.room = Room(
+        self.lobby = Lobby(
             connections_max=descriptors.limit() // CONNECTIONS_SHARE, bytes_max=memory_bytes() // HELD_SHARE
         )
         self.vault: Vault | None = None
@@ -155,6 +155,6 @@ class Road:
 
     async def _serve_endpoint(self, listener: socket.socket, version: FunctionVersion) -> Closable:
         assert self.gateway is not None
-        server = Server(self.gateway, version, ENDPOINT_CONNECTIONS_MAX, self.room)
+        server = Server(self.gateway, version, ENDPOINT_CONNECTIONS_MAX, self.lobby)
         await server.serve(listener)
         return server

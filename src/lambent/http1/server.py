@@ -3,7 +3,7 @@
 One request at a time on each connection; what a client pipelines waits in the parser's turn. The application is called
 synchronously, so an answer that is at hand costs no task. Network bytes are hostile: targets, headers and bodies are
 bounded, and a malformed request is answered with 400 and the connection closed. What clients who are slow may cost is in
-`room.py`: a client that does not read its answers is not read either.
+`lobby.py`: a client that does not read its answers is not read either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
-from lambent.http1.room import Patience, Room
+from lambent.http1.lobby import Lobby, Patience
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         self.application = server.application
         self.transport: asyncio.Transport | None = None
         self.last_progress = time.monotonic()
-        self.held_bytes = 0  # see `Room.hold`
+        self.held_bytes = 0  # see `Lobby.hold`
         self._head_since = self.last_progress  # when the head that we wait for began; or the connection
         self._asked = False  # at least one head has been whole
         self._paused = 0  # why it is not read
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         if limit is not None and len(self.server.connections) >= limit:
             self.transport.abort()
         self.server.connections.add(self)
-        self.server.room.enter(self)
+        self.server.lobby.enter(self)
 
     def data_received(self, data: bytes) -> None:
         self.last_progress = time.monotonic()
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, ValueError):
             self._malformed()
         if (not self._between and self._receiver is None) or self._waiting:
-            self.server.room.hold(self, len(data))
+            self.server.lobby.hold(self, len(data))
         elif self.held_bytes:
             self._let_go()
         if self._held and self._current is None:
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
         if self._release is not None:
             self._release.cancel()
         self.server.connections.discard(self)
-        self.server.room.leave(self)
+        self.server.lobby.leave(self)
         if self._writable is not None:
             self._writable.set()
         if self._receiver is not None:
@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self.pause_reading(_ANSWERS)
         if self.transport is not None:
-            self.server.room.hold(self, self.transport.get_write_buffer_size())
+            self.server.lobby.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         if self._writable is not None:
@@ -423,7 +423,7 @@ class Connection(asyncio.Protocol):
                 self._release.cancel()
                 self._release = None
         if self._writable is not None:
-            self.server.room.hold(self, sum(map(len, pieces)))
+            self.server.lobby.hold(self, sum(map(len, pieces)))
         if len(pieces) > 1 and len(pieces[-1]) > 16_384:
             self.transport.writelines(pieces)
         else:
@@ -472,7 +472,7 @@ class Connection(asyncio.Protocol):
 
     def _let_go(self) -> None:
         if self._between and not self._waiting and self._writable is None:
-            self.server.room.let_go(self)
+            self.server.lobby.let_go(self)
 
     # time
 
@@ -528,16 +528,16 @@ class Connection(asyncio.Protocol):
 class Server:
     """Listeners of one application. `data` travels with each request: see `Request.application_data`.
 
-    Connections beyond `connections_max` are broken at once. Several servers may share a `room`, and its bounds with it.
+    Connections beyond `connections_max` are broken at once. Several servers may share a `lobby`, and its bounds with it.
     """
 
     def __init__(
-        self, application: Application, data: Any = None, connections_max: int | None = None, room: Room | None = None
+        self, application: Application, data: Any = None, connections_max: int | None = None, lobby: Lobby | None = None
     ) -> None:
         self.application = application
         self.connections_max = connections_max
         self.data = data
-        self.room = room if room is not None else Room()
+        self.lobby = lobby if lobby is not None else Lobby()
         self.connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
 

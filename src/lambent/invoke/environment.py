@@ -21,10 +21,11 @@ import attrs
 
 from lambent.invoke import failures
 from lambent.invoke.envlog import EnvironmentLog
-from lambent.invoke.logpump import LogShare
 from lambent.invoke.failures import Failure
+from lambent.invoke.logpump import LogShare
 from lambent.invoke.run import Done, Release, Run
 from lambent.invoke.session import EndpointServer, RuntimeExited, Session
+from lambent.invoke.starts import LetOn, Starts
 from lambent.invoke.variables import environment_variables
 from lambent.model import loglines
 from lambent.model.cage import EnvironmentSpec, ProcessExit, RuntimeInstallation
@@ -33,6 +34,7 @@ from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
 from lambent.model.limits import INIT_PHASE_S, MIB, RESTORE_S, SNAPSHOT_INIT_S
+from lambent.model.names import FunctionAddress
 from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
 from lambent.runtimeapi.credentials import IssuedForOne
 from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
@@ -67,6 +69,7 @@ class Surroundings:
     restore_s: float = RESTORE_S  # of what comes instead of it afterwards
     telemetry: Telemetry = NO_TELEMETRY
     log_share: LogShare = attrs.field(factory=LogShare)
+    starts: Starts = attrs.field(factory=Starts)
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 
 
@@ -92,6 +95,7 @@ class Environment:
         self._session: Session | None = None
         self._failed_peak_mib = 0  # of the last session whose init failed: its cage is gone when REPORT is written
         self._initialising = asyncio.Lock()
+        self._let_on: LetOn | None = None  # of this environment's turn, see `Starts`
         self._init_scope: asyncio.Timeout | None = None  # of the init under way, so that `stop` can cut it short
         self._init_duration_ms: float | None = None  # until the first REPORT has told it
         self._restore_duration_ms: float | None = None  # likewise
@@ -269,9 +273,13 @@ class Environment:
 
     async def _initialise(self, limit_s: float, phase: Phase) -> None:
         """A new session, ready for its first event. Raises _InitFailure after logging it, SandboxError."""
+        function = FunctionAddress(self.version.account_id, self.version.region, self.version.name)
         async with self._initialising:
             try:
-                async with asyncio.timeout(None) as self._init_scope:
+                async with (
+                    asyncio.timeout(None) as self._init_scope,
+                    self._around.starts.turn(function) as self._let_on,
+                ):
                     self._session = await self._new_session(limit_s, phase)
             except TimeoutError as error:
                 raise SandboxError("the environment was ended while it started") from error
@@ -306,7 +314,7 @@ class Environment:
 
     async def _open_session(self) -> Session:
         assert self._spec is not None
-        return await Session.open(
+        session = await Session.open(
             sandbox=self._around.sandbox,
             spec=self._spec,
             version=self.version,
@@ -315,6 +323,9 @@ class Environment:
             serve_endpoint=self._around.serve_endpoint,
             issued=self._issued,
         )
+        if self._let_on is not None:
+            self._let_on()
+        return session
 
     def _init_start(self, phase: Phase) -> loglines.PlatformEvent:
         assert self._spec is not None

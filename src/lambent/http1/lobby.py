@@ -26,9 +26,9 @@ class Patience:
 
 
 class Guest(Protocol):
-    """A connection, as its room sees it."""
+    """A connection, as its lobby sees it."""
 
-    held_bytes: int  # the room's own account of it
+    held_bytes: int  # the lobby's own account of it
 
     @property
     def silence(self) -> tuple[int, float] | None:
@@ -39,7 +39,7 @@ class Guest(Protocol):
     def abort(self) -> None: ...
 
 
-class Room:
+class Lobby:
     """Bounds that several servers share.
 
     `bytes_max` is for what has come of requests that are not whole yet, and for answers that their clients do not read.
