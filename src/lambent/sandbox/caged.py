@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -21,9 +22,15 @@ from lambent.sandbox.privileged import cgroups, layout, wire
 from lambent.sandbox.privileged.watchdog import SHARED
 from lambent.sandbox.process import ExtensionOutput, start_first
 
+log = logging.getLogger(__name__)
+
 ANSWER_TIMEOUT_S: Final = 30.0  # the first launch of an interpreter starts its zygote
 GONE_TIMEOUT_S: Final = 20.0
 _FROZEN: Final = {1: (b"FROZEN", b"THAWED"), 2: (b"1", b"0")}
+
+
+class LaunchRefused(SandboxError):
+    """The launcher says why it did not build the environment."""
 
 
 class LauncherCage:
@@ -202,6 +209,14 @@ class LauncherSandbox:
         self._loop.add_reader(handle.socket.fileno(), self._readable)
 
     async def launch(self, spec: EnvironmentSpec) -> LauncherCage:
+        """Asks twice where it was refused: an interpreter may have died, and nothing of the function has begun."""
+        try:
+            return await self._launch(spec)
+        except LaunchRefused as error:
+            log.warning("an environment could not be built (%s); trying once more", error)
+            return await self._launch(spec)
+
+    async def _launch(self, spec: EnvironmentSpec) -> LauncherCage:
         cage = LauncherCage(spec, self._handle, self._destroy)
         self._cages[spec.environment_id] = cage
         try:
@@ -313,7 +328,7 @@ class LauncherSandbox:
             wire.close_all(descriptors)
         elif event == "refused":
             wire.close_all(descriptors)
-            answer.set_exception(SandboxError(str(message["reason"])))
+            answer.set_exception(LaunchRefused(str(message["reason"])))
         else:
             answer.set_result((message, descriptors))
 
