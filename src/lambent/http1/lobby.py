@@ -55,9 +55,14 @@ class Lobby:
         self._guests: set[Guest] = set()
         self._holders: dict[Guest, None] = {}  # the one that has held something for longest is first
 
+    @property
+    def is_full(self) -> bool:
+        """Whoever comes now takes somebody else's place."""
+        return len(self._guests) >= self._connections_max
+
     def enter(self, guest: Guest) -> None:
         """Takes it in, and shows others the door when there are too many: those who have said nothing for longest."""
-        if len(self._guests) >= self._connections_max:
+        if self.is_full:
             self._spare_silent(guest)
         self._guests.add(guest)
 

@@ -32,6 +32,9 @@ HEADERS_MAX_COUNT: Final = 200
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 WAITING_MAX: Final = 16  # requests that were pipelined
 WAITING_MAX_BYTES: Final = 256 * 1024  # of their bodies
+REFUSED_WAITING: Final = (
+    1024  # no honest client sends so many ahead; one reading of a socket may bring ten times as many
+)
 HOLD_S: Final = 0.002  # how long an answer may wait for company
 
 # Why a connection is not read.
@@ -228,6 +231,7 @@ class Connection(asyncio.Protocol):
         self._refused = False  # the rest of this connection's input is thrown away
         self._current: Request | None = None  # being answered
         self._waiting: collections.deque[Request] = collections.deque()
+        self._is_serving = False  # those who wait
         self._writable: asyncio.Event | None = None
         self._held: list[bytes] = []  # an answer that waits a moment for the next one
         self._release: asyncio.TimerHandle | None = None
@@ -318,7 +322,7 @@ class Connection(asyncio.Protocol):
             self._writable.set()
             self._writable = None
         self.resume_reading(_ANSWERS)
-        self._let_go()
+        self._serve_waiting()
 
     # httptools callbacks
 
@@ -388,13 +392,19 @@ class Connection(asyncio.Protocol):
             return
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        if self._current is None:
+        if self._current is None and self._writable is None:
             self._current = request
             self.application.request(request)
         else:
-            self._waiting.append(request)
-            if len(self._waiting) > WAITING_MAX or sum(len(r.body) for r in self._waiting) > WAITING_MAX_BYTES:
-                self.pause_reading(_PIPELINE)
+            self._wait(request)
+
+    def _wait(self, request: Request) -> None:
+        """Until those before it have been answered, and the answers read. Raises ValueError."""
+        self._waiting.append(request)
+        if len(self._waiting) > REFUSED_WAITING:
+            raise ValueError("too many requests were sent ahead")
+        if len(self._waiting) > WAITING_MAX or sum(len(r.body) for r in self._waiting) > WAITING_MAX_BYTES:
+            self.pause_reading(_PIPELINE)
 
     # answers
 
@@ -449,24 +459,39 @@ class Connection(asyncio.Protocol):
             return
         if self._current is request:
             self._current = None
-            if self._waiting:
+            self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        """One after the other. An answer that comes at once calls this again, which must not go deeper each time."""
+        if self._is_serving:
+            return
+        self._is_serving = True
+        try:
+            while self._waiting and self._current is None and self._writable is None and self._is_open:
                 self._current = self._waiting.popleft()
-                self.resume_reading(_PIPELINE)
-                self._let_go()
                 self.application.request(self._current)
+        finally:
+            self._is_serving = False
+        if len(self._waiting) <= WAITING_MAX:
+            self.resume_reading(_PIPELINE)
+        self._let_go()
+
+    @property
+    def _is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
 
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
     def pause_reading(self, reason: int) -> None:
-        if self.transport is not None and not self._paused and not self.transport.is_closing():
+        if self.transport is not None and self._is_open and not self._paused:
             self.transport.pause_reading()
         self._paused |= reason
 
     def resume_reading(self, reason: int) -> None:
         was_paused, self._paused = self._paused, self._paused & ~reason
-        if was_paused and not self._paused and self.transport is not None and not self.transport.is_closing():
+        if was_paused and not self._paused and self.transport is not None and self._is_open:
             self.last_progress = time.monotonic()
             self.transport.resume_reading()
 
