@@ -1,0 +1,94 @@
+"""Functions that print tiny lines without end, or one without an end. The `bystander` sees that another does not notice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from live_server import LiveServer, until
+from neighbour_pace import TWOFOLD, pace_of
+
+LINES = 100_000
+MANY_LINES = 1_000_000
+LONG_MIB = 10
+GROWTH_MAX_MIB = 150
+SECONDS = 120
+
+WRITES = """
+    import os
+    def handler(event, context):
+        for _ in range(event // 1000):
+            os.write(1, b"x\\n" * 1000)
+        return event
+"""
+PRINTS = """
+    def handler(event, context):
+        for number in range(event):
+            print(number)
+        return event
+"""
+LOGS = """
+    import logging
+    logging.getLogger().setLevel("INFO")
+    def handler(event, context):
+        for number in range(event // 10):
+            logging.info(number)
+        return event
+"""
+ONE_LINE = f"""
+    def handler(event, context):
+        print("x" * ({LONG_MIB} << 20))
+        return event
+"""
+FLOODS = {"writes": WRITES, "prints": PRINTS, "logs": LOGS, "one line": ONE_LINE}
+
+
+def printer(live: LiveServer, code: str) -> str:
+    return live.create(code, MemorySize=1769, Timeout=SECONDS)
+
+
+def own_lines(live: LiveServer, name: str) -> list[str]:
+    """Without the platform's."""
+    platform = ("START ", "END ", "REPORT ", "INIT_START ")
+    return [line for line in live.log_of(name).splitlines() if not line.startswith(platform)]
+
+
+def test_tiny_lines_are_all_kept_and_another_functions_lines_are_there_meanwhile(live: LiveServer) -> None:
+    flood = printer(live, PRINTS)
+    other = live.create("def handler(event, context):\n    print('said', event)\n    return event")
+    before_mib = live.resident_mib()
+    with ThreadPoolExecutor(1) as pool:
+        flooding = pool.submit(live.invoke, flood, LINES)
+        said = 0
+        while not flooding.done():
+            assert live.invoke(other, said).value == said
+            said += 1
+        assert flooding.result().value == LINES
+    assert live.resident_mib() - before_mib < GROWTH_MAX_MIB
+    assert own_lines(live, other) == [f"said {number}" for number in range(said)]
+    assert own_lines(live, flood) == [str(number) for number in range(LINES)]
+    assert "dropped" not in live.output.read_text()
+
+
+def test_a_line_of_ten_megabytes_is_kept_in_pieces(live: LiveServer) -> None:
+    name = printer(live, ONE_LINE)
+    assert live.invoke(name, 1).value == 1
+    lines = own_lines(live, name)
+    assert "".join(lines) == "x" * (LONG_MIB << 20)
+    assert max(map(len, lines)) <= 262_144
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_million_lines_leave_others_twofold_at_most(live: LiveServer, harmless: str, kind: str) -> None:
+    name = printer(live, FLOODS[kind])
+    live.invoke(name, 0)
+    before_mib = live.resident_mib()
+    with pace_of(live, harmless) as pace:
+        assert live.invoke(name, MANY_LINES).value == MANY_LINES
+        until(lambda: len(pace.during_ms) > 100, 30)
+    assert live.resident_mib() - before_mib < GROWTH_MAX_MIB
+    assert pace.ratio < TWOFOLD, (pace.ratio, len(pace.during_ms))
+    live.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")
