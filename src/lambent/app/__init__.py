@@ -76,7 +76,7 @@ log = logging.getLogger(__name__)
 
 STALLED_CHECK_S: Final = 5.0
 MASTER_SECRET: Final = "access-keys"
-SWITCH_S: Final = 0.0005  # how long a thread that writes to a store may keep the loop from going on
+SWITCH_S: Final = 0.0002  # how long a thread that writes to a store may keep the loop from going on
 # Requests leave hardly any circles behind, so the collector need not look after every 700 objects.
 GC_THRESHOLDS: Final = (10_000, 20, 20)
 

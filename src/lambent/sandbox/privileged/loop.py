@@ -18,6 +18,9 @@ class Loop:
         self._readers[descriptor] = reader
         self._poll.register(descriptor, select.POLLIN)
 
+    def is_watched(self, descriptor: int) -> bool:
+        return descriptor in self._readers
+
     def unwatch(self, descriptor: int) -> None:
         del self._readers[descriptor]
         self._poll.unregister(descriptor)

@@ -205,7 +205,8 @@ class Stock:
         os.waitpid(speaker.pid, 0)
         speaker.sealed.clear()
         for cell in [cell for cell in self.cells.values() if cell.owner is speaker and cell.pidfd < 0]:
-            self._loop.unwatch(cell.intake.fileno())
+            if self._loop.is_watched(cell.intake.fileno()):  # else it has said its last word already
+                self._loop.unwatch(cell.intake.fileno())
             self._finish(cell)
         while speaker.wanting:
             speaker.wanting.popleft()(None, f"the interpreter could not be made ready: {reason}")
@@ -287,6 +288,9 @@ class Stock:
             cell.owner.sealed.append(cell)
 
     def _unmade(self, cell: Cell, reason: str) -> None:
+        """It will not be sealed. Several may notice, in any order: itself, its zygote, and the kernel."""
+        if not self._loop.is_watched(cell.intake.fileno()):
+            return
         self._loop.unwatch(cell.intake.fileno())
         cell.owner.making -= 1
         self._refuse_next(cell.owner, reason)
@@ -298,6 +302,7 @@ class Stock:
 
     def _ended(self, cell: Cell) -> None:
         """The first process is dead, so by the kernel's rule every other of its PID namespace is."""
+        self._unmade(cell, "the cage could not be made: it ended")
         self._loop.unwatch(cell.pidfd)
         os.close(cell.pidfd)
         with contextlib.suppress(OSError):  # the zygote is gone, and its children went to somebody who reaps them
