@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from live_server import LiveServer
+from live_server import LiveServer, until
 
 TWOFOLD: Final = 2.0
-SAMPLES: Final = 600  # before
+SAMPLES: Final = 600
 ENDED_S: Final = 30.0
 PATIENCE_S: Final = 100.0
 ROUNDS: Final = 3
@@ -60,39 +60,38 @@ def answer_of(connection: http.client.HTTPConnection) -> Any:
 
 @attrs.define
 class Pace:
-    """Milliseconds of each answer, of one function that is invoked again and again."""
+    """Milliseconds of each answer of one function that is invoked again and again."""
 
-    before_ms: list[float] = attrs.field(factory=list)
-    during_ms: list[float] = attrs.field(factory=list)
+    answers_ms: list[float] = attrs.field(factory=list)
 
     @property
-    def ratio(self) -> float:
-        """Of the medians."""
-        return statistics.median(self.during_ms) / statistics.median(self.before_ms)
+    def median_ms(self) -> float:
+        return statistics.median(self.answers_ms)
+
+    def until_more(self, count: int) -> None:
+        """Returns when it has been answered so many times more."""
+        wanted = len(self.answers_ms) + count
+        until(lambda: len(self.answers_ms) >= wanted, ENDED_S)
 
 
 @contextmanager
-def pace_of(live: LiveServer, name: str, samples: int = SAMPLES) -> Iterator[Pace]:
-    """Measures it before, and while the body runs. `name` gives back its event. Fails when any answer is missing."""
+def pace_of(live: LiveServer, name: str) -> Iterator[Pace]:
+    """Measures it while the body runs. `name` gives back its event. Fails when any answer is missing or wrong."""
     pace, ended, problems = Pace(), threading.Event(), []
     url = urlsplit(live.url)
     assert url.hostname is not None
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=ENDED_S)
 
-    def measure(into: list[float], goes_on: Callable[[], bool]) -> None:
-        while goes_on():
-            began = time.perf_counter()
-            connection.request("POST", f"/2015-03-31/functions/{name}/invocations", f"{len(into)}")
-            assert connection.getresponse().read() == b"%d" % len(into)
-            into.append((time.perf_counter() - began) * 1000)
-
     def run() -> None:
         try:
-            measure(pace.during_ms, lambda: not ended.is_set())
+            while not ended.is_set():
+                event, began = b"%d" % len(pace.answers_ms), time.perf_counter()
+                connection.request("POST", f"/2015-03-31/functions/{name}/invocations", event)
+                assert connection.getresponse().read() == event
+                pace.answers_ms.append((time.perf_counter() - began) * 1000)
         except Exception as problem:  # whatever it is, the test must tell of it
             problems.append(problem)
 
-    measure(pace.before_ms, lambda: len(pace.before_ms) < samples)
     thread = threading.Thread(target=run)
     thread.start()
     try:
@@ -102,16 +101,28 @@ def pace_of(live: LiveServer, name: str, samples: int = SAMPLES) -> Iterator[Pac
         thread.join(ENDED_S)
         connection.close()
     assert not problems, problems
-    assert pace.during_ms
+    assert pace.answers_ms
 
 
-def least_ratio(live: LiveServer, name: str, misbehave: Callable[[Pace], None]) -> float:
-    """The best of several rounds, since all else that a busy machine does spoils some of them. Each round asks for all answers."""
+def idle(pace: Pace) -> None:
+    """Nothing else happens."""
+    pace.until_more(SAMPLES)
+
+
+def least_ratio(
+    live: LiveServer, name: str, misbehave: Callable[[Pace], None], otherwise: Callable[[Pace], None] = idle
+) -> float:
+    """Of the medians, beside what is bad and beside what is not: the best of several rounds.
+
+    Whatever else a busy machine does spoils some of them. Each round asks for every answer.
+    """
     least = float("inf")
     for _ in range(ROUNDS):
-        with pace_of(live, name) as pace:
-            misbehave(pace)
-        least = min(least, pace.ratio)
+        with pace_of(live, name) as before:
+            otherwise(before)
+        with pace_of(live, name) as during:
+            misbehave(during)
+        least = min(least, during.median_ms / before.median_ms)
         if least < TWOFOLD:
             break
     return least

@@ -18,7 +18,7 @@ from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 READ_BYTES: Final = 4_096  # lines may be of one byte each, and a bite of them should take about a millisecond
 DRAIN_BYTES: Final = 256 * 1024  # what can have been written before an answer; a pipe holds 64 KiB unless it is widened
 BITE_S: Final = 0.001  # of work, before the others have their turn
-REST: Final = 3.0  # for as many times as long as it worked a pump that is over its share rests
+REST: Final = 7.0  # for as many times as long as it worked a pump that is over its share rests
 PAUSE_EVERY_BYTES: Final = 1024 * 1024  # between two looks at whether the log is behind
 
 Origin = Literal["function", "extension"]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from live_server import LiveServer, until
+from live_server import LiveServer
 from neighbour_pace import TWOFOLD, Pace, answer_of, ask, call, calls, least_ratio
 
 BURST = 60
@@ -102,6 +102,6 @@ def test_bombs_and_hogs_leave_others_twofold_at_most(live: LiveServer, harmless:
 
     def misbehave(pace: Pace) -> None:
         with again_and_again(live, bad, 1.0):
-            until(lambda: len(pace.during_ms) > 1000, 60)
+            pace.until_more(1000)
 
     assert least_ratio(live, harmless, misbehave) < TWOFOLD
