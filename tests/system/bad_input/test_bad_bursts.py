@@ -14,7 +14,7 @@ from live_server import LiveServer
 from neighbour_pace import TWOFOLD, Pace, answer_of, ask, call, calls, least_ratio
 
 BURST = 60
-WAITING = 150
+WAITING = 100
 CROWD = 500
 SLEEPS = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event"
 BAD_ENDS = ("Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout")

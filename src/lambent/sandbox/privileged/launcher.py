@@ -67,8 +67,11 @@ class Launcher:
                     "disks": self._disks is not None, "warnings": self._warnings})  # fmt: skip
         stocked = False
         while not self._ending:
-            busy = self._loop.turn((_RETRY_MS if self._emptying else None) if stocked else _QUIET_MS)
+            busy = self._loop.turn(
+                (_RETRY_MS if self._emptying or self._stock.dying else None) if stocked else _QUIET_MS
+            )
             self._remove_emptied()
+            self._stock.insist()
             stocked = not busy and not self._refill()
         self._shut_down()
 

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from .cgroups import CgroupsV1, CgroupsV2, Group
 from .loop import Loop
 from .network import Network
 
+_INSIST_S = 0.1
 _START = "import sys; sys.path.insert(0, {!r}); from privileged.zygote import main; main()"
 
 
@@ -78,6 +80,7 @@ class Stock:
         network: Network | None = None,
     ) -> None:
         self.cells: dict[str, Cell] = {}
+        self.dying: dict[Cell, float] = {}  # killed and not dead yet: when to look after them (monotonic seconds)
         self._loop = loop
         self._groups = groups
         self._rootless = rootless
@@ -126,6 +129,16 @@ class Stock:
             syscalls.pidfd_kill(cell.pidfd, signal.SIGKILL)
         if self._groups is not None:
             self._groups.let_die(cell.name)
+            self.dying[cell] = time.monotonic() + _INSIST_S
+
+    def insist(self) -> None:
+        """The server may have frozen one again before it was dead; called every now and then while some are dying."""
+        if not self.dying or self._groups is None:
+            return
+        now_s = time.monotonic()
+        for cell in [cell for cell, at_s in self.dying.items() if at_s <= now_s]:
+            self._groups.let_die(cell.name)
+            self.dying[cell] = now_s + _INSIST_S
 
     def release_host_id(self, cell: Cell) -> None:
         self._host_ids.discard(cell.host_id)
@@ -208,6 +221,8 @@ class Stock:
             if self._loop.is_watched(cell.intake.fileno()):  # else it has said its last word already
                 self._loop.unwatch(cell.intake.fileno())
             self._finish(cell)
+        for cell in [cell for cell in self.cells.values() if cell.owner is speaker]:
+            self.kill(cell)  # those that are frozen would die only when they are thawed, for somebody's invocation
         while speaker.wanting:
             speaker.wanting.popleft()(None, f"the interpreter could not be made ready: {reason}")
 
@@ -313,6 +328,7 @@ class Stock:
 
     def _finish(self, cell: Cell) -> None:
         cell.let_go()
+        self.dying.pop(cell, None)
         del self.cells[cell.name]
         self._on_end(cell)
 
