@@ -59,6 +59,7 @@ def prepare(config: Config) -> Prepared:
         launcher = start_launcher(
             config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port,
             internet=config.internet, internet_private=config.internet_private,
+            ready_memory_mib=config.ready_memory_mib,
         )  # fmt: skip
         for warning in launcher.warnings:
             log.warning("%s", warning)

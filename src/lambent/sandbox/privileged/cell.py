@@ -15,6 +15,7 @@ import socket
 import struct
 
 from . import init, layout, seccomp, syscalls, wire
+from .standby import Standby
 from .understudy import Understudy
 from .watchdog import Watchdog
 
@@ -41,6 +42,7 @@ class Order:
         self.host_id = int(message["host_id"])
         self.endpoint_port = int(message["endpoint_port"])
         self.rootless = bool(message["rootless"])
+        self.program: wire.Message | None = message["program"]  # to be started ahead
         self.descriptors = descriptors
         self.intake, self.groups = descriptors[0], descriptors[1:]
 
@@ -56,31 +58,50 @@ def live(order: Order, client: init.Client | None) -> None:
         mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _settle(order)
-        wire.send(intake, {"event": "sealed"}, [mounts, network, *(listener.fileno() for listener in listeners)])
+        pipes = _Pipes() if order.program is not None else None
+        sealed = [mounts, network, *(pipes.ours if pipes else []), *(listener.fileno() for listener in listeners)]
+        wire.send(intake, {"event": "sealed", "pipes": pipes is not None}, sealed)
     except (OSError, wire.MessageError) as error:
         wire.send(intake, {"event": "broken", "reason": str(error)})
         return
     for listener in listeners:
         listener.detach()
-    syscalls.close_from(3, intake.fileno() - 1)
-    syscalls.close_from(intake.fileno() + 1)
-    understudy = Understudy(client) if client is not None else None
+    init.close_all_but([intake.fileno(), *(pipes.theirs if pipes else [])])
+    waiting = _start_ahead(order, client, pipes)
     try:
         message, descriptors = wire.receive(intake)
     except EOFError:
         return
     intake.close()
-    _environment(message, descriptors, client, understudy).run()
+    if pipes is not None:  # instead of the server's, which has the other ends of these
+        wire.close_all(descriptors[1:3])
+        descriptors[1:3] = pipes.theirs
+    _environment(message, descriptors, client, waiting).run()
+
+
+class _Pipes:
+    """For output and log of a cell whose runtime is started ahead. `ours` are read, and handed over."""
+
+    def __init__(self) -> None:
+        output, log = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        self.ours = [output[0], log[0]]
+        self.theirs = [init.out_of_the_way(output[1]), init.out_of_the_way(log[1])]
+
+
+def _start_ahead(order: Order, client: init.Client | None, pipes: _Pipes | None) -> Standby | Understudy | None:
+    if order.program is not None and pipes is not None:
+        return Standby(order.program, *pipes.theirs)
+    return Understudy(client) if client is not None else None
 
 
 def _environment(
-    message: wire.Message, descriptors: list[int], client: init.Client | None, understudy: Understudy | None
+    message: wire.Message, descriptors: list[int], client: init.Client | None, waiting: Standby | Understudy | None
 ) -> init.Init:
     """By now the launcher has attached code, layers and /tmp, from outside."""
     control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
     watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
     channel = socket.socket(fileno=control)
-    made = init.Init(channel, output, log, "/var/task", client, understudy, watchdog, caged=True)
+    made = init.Init(channel, output, log, "/var/task", client, waiting, watchdog, caged=True)
     made.keep_only_its_own()
     return made
 

@@ -15,6 +15,7 @@ import time
 
 PERIOD_US = 20_000  # short, so that a small share comes in small pauses
 _QUOTA_MIN_US = 1_000  # the kernel's
+_SHARES_MIN = 2  # the kernel's, in version 1
 MEMORY_PER_PROCESSOR_BYTES = 1_769 * 1024 * 1024
 BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least these
 _GROUP = "lambent"
@@ -75,14 +76,19 @@ class CgroupsV1:
             self.let_die(name)
             _wait_removed(self, name)
 
-    def create(self, name: str, processes: int) -> Group:
-        """A group without limits of memory and processor yet. Raises OSError."""
+    def create(self, name: str, processes: int, *, ahead: bool = False) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError.
+
+        What is made `ahead` gets the processor when nobody else needs it, until `limit`.
+        """
         directories = {controller: os.path.join(root, name) for controller, root in self._roots.items()}
         for directory in set(directories.values()):
             os.mkdir(directory)
         memory, cpu = directories["memory"], directories["cpu"]
         _write(f"{memory}/memory.swappiness", 0)
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
+        if ahead:
+            _write(f"{cpu}/cpu.shares", _SHARES_MIN)
         _write(f"{directories['pids']}/pids.max", processes)
         # Writing "0" to `tasks` moves one thread at once; `cgroup.procs` waits for a grace period of the kernel.
         join = [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in set(directories.values())]
@@ -101,7 +107,7 @@ class CgroupsV1:
         _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
         _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
         _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
-        _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
+        _write(f"{cpu}/cpu.shares", max(_SHARES_MIN, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
 
     def let_die(self, name: str) -> None:
         """For a group that is being killed: a thousand processes that fork need seconds to die by their own share.
@@ -150,12 +156,17 @@ class CgroupsV2:
             _kill_all(f"{self._root}/{name}/cgroup.procs")
             _wait_removed(self, name)
 
-    def create(self, name: str, processes: int) -> Group:
-        """A group without limits of memory and processor yet. Raises OSError."""
+    def create(self, name: str, processes: int, *, ahead: bool = False) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError.
+
+        What is made `ahead` gets the processor when nobody else needs it, until `limit`.
+        """
         directory = os.path.join(self._root, name)
         os.mkdir(directory)
         _write_if_there(f"{directory}/memory.swap.max", 0)
         _write(f"{directory}/pids.max", processes)
+        if ahead:
+            _write(f"{directory}/cpu.weight", 1)
         files = {
             "freezer": _open_both(f"{directory}/cgroup.freeze"),
             "peak": _open_first(f"{directory}/memory.peak", f"{directory}/memory.current"),  # peak: since Linux 5.19

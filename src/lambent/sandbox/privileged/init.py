@@ -4,7 +4,7 @@ In a cage it is the first process of the PID namespace. At level `process` it is
 subreaper of everything that the function starts. It has one thread, no privileges, and holds one end of a control
 socket. When the other end closes, the environment ends.
 
-Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"}, and a descriptor when it prints elsewhere than init
+Told:  {"op": "start", "name", "argv", "fork", "ahead", "variables", "telemetry"}, and a descriptor when it prints elsewhere
        {"op": "start", …, "image": "take" | "restore"}, and the image's descriptor: the runtime alone, and by fork alone
        {"op": "signal", "name", "number"} · {"op": "end"}
        {"op": "connect", "port", "id"}: to the loopback inside, which only the cage's own processes can reach
@@ -31,11 +31,12 @@ from . import syscalls, wire
 from .watchdog import Watchdog
 
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
-_STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno
+STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:
+    from .standby import Standby
     from .understudy import Understudy
 
 
@@ -57,7 +58,7 @@ class Client:
 
 
 class Init:
-    """The loop. `client` is None where every runtime starts by exec; `understudy` is what was forked of it ahead."""
+    """The loop. `client` is None where every runtime starts by exec; `waiting` is a runtime that was started ahead."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Init:
         log_fd: int,
         directory: str,
         client: Client | None = None,
-        understudy: Understudy | None = None,
+        waiting: Understudy | Standby | None = None,
         watchdog: Watchdog | None = None,
         caged: bool = False,
     ) -> None:
@@ -75,7 +76,7 @@ class Init:
         self.log_fd = log_fd
         self.directory = directory
         self.client = client
-        self.understudy = understudy
+        self.waiting = waiting
         self.watchdog = watchdog
         self.caged = caged
         self.children: dict[int, str] = {}
@@ -86,14 +87,10 @@ class Init:
         os.dup2(self.null_fd, 0)
         os.dup2(self.output_fd, 1)
         os.dup2(self.output_fd, 2)
-        first = 3
         kept_fds = [self.control.fileno(), self.output_fd, self.log_fd, self.null_fd]
-        if self.understudy is not None:
-            kept_fds.append(self.understudy.channel.fileno())
-        for kept in sorted(kept_fds):
-            syscalls.close_from(first, kept - 1)
-            first = kept + 1
-        syscalls.close_from(first)
+        if self.waiting is not None:
+            kept_fds.append(self.waiting.descriptor)
+        close_all_but(kept_fds)
 
     def run(self) -> None:
         """Until the server closes its end or says "end"; then ends every descendant and returns."""
@@ -153,11 +150,8 @@ class Init:
 
     def _start(self, message: wire.Message, output_fd: int) -> None:
         name = str(message["name"])
-        if message["fork"] and self._call_understudy(name, message["variables"], output_fd):
+        if message["telemetry"] and self._call_waiting(name, message, output_fd):
             return
-        if message["telemetry"] and self.understudy is not None:  # the runtime is executed, so nobody will call it
-            self.understudy.channel.close()
-            self.understudy = None
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         pid = syscalls.fork()
         if pid == 0:
@@ -177,17 +171,23 @@ class Init:
     def _start_with_image(self, message: wire.Message, descriptors: list[int]) -> None:
         """Only the understudy has the memory, and the process number, that the image is of."""
         name = str(message["name"])
-        if not self._call_understudy(name, message["variables"], self.output_fd, str(message["image"]), descriptors):
+        if not self._call_waiting(name, message, self.output_fd, descriptors):
             self._tell({"event": "failed", "name": name, "errno": errno.ESRCH, "path": ""})
 
-    def _call_understudy(
-        self, name: str, variables: dict[str, str], output_fd: int, image: str = "", image_fds: Sequence[int] = ()
+    def _call_waiting(
+        self, name: str, message: wire.Message, output_fd: int, image_fds: Sequence[int] = ()
     ) -> bool:
-        understudy, self.understudy = self.understudy, None
-        if understudy is None or not understudy.call(variables, [output_fd, self.log_fd, *image_fds], image):
+        """Whether the runtime that waits is now the one asked for. If it is another one, nobody will ever call it."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is None:
             return False
-        self.children[understudy.pid] = name
-        self._tell({"event": "started", "name": name, "pid": understudy.pid})
+        if not waiting.suits(message):
+            waiting.let_go()
+            return False
+        if not waiting.call(message, [output_fd, self.log_fd, *image_fds]):
+            return False
+        self.children[waiting.pid] = name
+        self._tell({"event": "started", "name": name, "pid": waiting.pid})
         return True
 
     def _become(self, message: wire.Message, status_fd: int, output_fd: int) -> NoReturn:
@@ -197,13 +197,13 @@ class Init:
             settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, fourth_fd=status_fd)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:
-                os.close(_STATUS_FD)
+                os.close(STATUS_FD)
                 run_runtime(self.client, variables)
             argv: list[str] = message["argv"]
             os.execve(argv[0], argv, variables)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.write(_STATUS_FD, b"%d" % (error.errno or errno.EIO))
+                os.write(STATUS_FD, b"%d" % (error.errno or errno.EIO))
         except BaseException:
             sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
@@ -258,12 +258,12 @@ def settle(
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
     os.dup2(output_fd, 2)
     if fourth_fd is not None:
-        os.dup2(fourth_fd, _STATUS_FD, inheritable=False)
+        os.dup2(fourth_fd, STATUS_FD, inheritable=False)
     if log_fd is not None:
         os.dup2(log_fd, TELEMETRY_FD)
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
-    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else _STATUS_FD + 1)
+    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
     os.umask(0o022)
     os.chdir(directory)
 
@@ -323,6 +323,15 @@ def out_of_the_way(descriptor: int) -> int:
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS_FROM)
     os.close(descriptor)
     return moved
+
+
+def close_all_but(kept_fds: list[int]) -> None:
+    """From 3 on."""
+    first = 3
+    for kept in sorted(kept_fds):
+        syscalls.close_from(first, kept - 1)
+        first = kept + 1
+    syscalls.close_from(first)
 
 
 def limit_resources(processes: int, descriptors: int) -> None:

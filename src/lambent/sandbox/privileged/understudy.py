@@ -31,18 +31,29 @@ class Understudy:
             raise OSError("no process could be started")
         self.channel = socket.socket(fileno=init.out_of_the_way(self.channel.detach()))
 
-    def call(self, variables: dict[str, str], descriptors: list[int], image: str = "") -> bool:
+    @property
+    def descriptor(self) -> int:
+        return self.channel.fileno()
+
+    def suits(self, message: wire.Message) -> bool:
+        """Whether it is what this order to start asks for."""
+        return bool(message["fork"])
+
+    def call(self, message: wire.Message, descriptors: list[int]) -> bool:
         """`descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
 
         Whether it was still there to hear it.
         """
         try:
-            wire.send(self.channel, {"variables": variables, "image": image}, descriptors)
+            wire.send(self.channel, {"variables": message["variables"], "image": message["image"]}, descriptors)
         except OSError:
             return False
         finally:
             self.channel.close()
         return True
+
+    def let_go(self) -> None:
+        self.channel.close()
 
 
 def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
