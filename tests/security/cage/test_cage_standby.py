@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -38,6 +39,13 @@ if descriptor is not None:
 exec(open('/var/task/handler.py').read(), {'before': before, 'waited': descriptor is not None})
 """
 GIVEN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+def reads_its_variables(pid: int) -> bool:
+    """It has come to the point at which it needs a function: it reads from the descriptor that it was given."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == ["0x4"]
+    return False
 
 
 class Waiting:
@@ -77,7 +85,7 @@ class Waiting:
 
     async def until_waiting(self, count: int) -> list[int]:
         async with asyncio.timeout(20):
-            while len(found := self.programs()) != count:
+            while len(found := [pid for pid in self.programs() if reads_its_variables(pid)]) != count:
                 await asyncio.sleep(0.01)
         return found
 

@@ -16,6 +16,8 @@ import time
 PERIOD_US = 20_000  # short, so that a small share comes in small pauses
 _QUOTA_MIN_US = 1_000  # the kernel's
 _SHARES_MIN = 2  # the kernel's, in version 1
+_SHARES_STANDING_BACK = 16  # the smallest environment has 74
+_WEIGHT_STANDING_BACK = 2  # and 7
 MEMORY_PER_PROCESSOR_BYTES = 1_769 * 1024 * 1024
 BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least these
 _GROUP = "lambent"
@@ -76,19 +78,14 @@ class CgroupsV1:
             self.let_die(name)
             _wait_removed(self, name)
 
-    def create(self, name: str, processes: int, *, ahead: bool = False) -> Group:
-        """A group without limits of memory and processor yet. Raises OSError.
-
-        What is made `ahead` gets the processor when nobody else needs it, until `limit`.
-        """
+    def create(self, name: str, processes: int) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError."""
         directories = {controller: os.path.join(root, name) for controller, root in self._roots.items()}
         for directory in set(directories.values()):
             os.mkdir(directory)
         memory, cpu = directories["memory"], directories["cpu"]
         _write(f"{memory}/memory.swappiness", 0)
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
-        if ahead:
-            _write(f"{cpu}/cpu.shares", _SHARES_MIN)
         _write(f"{directories['pids']}/pids.max", processes)
         # Writing "0" to `tasks` moves one thread at once; `cgroup.procs` waits for a grace period of the kernel.
         join = [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in set(directories.values())]
@@ -100,6 +97,10 @@ class CgroupsV1:
             "quota": _open_both(f"{cpu}/cpu.cfs_quota_us"),
         }
         return Group(join, files)
+
+    def stand_back(self, name: str) -> None:
+        """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
+        _write(f"{self._roots['cpu']}/{name}/cpu.shares", _SHARES_STANDING_BACK)
 
     def limit(self, name: str, memory_bytes: int) -> None:
         """Raises OSError."""
@@ -156,17 +157,12 @@ class CgroupsV2:
             _kill_all(f"{self._root}/{name}/cgroup.procs")
             _wait_removed(self, name)
 
-    def create(self, name: str, processes: int, *, ahead: bool = False) -> Group:
-        """A group without limits of memory and processor yet. Raises OSError.
-
-        What is made `ahead` gets the processor when nobody else needs it, until `limit`.
-        """
+    def create(self, name: str, processes: int) -> Group:
+        """A group without limits of memory and processor yet. Raises OSError."""
         directory = os.path.join(self._root, name)
         os.mkdir(directory)
         _write_if_there(f"{directory}/memory.swap.max", 0)
         _write(f"{directory}/pids.max", processes)
-        if ahead:
-            _write(f"{directory}/cpu.weight", 1)
         files = {
             "freezer": _open_both(f"{directory}/cgroup.freeze"),
             "peak": _open_first(f"{directory}/memory.peak", f"{directory}/memory.current"),  # peak: since Linux 5.19
@@ -175,6 +171,10 @@ class CgroupsV2:
             "quota": _open_both(f"{directory}/cpu.max"),
         }
         return Group([os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)], files)
+
+    def stand_back(self, name: str) -> None:
+        """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
+        _write(f"{self._root}/{name}/cpu.weight", _WEIGHT_STANDING_BACK)
 
     def limit(self, name: str, memory_bytes: int) -> None:
         """Raises OSError."""

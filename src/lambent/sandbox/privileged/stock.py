@@ -148,7 +148,7 @@ class Stock:
                 del source.shelves[shelf.key]
         for source, shelf in self._by_last_use():
             if source.ready and shelf.lacks:
-                return self._make_room(shelf) and self._order(source, shelf, ahead=True) is None
+                return self._make_room(shelf) and self._order(source, shelf) is None
         return False
 
     @property
@@ -281,13 +281,13 @@ class Stock:
         """For each who waits a cell is being made afterwards, or he has been told why not."""
         for shelf in source.shelves.values():
             while source.ready and shelf.making < len(shelf.wanting):
-                if (reason := self._order(source, shelf, ahead=False)) is not None:
+                if (reason := self._order(source, shelf)) is not None:
                     self._refuse_next(shelf, reason)
 
-    def _order(self, source: Zygote, shelf: Shelf, *, ahead: bool) -> str | None:
+    def _order(self, source: Zygote, shelf: Shelf) -> str | None:
         """Has a cell forked, or says why that is not possible."""
         try:
-            cell, theirs = self._new_cell(source, shelf, ahead=ahead)
+            cell, theirs = self._new_cell(source, shelf)
         except (OSError, requests.Refused) as error:
             shelf.used = False  # nothing is made ahead before the next launch has succeeded
             return str(error)
@@ -304,14 +304,14 @@ class Stock:
         self._loop.watch(cell.intake.fileno(), lambda: self._hear_cell(cell))
         return None
 
-    def _new_cell(self, source: Zygote, shelf: Shelf, *, ahead: bool) -> tuple[Cell, socket.socket]:
+    def _new_cell(self, source: Zygote, shelf: Shelf) -> tuple[Cell, socket.socket]:
         """A cell on paper, with its control groups, and the end of its intake that it gets."""
         ours, theirs = wire.pair()
         cell = Cell(source, shelf, self._take_host_id(), None, ours)
         self.cells[cell.name] = cell
         try:
             if self._groups is not None:
-                cell.group = self._groups.create(cell.name, layout.PROCESSES_MAX, ahead=ahead)
+                cell.group = self._groups.create(cell.name, layout.PROCESSES_MAX)
         except OSError:
             theirs.close()
             self._finish(cell)
@@ -351,8 +351,12 @@ class Stock:
         cell.shelf.making -= 1
         if cell.shelf.wanting:
             cell.shelf.wanting.popleft()(cell, "")
-        else:
-            cell.shelf.sealed.append(cell)
+            return
+        cell.shelf.sealed.append(cell)
+        if cell.shelf.program is not None and self._groups is not None:
+            # What still starts in it is not to be in anybody's way. Before it was sealed it held locks of the kernel.
+            with contextlib.suppress(OSError):  # it has just ended
+                self._groups.stand_back(cell.name)
 
     def _unmade(self, cell: Cell, reason: str) -> None:
         self._loop.unwatch(cell.intake.fileno())
