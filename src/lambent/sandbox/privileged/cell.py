@@ -114,8 +114,8 @@ def _enter(order: Order) -> list[socket.socket]:
     listeners = _listen(order.endpoint_port)
     _mount()
     # Containers without CAP_SYS_RESOURCE refuse it; then init, being small, is still the last that the kernel picks.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-        score.write(_SPARED)
+    with contextlib.suppress(OSError):
+        syscalls.write_to("/proc/self/oom_score_adj", _SPARED)
     socket.sethostname(layout.HOST_NAME)
     return listeners
 
@@ -168,12 +168,8 @@ def become_nobody(host_id: int, *, rootless: bool) -> None:
         host_id = 0  # all that the outer namespace maps
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root and its maps could not be written
     syscalls.unshare(syscalls.CLONE_NEWUSER)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{layout.USER_ID} {host_id} 1"),
-        ("gid_map", f"{layout.GROUP_ID} {host_id} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    syscalls.write_to("/proc/self/setgroups", b"deny")
+    syscalls.write_to("/proc/self/uid_map", b"%d %d 1" % (layout.USER_ID, host_id))
+    syscalls.write_to("/proc/self/gid_map", b"%d %d 1" % (layout.GROUP_ID, host_id))
     syscalls.drop_capabilities()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import resource
 import select
@@ -33,11 +34,17 @@ from .watchdog import Watchdog
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
 STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
+_SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
+_RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:
+    import signal as _signal
+
     from .standby import Standby
     from .understudy import Understudy
+else:
+    import _signal  # `signal` makes members of enumerations of all numbers, which touches much shared memory
 
 
 class Client:
@@ -95,8 +102,8 @@ class Init:
     def run(self) -> None:
         """Until the server closes its end or says "end"; then ends every descendant and returns."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        _signal.signal(_SIGCHLD, lambda *_: None)
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wake_read, select.POLLIN)
@@ -227,7 +234,7 @@ class Init:
         """Kills until nothing is left. In a PID namespace the kernel does the same when its first process exits."""
         if self.caged:
             return
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_SIGCHLD, _SIG_DFL)
         while True:
             for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
@@ -245,11 +252,11 @@ def settle(
 
     `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
     """
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    _signal.set_wakeup_fd(-1)
+    for number in _RESET_SIGNALS:
+        _signal.signal(number, _SIG_DFL)
     os.setsid()
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
     if caged:
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
@@ -269,22 +276,23 @@ def settle(
 
 
 def run_runtime(client: Client, variables: dict[str, str]) -> NoReturn:
-    os.environ.clear()
-    os.environ.update(variables)
+    environ = os.environ  # its clear() and update() are slow, and touch much shared memory
+    for name in list(environ):
+        del environ[name]
+    for name, value in variables.items():
+        environ[name] = value
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
+    gc.enable()
     client.main()
     os._exit(0)
 
 
 def _be_first_to_go() -> None:
     """Init asked to be spared when memory runs out; the function must not inherit that."""
-    try:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-            score.write(b"0")
-    except OSError:
-        pass  # a kernel without it: then init was not spared either
+    with contextlib.suppress(OSError):  # a kernel without it: then init was not spared either
+        syscalls.write_to("/proc/self/oom_score_adj", b"0")
 
 
 def _how(wait_status: int) -> tuple[int | None, int | None]:
