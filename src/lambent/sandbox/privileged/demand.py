@@ -17,7 +17,7 @@ class Demand:
     def __init__(self, least: int, keep_s: float, now_s: float) -> None:
         self.target = least
         self.asked_s = now_s  # when one was asked for last
-        self._least = least
+        self.least = least
         self._keep_s = keep_s
         self._fewest_left = least
         self._period_began_s = now_s
@@ -37,7 +37,7 @@ class Demand:
         """To be called now and then: half of what was left over throughout the last period is given up."""
         if now_s - self._period_began_s < PERIOD_S:
             return
-        floor = self._least if now_s - self.asked_s < self._keep_s else 0
+        floor = self.least if now_s - self.asked_s < self._keep_s else 0
         spare = min(self._fewest_left, self.target)
         self.target = max(floor, self.target - (spare + 1) // 2)
         self._fewest_left = self.target
@@ -45,7 +45,7 @@ class Demand:
 
     @property
     def may_shrink(self) -> bool:
-        return self.target > (self._least if self._keep_s == math.inf else 0)
+        return self.target > (self.least if self._keep_s == math.inf else 0)
 
     def is_idle(self, now_s: float) -> bool:
         """Nobody has asked for any for so long that none is kept."""

@@ -25,8 +25,9 @@ from .network import Network
 from .requests import Refused
 from .stock import Cell, Stock, Zygote
 
-_DISKS_READY = 6  # of the default size, made while nothing else is to do
+_DISKS_READY = (6, 128)  # of the default size, made while nothing else is to do: one for each cell that waits
 _QUIET_MS = 8  # before something is made ahead: a function that has just been launched needs the processor more
+_LEISURE_MS = 25  # the same, for what is more than the least that should wait
 _TEND_MS = 5_000  # while cells wait that may not be needed any more
 _RETRY_MS = 20  # a control group that is still emptying
 _PATIENCE_S = 10.0  # for everything to end
@@ -67,13 +68,15 @@ class Launcher:
                     "disks": self._disks is not None, "warnings": self._warnings})  # fmt: skip
         stocked = False
         while not self._ending:
-            busy = self._loop.turn(self._patience_ms() if stocked else _QUIET_MS)
+            busy = self._loop.turn(self._patience_ms(stocked=stocked))
             self._remove_emptied()
             stocked = not busy and not self._refill()
         self._shut_down()
 
-    def _patience_ms(self) -> int | None:
-        """How long to wait for an order while nothing is to be made ahead; None: for ever."""
+    def _patience_ms(self, *, stocked: bool) -> int | None:
+        """How long to wait for an order before something is made ahead, or looked after; None: for ever."""
+        if not stocked:
+            return _QUIET_MS if self._stock.is_low else _LEISURE_MS
         if self._emptying:
             return _RETRY_MS
         return _TEND_MS if self._stock.may_shrink else None
@@ -83,7 +86,9 @@ class Launcher:
         if self._stock.refill():
             return True
         try:
-            return self._disks is not None and self._disks.refill(requests.EPHEMERAL_MIB[0], _DISKS_READY)
+            least, most = _DISKS_READY
+            wanted = min(max(least, self._stock.in_stock), most)
+            return self._disks is not None and self._disks.refill(requests.EPHEMERAL_MIB[0], wanted)
         except OSError:
             return False  # the next launch meets the same error and tells the server
 

@@ -20,6 +20,7 @@ _MIB = 1 << 20
 _LEAST = 4  # of cells of an interpreter that is in use
 _LEAST_WITH_PROGRAM = 2  # of those in which a program waits, which take more
 _KEEP_WITH_PROGRAM_S = 3600.0  # there is a kind for each size of memory that a function was given
+_KERNEL_MIB = 1.0  # page tables, mounts, a network namespace: nobody counts them
 # Until one has been measured.
 _COST_MIB = 6.0
 _COST_WITH_PROGRAM_MIB = 40.0
@@ -51,6 +52,10 @@ class Shelf:
         return self.used and len(self.sealed) + self.making < self.demand.target + len(self.wanting)
 
     @property
+    def is_low(self) -> bool:
+        return self.used and self.in_stock < min(self.demand.least, self.demand.target)
+
+    @property
     def surplus(self) -> int:
         return len(self.sealed) - self.demand.target
 
@@ -62,7 +67,7 @@ class Shelf:
         """What one of its cells takes of the machine's memory, as far as is known."""
         measured_bytes = _usage_bytes(self.sealed[0]) if self.sealed else None
         if measured_bytes is not None:
-            self._cost_mib = max(1.0, measured_bytes / _MIB)
+            self._cost_mib = _KERNEL_MIB + measured_bytes / _MIB
         return self._cost_mib
 
 

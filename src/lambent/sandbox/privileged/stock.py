@@ -152,6 +152,15 @@ class Stock:
         return False
 
     @property
+    def in_stock(self) -> int:
+        return sum(shelf.in_stock for _, shelf in self._by_last_use())
+
+    @property
+    def is_low(self) -> bool:
+        """Fewer wait of some kind than always should."""
+        return any(shelf.is_low for _, shelf in self._by_last_use())
+
+    @property
     def may_shrink(self) -> bool:
         """Something waits that may turn out not to be needed."""
         return any(shelf.demand.may_shrink for _, shelf in self._by_last_use())
