@@ -197,6 +197,17 @@ class Config:
         "cold starts. 0 takes a twentieth of the machine's memory; 1 makes nothing ahead.",
         unit="MiB",
     )  # fmt: skip
+    memory_reserve_mib: int = _setting(
+        0, _integer(0, 1_048_576),
+        "Memory that stays free. When another environment would need it, idle ones are ended, the one that was used least "
+        "recently first; then starts wait. 0 takes a fortieth of the machine's memory, at least 64 and at most 512.",
+        unit="MiB",
+    )  # fmt: skip
+    memory_wait_s: int = _setting(
+        10, _integer(1, 900),
+        "How long the start of an environment waits for memory, functions in turn, before its invocation is throttled.",
+        unit="seconds",
+    )  # fmt: skip
     idle_environment_s: int = _setting(
         300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
         source="AWS names no figure; several minutes is what its users see",

@@ -47,19 +47,21 @@ class Stock:
 
 
 @pytest.fixture
-async def stock_of(tmp_path: Path) -> AsyncIterator[Callable[[int], Awaitable[Stock]]]:
+async def stock_of(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Stock]]]:
     """A launcher with so many MiB for cells that wait."""
     async with _stocks(tmp_path) as make:
         yield make
 
 
 @asynccontextmanager
-async def _stocks(tmp_path: Path) -> AsyncIterator[Callable[[int], Awaitable[Stock]]]:
+async def _stocks(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Stock]]]:
     made: list[tuple[Bench, LauncherSandbox]] = []
 
-    async def make(ready_memory_mib: int) -> Stock:
+    async def make(ready_memory_mib: int, memory_reserve_mib: int = 0) -> Stock:
         directory = open_to_all(tmp_path)
-        handle = start_launcher(directory / "launcher", [], ready_memory_mib=ready_memory_mib)
+        handle = start_launcher(
+            directory / "launcher", [], ready_memory_mib=ready_memory_mib, memory_reserve_mib=memory_reserve_mib
+        )
         sandbox = LauncherSandbox(handle)
         bench = Bench(sandbox, directory)
         made.append((bench, sandbox))
@@ -71,7 +73,7 @@ async def _stocks(tmp_path: Path) -> AsyncIterator[Callable[[int], Awaitable[Sto
         await sandbox.close()
 
 
-async def test_after_a_burst_as_many_wait_as_were_missing(stock_of: Callable[[int], Awaitable[Stock]]) -> None:
+async def test_after_a_burst_as_many_wait_as_were_missing(stock_of: Callable[..., Awaitable[Stock]]) -> None:
     stock = await stock_of(500)
     await stock.burst(1)
     least = await stock.until(lambda count: count >= 4)
@@ -79,7 +81,7 @@ async def test_after_a_burst_as_many_wait_as_were_missing(stock_of: Callable[[in
     assert await stock.until(lambda count: count >= BURST - 1) >= least
 
 
-async def test_the_stock_keeps_to_its_memory(stock_of: Callable[[int], Awaitable[Stock]]) -> None:
+async def test_the_stock_keeps_to_its_memory(stock_of: Callable[..., Awaitable[Stock]]) -> None:
     stock = await stock_of(8)
     await stock.burst(BURST)
     await stock.until(lambda count: 1 <= count < 8)
@@ -87,7 +89,14 @@ async def test_the_stock_keeps_to_its_memory(stock_of: Callable[[int], Awaitable
     assert stock.waiting() < 8
 
 
-async def test_without_memory_for_it_nothing_is_made_ahead(stock_of: Callable[[int], Awaitable[Stock]]) -> None:
+async def test_without_memory_for_it_nothing_is_made_ahead(stock_of: Callable[..., Awaitable[Stock]]) -> None:
     stock = await stock_of(1)
     await stock.burst(2)
+    await stock.until(lambda count: count == 0)
+
+
+async def test_a_machine_without_memory_to_spare_gives_up_what_waits(stock_of: Callable[..., Awaitable[Stock]]) -> None:
+    stock = await stock_of(500, memory_reserve_mib=1 << 30)
+    await stock.bench.sandbox.prepare(stock.bench.spec(HELLO))
+    await stock.burst(3)
     await stock.until(lambda count: count == 0)

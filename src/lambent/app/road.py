@@ -7,7 +7,7 @@ import logging
 import socket
 from typing import Final
 
-from lambent.app.preparing import Prepared
+from lambent.app.preparing import Prepared, memory_reserve_mib
 from lambent.app.stores import Stores
 from lambent.config import Config
 from lambent.control.credentials import SESSION_LIFETIME_S, IssuedCredentials
@@ -21,6 +21,7 @@ from lambent.invoke.original import Original
 from lambent.invoke.pool import Pools
 from lambent.invoke.provisioned import ProvisionedEnvironment, ProvisionedEnvironments
 from lambent.invoke.restored import RestoredEnvironment
+from lambent.invoke.room import Room
 from lambent.invoke.session import Closable
 from lambent.invoke.templates import Templates
 from lambent.model.cage import RuntimeInstallation
@@ -30,6 +31,7 @@ from lambent.model.limits import TIMEOUT_MAX_S
 from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox, Telemetry
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
+from lambent.sandbox.memory import MachineMemory
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Road:
         self.pools = Pools(
             self._environment,
             clock,
+            Room(MachineMemory(), reserve_mib=memory_reserve_mib(config), wait_s=float(config.memory_wait_s)),
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
         )

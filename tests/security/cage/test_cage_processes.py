@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cage_census import command_lines, descendants
 from cagebench import Bench
 from conftest_types import Attempt
+from lambent.app.preparing import SPARED
 from lambent.model.errors import SandboxError
 
 
@@ -257,3 +259,18 @@ async def test_a_killed_launcher_takes_every_environment_along_and_is_reported(b
             await asyncio.sleep(0.01)
     with pytest.raises(SandboxError, match="launcher has ended"):
         await bench.run("#!/bin/sh\n")
+
+
+async def test_when_memory_runs_out_a_function_goes_before_the_server_and_the_launcher_last(attempt: Attempt) -> None:
+    own, lowest = await attempt("""
+own = int(open('/proc/self/oom_score_adj').read())
+for wanted in range(-1000, 501, 50):
+    if attempt(lambda: open('/proc/self/oom_score_adj', 'w').write(str(wanted))) == 'ok':
+        break
+tell([own, int(open('/proc/self/oom_score_adj').read())])
+""")
+    assert own == 500
+    assert lowest >= -900 > SPARED  # the server's own
+    lines = command_lines()
+    launchers = [pid for pid in descendants(os.getpid()) if "privileged.launcher" in lines.get(pid, "")]
+    assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in launchers} == {"-1000\n"}

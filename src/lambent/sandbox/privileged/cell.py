@@ -29,7 +29,7 @@ _NAMESPACES = (
 )
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _LISTEN_BACKLOG = 1024
-_SPARED = b"-900"  # oom_score_adj of init: the function goes first
+_SPARED = b"-900"  # oom_score_adj of init, and the least that a function can choose: it goes before launcher and server
 
 
 class Order:

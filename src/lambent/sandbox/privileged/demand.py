@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 PERIOD_S = 30.0  # what was left over all this time was not needed
 MOST = 512  # of one kind, whatever the budget
 
@@ -42,10 +40,6 @@ class Demand:
         self.target = max(floor, self.target - (spare + 1) // 2)
         self._fewest_left = self.target
         self._period_began_s = now_s
-
-    @property
-    def may_shrink(self) -> bool:
-        return self.target > (self.least if self._keep_s == math.inf else 0)
 
     def is_idle(self, now_s: float) -> bool:
         """Nobody has asked for any for so long that none is kept."""

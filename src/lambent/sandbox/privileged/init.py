@@ -34,6 +34,7 @@ from .watchdog import Watchdog
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
 STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
+_FIRST_TO_GO = b"500"  # of 1,000; what else runs on a machine has 0
 _SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
 _RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
@@ -260,7 +261,7 @@ def settle(
     if caged:
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-        _be_first_to_go()
+    _be_first_to_go()
     os.dup2(null_fd, 0)
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
     os.dup2(output_fd, 2)
@@ -290,9 +291,9 @@ def run_runtime(client: Client, variables: dict[str, str]) -> NoReturn:
 
 
 def _be_first_to_go() -> None:
-    """Init asked to be spared when memory runs out; the function must not inherit that."""
-    with contextlib.suppress(OSError):  # a kernel without it: then init was not spared either
-        syscalls.write_to("/proc/self/oom_score_adj", b"0")
+    """When the machine's memory runs out: before everything that is not a function."""
+    with contextlib.suppress(OSError):  # a kernel without it
+        syscalls.write_to("/proc/self/oom_score_adj", _FIRST_TO_GO)
 
 
 def _how(wait_status: int) -> tuple[int | None, int | None]:

@@ -10,6 +10,7 @@ Tells: {"event": "hello", …} · {"event": "launched" | "refused" | "prepared" 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -28,9 +29,10 @@ from .stock import Cell, Stock, Zygote
 _DISKS_READY = (6, 128)  # of the default size, made while nothing else is to do: one for each cell that waits
 _QUIET_MS = 8  # before something is made ahead: a function that has just been launched needs the processor more
 _LEISURE_MS = 25  # the same, for what is more than the least that should wait
-_TEND_MS = 5_000  # while cells wait that may not be needed any more
+_TEND_MS = 2_000  # while cells wait that may not be needed any more, or whose memory somebody else needs
 _RETRY_MS = 20  # a control group that is still emptying
 _PATIENCE_S = 10.0  # for everything to end
+_LAST_TO_GO = b"-1000"  # the kernel never ends it for memory: everything else that is ours ends with it
 
 
 class Launcher:
@@ -59,6 +61,7 @@ class Launcher:
             self._loop, self._groups, rootless=self._rootless,
             endpoint_port=int(settings["endpoint_port"]), first_host_id=first_host_id, on_end=self._ended,
             network=self._network, budget_mib=int(settings["ready_memory_mib"]),
+            reserve_mib=int(settings["memory_reserve_mib"]),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -79,7 +82,7 @@ class Launcher:
             return _QUIET_MS if self._stock.is_low else _LEISURE_MS
         if self._emptying:
             return _RETRY_MS
-        return _TEND_MS if self._stock.may_shrink else None
+        return _TEND_MS if self._stock.in_stock else None
 
     def _refill(self) -> bool:
         """Makes one thing ahead, or ends one; False when enough of everything is there, and not too much."""
@@ -348,6 +351,8 @@ def main() -> None:
         if settings["rootless"]:
             _enter_user_namespace()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        with contextlib.suppress(OSError):  # only root may
+            syscalls.write_to("/proc/self/oom_score_adj", _LAST_TO_GO)
         launcher = Launcher(server, settings)
     except OSError as error:
         wire.send(server, {"event": "broken", "reason": str(error)})

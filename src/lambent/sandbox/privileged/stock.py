@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from . import layout, requests, roots, syscalls, wire, zygote
+from . import layout, meminfo, requests, roots, syscalls, wire, zygote
 from .cgroups import CgroupsV1, CgroupsV2, Group
 from .loop import Loop
 from .network import Network
@@ -83,6 +83,7 @@ class Stock:
         on_end: Callable[[Cell], None],
         network: Network | None = None,
         budget_mib: int = 0,
+        reserve_mib: int = 0,
     ) -> None:
         self.cells: dict[str, Cell] = {}
         self._loop = loop
@@ -95,6 +96,7 @@ class Stock:
         self._on_end = on_end
         self._network = network  # every cell is connected to it
         self._budget_mib = budget_mib  # for all cells that wait; 0: those that are asked for, and no others
+        self._reserve_mib = reserve_mib  # when less of the machine's memory is available, nothing waits
         self._zygotes: dict[str, Zygote] = {}
 
     # asked by the launcher
@@ -139,6 +141,8 @@ class Stock:
     def refill(self) -> bool:
         """Makes one cell that is missing, or ends one that is not needed. True when it did."""
         now_s = time.monotonic()
+        if meminfo.available_mib() < self._reserve_mib:
+            return self._give_up_one()
         for source, shelf in self._by_last_use():
             shelf.demand.look(now_s)
             if shelf.surplus > 0:
@@ -151,6 +155,13 @@ class Stock:
                 return self._make_room(shelf) and self._order(source, shelf) is None
         return False
 
+    def _give_up_one(self) -> bool:
+        for _, shelf in reversed(self._by_last_use()):
+            if shelf.sealed:
+                self.kill(shelf.sealed.pop())
+                return True
+        return False
+
     @property
     def in_stock(self) -> int:
         return sum(shelf.in_stock for _, shelf in self._by_last_use())
@@ -159,11 +170,6 @@ class Stock:
     def is_low(self) -> bool:
         """Fewer wait of some kind than always should."""
         return any(shelf.is_low for _, shelf in self._by_last_use())
-
-    @property
-    def may_shrink(self) -> bool:
-        """Something waits that may turn out not to be needed."""
-        return any(shelf.demand.may_shrink for _, shelf in self._by_last_use())
 
     def kill(self, cell: Cell) -> None:
         cell.doomed = True
