@@ -270,7 +270,9 @@ for wanted in range(-1000, 501, 50):
 tell([own, int(open('/proc/self/oom_score_adj').read())])
 """)
     assert own == 500
-    assert lowest >= -900 > SPARED  # the server's own
+    may_lower = subprocess.run(["sh", "-c", "echo -1000 > /proc/self/oom_score_adj"], check=False).returncode == 0
+    assert lowest >= (-900 if may_lower else 0) > SPARED  # the server's own, where it may lower that
     lines = command_lines()
     launchers = [pid for pid in descendants(os.getpid()) if "privileged.launcher" in lines.get(pid, "")]
-    assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in launchers} == {"-1000\n"}
+    shown = {int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in launchers}
+    assert shown == {-1000 if may_lower else 0}
