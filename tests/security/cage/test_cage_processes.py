@@ -261,6 +261,11 @@ async def test_a_killed_launcher_takes_every_environment_along_and_is_reported(b
         await bench.run("#!/bin/sh\n")
 
 
+def may_lower_its_score() -> bool:
+    """Root of a container may often not."""
+    return subprocess.run(["sh", "-c", "echo -1000 > /proc/self/oom_score_adj"], check=False).returncode == 0
+
+
 async def test_when_memory_runs_out_a_function_goes_before_the_server_and_the_launcher_last(attempt: Attempt) -> None:
     own, lowest = await attempt("""
 own = int(open('/proc/self/oom_score_adj').read())
@@ -270,7 +275,7 @@ for wanted in range(-1000, 501, 50):
 tell([own, int(open('/proc/self/oom_score_adj').read())])
 """)
     assert own == 500
-    may_lower = subprocess.run(["sh", "-c", "echo -1000 > /proc/self/oom_score_adj"], check=False).returncode == 0
+    may_lower = may_lower_its_score()
     assert lowest >= (-900 if may_lower else 0) > SPARED  # the server's own, where it may lower that
     lines = command_lines()
     launchers = [pid for pid in descendants(os.getpid()) if "privileged.launcher" in lines.get(pid, "")]
