@@ -39,7 +39,9 @@ def test_when_no_cell_can_be_made_everybody_is_told(channel: socket.socket, monk
     stock.want(source, None, lambda cell, why: told.append((cell, why)))
     assert [cell for cell, _ in told] == [None] * 4
     assert all("Too many open files" in why for _, why in told)
-    assert not any(shelf.lacks for shelf in source.shelves.values()), "nothing is made ahead before a launch has succeeded again"
+    assert not any(shelf.lacks for shelf in source.shelves.values()), (
+        "nothing is made ahead before a launch has succeeded again"
+    )
 
 
 def test_a_descriptor_that_was_closed_and_given_out_again_in_one_turn_is_not_read() -> None:
