@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from lambent.model.limits import MIB
 from lambent.sandbox.privileged import cgroups, meminfo
 
 
+FRESH_S: Final = 0.02
+
+
 class MachineMemory:
     """Implements `ports.Memory`: what the machine has, or what the control groups that this process is in allow.
 
-    The latter counts where Lambent is run in a container or as a service with a limit.
+    The latter counts where Lambent is run in a container or as a service with a limit. Answers are up to 20 ms old, since
+    every cold start asks.
     """
 
     def __init__(self, proc: Path = Path("/proc"), groups_root: Path | None = None) -> None:
         self._meminfo = str(proc / "meminfo")
         mountinfo, own = (proc / "self" / "mountinfo").read_text(), (proc / "self" / "cgroup").read_text()
         self._groups = _own_groups(mountinfo, own, groups_root or Path("/"))
+        self._known_mib = 0.0
+        self._fresh_until = -math.inf  # monotonic seconds
 
     def available_mib(self) -> float:
+        now = time.monotonic()
+        if now >= self._fresh_until:
+            self._known_mib, self._fresh_until = self._ask_mib(), now + FRESH_S
+        return self._known_mib
+
+    def _ask_mib(self) -> float:
         return min([meminfo.available_mib(self._meminfo), *(_left_mib(*group) for group in self._groups)])
 
 
@@ -31,6 +46,7 @@ def total_mib() -> float:
 
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _V2 = ("memory.max", "memory.current", "inactive_file")
+_NO_LIMIT = 1 << 62  # version 1 says so with a number near the largest
 
 
 def _own_groups(mountinfo: str, own: str, root: Path) -> list[tuple[Path, tuple[str, str, str]]]:
@@ -64,8 +80,8 @@ def _left_mib(directory: Path, names: tuple[str, str, str]) -> float:
     limit, usage, droppable = names
     try:
         text = (directory / limit).read_text().strip()
-        if text == "max":
-            return float("inf")
+        if text == "max" or int(text) >= _NO_LIMIT:
+            return float("inf")  # and nothing more is read: a group's statistics take the kernel up to a millisecond
         stat = (directory / "memory.stat").read_text()
         dropped = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith(f"{droppable} ")), 0)
         return (int(text) - int((directory / usage).read_text()) + dropped) / MIB

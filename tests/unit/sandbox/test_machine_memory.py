@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from lambent.sandbox.memory import MachineMemory, total_mib
+from lambent.sandbox.memory import FRESH_S, MachineMemory, total_mib
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:  8388608 kB\nMemFree:  100 kB\nMemAvailable:  4194304 kB\n"
@@ -41,6 +42,17 @@ def test_the_tightest_limit_of_the_groups_above_counts(tmp_path: Path) -> None:
     assert host.available_mib() == 150
     host.group("a.slice/b.service", max=20 * MIB, current=10 * MIB)
     assert host.available_mib() == 10
+
+
+def test_an_answer_is_kept_for_a_moment_and_no_longer(tmp_path: Path) -> None:
+    Host(tmp_path, "", "")
+    memory = MachineMemory(tmp_path / "proc", tmp_path)
+    assert memory.available_mib() == 4096
+    (tmp_path / "proc" / "meminfo").write_text(MEMINFO.replace("4194304", "1048576"))
+    deadline = time.monotonic() + FRESH_S
+    while time.monotonic() <= deadline:
+        time.sleep(0.001)
+    assert memory.available_mib() == 1024
 
 
 def test_the_same_in_version_1(tmp_path: Path) -> None:
