@@ -11,7 +11,6 @@ from typing import Final
 from lambent.model.limits import MIB
 from lambent.sandbox.privileged import cgroups, meminfo
 
-
 FRESH_S: Final = 0.02
 
 

@@ -178,10 +178,14 @@ time.sleep(1000)
 
 
 def _processes_of(host_id: int) -> list[str]:
+    """Those that are dead and wait for a busy zygote to take note of it hold nothing any more."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if Path(f"/proc/{pid}").stat().st_uid == host_id:
+            if (
+                Path(f"/proc/{pid}").stat().st_uid == host_id
+                and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+            ):
                 found.append(pid)
         except OSError:
             continue

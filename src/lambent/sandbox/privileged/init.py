@@ -202,7 +202,8 @@ class Init:
         """In the child. Never returns, whatever happens."""
         try:
             log_fd = self.log_fd if message["telemetry"] else None
-            settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, fourth_fd=status_fd)
+            become_ordinary(caged=self.caged)
+            settle(output_fd, log_fd, self.null_fd, self.directory, fourth_fd=status_fd)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:
                 os.close(STATUS_FD)
@@ -246,13 +247,8 @@ class Init:
                 return
 
 
-def settle(
-    output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, caged: bool, fourth_fd: int | None = None
-) -> None:
-    """In a child: the signals, descriptors and directory that a program finds. Descriptors given are above 10.
-
-    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
-    """
+def become_ordinary(*, caged: bool) -> None:
+    """In a child: what init is and its children are not."""
     _signal.set_wakeup_fd(-1)
     for number in _RESET_SIGNALS:
         _signal.signal(number, _SIG_DFL)
@@ -262,6 +258,14 @@ def settle(
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     _be_first_to_go()
+    os.umask(0o022)
+
+
+def settle(output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, fourth_fd: int | None = None) -> None:
+    """In a child: the descriptors and the directory that a program finds. Descriptors given are above 10.
+
+    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
+    """
     os.dup2(null_fd, 0)
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
     os.dup2(output_fd, 2)
@@ -272,7 +276,6 @@ def settle(
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
     syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
-    os.umask(0o022)
     os.chdir(directory)
 
 

@@ -140,6 +140,13 @@ class Output:
         if descriptor.isdigit():
             os.set_inheritable(int(descriptor), False)
 
+    def rehearse(self):
+        """Touches what `install` will, and leaves everything as it is."""
+        if _made_ahead is not None:
+            root, handler = logging.getLogger(), _made_ahead[1]
+            root.addHandler(handler)
+            root.removeHandler(handler)
+
     def install(self):
         """The standard streams by lines, and the root logger's handler."""
         streams, handler = _made_ahead or _make()
