@@ -238,7 +238,7 @@ class Pools:
         self._clock = clock
         self._room = room
         self._making_room: set[asyncio.Task[None]] = set()
-        self._rates: dict[FunctionKey, ScalingRate] = {}
+        self.scaling_rates: dict[FunctionKey, ScalingRate] = {}
         self._freeze_after_s = freeze_after_s
         self._idle_environment_s = idle_environment_s
         self._pools: dict[_PoolKey, Pool] = {}
@@ -264,9 +264,9 @@ class Pools:
 
     def _scale(self, version: FunctionVersion) -> None:
         now_s = self._clock.monotonic()
-        rate = self._rates.get(_function_of(version))
+        rate = self.scaling_rates.get(_function_of(version))
         if rate is None:
-            rate = self._rates[_function_of(version)] = ScalingRate(now_s)
+            rate = self.scaling_rates[_function_of(version)] = ScalingRate(now_s)
         rate.take(now_s)
 
     async def _make_room(self) -> None:
@@ -309,7 +309,9 @@ class Pools:
             now = self._clock.monotonic()
             if next(look_at_memory) and not self._making_room and self._room.is_short:
                 _spawn(self._make_room(), self._making_room)
-            self._rates = {function: rate for function, rate in self._rates.items() if not rate.is_full(now)}
+            self.scaling_rates = {
+                function: rate for function, rate in self.scaling_rates.items() if not rate.is_full(now)
+            }
             for pool in self._pools.values():
                 if pool.idle or pool.ahead:
                     pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
@@ -328,6 +330,8 @@ class Pools:
     async def close(self) -> None:
         self._closed = True
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
+        await self._room.close()
+        await asyncio.gather(*self._making_room, return_exceptions=True)
 
     def _retire(self, pool: Pool) -> None:
         pool.retire()

@@ -80,6 +80,12 @@ class Room:
         finally:
             self._queue.discard(function, turn)
 
+    async def close(self) -> None:
+        """Once nobody waits any more."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
     async def _keep(self, reap: Reap) -> None:
         """While anybody waits."""
         while self._queue:

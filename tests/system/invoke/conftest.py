@@ -29,6 +29,8 @@ from lambent.model.errors import not_found
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import INIT_PHASE_S
+from lambent.model.names import FunctionAddress
+from lambent.ports import Telemetry
 from lambent.sandbox.process import ProcessSandbox
 
 RESERVE_MIB = 100
@@ -67,6 +69,16 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class Counted(Telemetry):
+    """Each metric of a function that was told, with its function's name."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def of_function(self, function: FunctionAddress, name: str, value: float = 1.0, *, unit: str = "Count") -> None:
+        self.told.append((function.name, name))
 
 
 class ListLog:
@@ -147,6 +159,7 @@ class Road:
     invoker: Invoker
     around: Surroundings
     memory: HandMemory
+    counted: Counted
 
     def define(self, name: str, code: str, **changes: Any) -> FunctionVersion:
         """A function whose bootstrap runs `code`, which defines handle(event, request_id)."""
@@ -206,9 +219,10 @@ async def open_road(
     memory = HandMemory()
     room = Room(memory, reserve_mib=RESERVE_MIB, wait_s=MEMORY_WAIT_S)
     pools = Pools(lambda v: Environment(v, around), clock, room, freeze_after_s=0.05, idle_environment_s=60.0)
-    invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
+    counted = Counted()
+    invoker = Invoker(functions, Admission(Unreserved(), 1000, telemetry=counted), pools)
     sweep = asyncio.create_task(pools.run())
-    yield Road(directory, functions, log, pools, invoker, around, memory)
+    yield Road(directory, functions, log, pools, invoker, around, memory, counted)
     sweep.cancel()
     await pools.close()
     await sandbox.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lambent.invoke.room import STARTING_MIB
+from lambent.model.concurrency import ScalingRate
 from lambent.model.errors import AwsError
 from live_server import LiveServer, start
 
@@ -66,6 +67,7 @@ async def test_whoever_waits_too_long_is_throttled_and_leaves_nothing(road: Any)
     error = caught.value
     assert (error.code, error.status) == ("TooManyRequestsException", 429)
     assert error.fields["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert road.counted.told == [("hello", "Throttles")]
     road.memory.free_mib = ENOUGH_MIB
     assert (await road.invoke("hello")).payload == b"1"
 
@@ -105,3 +107,19 @@ def test_a_server_without_memory_for_functions_throttles_as_aws_does(tmp_path: P
         assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
     finally:
         server.stop()
+
+
+async def test_a_function_that_grows_too_fast_is_throttled_and_others_are_not(road: Any) -> None:
+    for name in ("fast", "other"):
+        road.define(name, WAIT)
+    road.pools.scaling_rates[("000000000000", "us-east-1", "fast")] = ScalingRate(time.monotonic(), most=2)
+    outcomes = await asyncio.gather(
+        *(road.invoke("fast", b'{"s": 0.3}') for _ in range(3)),
+        road.invoke("other", b'{"s": 0}'),
+        return_exceptions=True,
+    )
+    refused = [outcome for outcome in outcomes if isinstance(outcome, AwsError)]
+    assert not isinstance(outcomes[3], BaseException)
+    assert [error.fields["Reason"] for error in refused] == ["ConcurrentInvocationLimitExceeded"]
+    assert [outcome.payload for outcome in outcomes if not isinstance(outcome, BaseException)] == [b"1"] * 3
+    assert (await road.invoke("fast", b'{"s": 0}')).payload == b"1"  # by one that is there
