@@ -23,7 +23,7 @@ _KEEP_WITH_PROGRAM_S = 3600.0  # there is a kind for each size of memory that a 
 _KERNEL_MIB = 1.0  # page tables, mounts, a network namespace: nobody counts them
 # Until one has been measured.
 _COST_MIB = 6.0
-_COST_WITH_PROGRAM_MIB = 40.0
+_COST_WITH_PROGRAM_MIB = 16.0
 
 
 class Shelf:
