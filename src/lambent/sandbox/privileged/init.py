@@ -182,9 +182,7 @@ class Init:
         if not self._call_waiting(name, message, self.output_fd, descriptors):
             self._tell({"event": "failed", "name": name, "errno": errno.ESRCH, "path": ""})
 
-    def _call_waiting(
-        self, name: str, message: wire.Message, output_fd: int, image_fds: Sequence[int] = ()
-    ) -> bool:
+    def _call_waiting(self, name: str, message: wire.Message, output_fd: int, image_fds: Sequence[int] = ()) -> bool:
         """Whether the runtime that waits is now the one asked for. If it is another one, nobody will ever call it."""
         waiting, self.waiting = self.waiting, None
         if waiting is None:
@@ -226,6 +224,9 @@ class Init:
                 return
             if pid == 0:
                 return
+            if self.waiting is not None and pid == self.waiting.pid:
+                self.waiting.forget()
+                self.waiting = None
             name = self.children.pop(pid, None)
             if name is not None:
                 status, number = _how(wait_status)

@@ -7,7 +7,6 @@ program has for its output cannot be changed from outside.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -53,10 +52,13 @@ class Standby:
             os.close(self.descriptor)
         return True
 
-    def let_go(self) -> None:
+    def forget(self) -> None:
+        """It has ended."""
         os.close(self.descriptor)
-        with contextlib.suppress(ProcessLookupError):  # its init has not reaped anything else meanwhile
-            os.kill(self.pid, signal.SIGKILL)
+
+    def let_go(self) -> None:
+        self.forget()
+        os.kill(self.pid, signal.SIGKILL)  # it has not been reaped: init would have forgotten it then
 
 
 def _become(argv: list[str], variables: dict[str, str], wait_fd: int, output_fd: int, log_fd: int) -> NoReturn:

@@ -52,8 +52,12 @@ class Understudy:
             self.channel.close()
         return True
 
-    def let_go(self) -> None:
+    def forget(self) -> None:
+        """It has ended."""
         self.channel.close()
+
+    def let_go(self) -> None:
+        self.forget()  # it ends by itself
 
 
 def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
