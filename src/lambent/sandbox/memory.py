@@ -17,8 +17,9 @@ FRESH_S: Final = 0.02
 class MachineMemory:
     """Implements `ports.Memory`: what the machine has, or what the control groups that this process is in allow.
 
-    The latter counts where Lambent is run in a container or as a service with a limit. Answers are up to 20 ms old, since
-    every cold start asks.
+    The latter counts where Lambent is run in a container or as a service with a limit. Asking takes up to half a
+    millisecond, and every cold start asks: so an answer holds for 20 ms, and for as much more for each GiB that is
+    available. That is less than two processors can fill in this time.
     """
 
     def __init__(self, proc: Path = Path("/proc"), groups_root: Path | None = None) -> None:
@@ -31,7 +32,8 @@ class MachineMemory:
     def available_mib(self) -> float:
         now = time.monotonic()
         if now >= self._fresh_until:
-            self._known_mib, self._fresh_until = self._ask_mib(), now + FRESH_S
+            self._known_mib = self._ask_mib()
+            self._fresh_until = now + FRESH_S * max(1.0, self._known_mib / 1024)
         return self._known_mib
 
     def _ask_mib(self) -> float:
