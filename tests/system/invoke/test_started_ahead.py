@@ -46,7 +46,7 @@ def ahead(live: LiveServer, runtime: str, variables: dict[str, str], **members: 
         value = answer(live, runtime, variables, **members)
         return value if value["ahead"] else None
 
-    return until(started_ahead)
+    return until(started_ahead, 30.0)
 
 
 def test_a_nodejs_function_cannot_tell_that_its_process_waited_for_it(live: LiveServer, runtime: str) -> None:
