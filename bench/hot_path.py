@@ -28,9 +28,11 @@ from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
+from lambent.invoke.room import Room
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit, RuntimeInstallation, StartMethod
 from lambent.model.concurrency import Shares
 from lambent.model.function import FunctionVersion
+from lambent.sandbox.memory import MachineMemory
 from lambent.telemetry.system_clock import SystemClock
 
 BATCHES = 1000  # short ones: some of them have a processor to themselves
@@ -192,7 +194,8 @@ async def measure(profile: bool) -> None:
         sandbox=FakeSandbox(), blobs=nothing, logs=nothing, clock=clock, installation_for=installation,
         credentials_for=lambda version: {},
     )  # fmt: skip
-    pools = Pools(lambda version: Environment(version, around), clock, freeze_after_s=1e9, idle_environment_s=1e9)
+    room = Room(MachineMemory(), reserve_mib=0, wait_s=1.0)
+    pools = Pools(lambda version: Environment(version, around), clock, room, freeze_after_s=1e9, idle_environment_s=1e9)
     invoker = Invoker(nothing, Admission(nothing, 1_000_000), pools)
     front = Connection(Server(Gateway([], invoker)))
     answered: asyncio.Event = asyncio.Event()

@@ -191,6 +191,23 @@ class Config:
         "With `internet`, functions may also open connections to private networks: 10.0.0.0/8, 172.16.0.0/12, "
         "192.168.0.0/16, 100.64.0.0/10.",
     )  # fmt: skip
+    ready_memory_mib: int = _setting(
+        0, _integer(0, 1_048_576),
+        "Memory that execution environments which wait for a function may take together. How many wait follows from recent "
+        "cold starts. 0 takes a twentieth of the machine's memory; 1 makes nothing ahead.",
+        unit="MiB",
+    )  # fmt: skip
+    memory_reserve_mib: int = _setting(
+        0, _integer(0, 1_048_576),
+        "Memory that stays free. When another environment would need it, idle ones are ended, the one that was used least "
+        "recently first; then starts wait. 0 takes a fortieth of the machine's memory, at least 64 and at most 512.",
+        unit="MiB",
+    )  # fmt: skip
+    memory_wait_s: int = _setting(
+        10, _integer(1, 900),
+        "How long the start of an environment waits for memory, functions in turn, before its invocation is throttled.",
+        unit="seconds",
+    )  # fmt: skip
     idle_environment_s: int = _setting(
         300, _integer(1, 86_400), "An execution environment that served nothing for so long is ended.", unit="seconds",
         source="AWS names no figure; several minutes is what its users see",

@@ -362,6 +362,13 @@ class Provisioning(Protocol):
         """How much of it is at work, and was since this was last asked: there is one who asks."""
 
 
+class Memory(Protocol):
+    """The machine's memory, as far as functions may have it."""
+
+    def available_mib(self) -> float:
+        """What can be taken now without the machine swapping or this program's own limit being reached."""
+
+
 class Blobs(Protocol):
     """Deployment packages by digest (hex SHA-256 of the zip)."""
 

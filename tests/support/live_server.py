@@ -17,6 +17,7 @@ import sys
 import tempfile
 import textwrap
 import time
+import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -166,6 +167,12 @@ class LiveServer:
             log=base64.b64decode(answer.get("LogResult", "")).decode(),
             seconds=time.monotonic() - began,
         )
+
+    def installed(self, family: str) -> str | None:
+        """A runtime of this family that the server has found."""
+        with urllib.request.urlopen(f"{self.url}/_lambent/health") as answer:
+            runtimes: list[str] = json.load(answer)["runtimes"]
+        return next((runtime for runtime in runtimes if runtime.startswith(family)), None)
 
     def log_of(self, name: str) -> str:
         """All that the function's log group holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -22,10 +23,12 @@ from lambent.sandbox.descent import become
 from lambent.sandbox.descriptors import raise_limit
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.machine import detect
+from lambent.sandbox.memory import total_mib
 
 log = logging.getLogger(__name__)
 
 LISTEN_BACKLOG: Final = 4096
+SPARED: Final = -950  # oom_score_adj: functions have 500, and can choose nothing below -900
 ROOT_FOLDERS: Final = ("sandbox", "runtimes")  # of the data directory: the launcher's, and what zygotes execute
 
 
@@ -45,6 +48,7 @@ def prepare(config: Config) -> Prepared:
     """Everything that needs the rights of whoever started the server; afterwards they are gone."""
     is_root = os.geteuid() == 0
     raise_limit()
+    _be_spared()
     config.data_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(config.data_dir)
     listener = _listen(config.host, config.port)
@@ -59,6 +63,7 @@ def prepare(config: Config) -> Prepared:
         launcher = start_launcher(
             config.data_dir / "sandbox", sorted(allowed), level=level, endpoint_port=port,
             internet=config.internet, internet_private=config.internet_private,
+            ready_memory_mib=config.ready_memory_mib, memory_reserve_mib=memory_reserve_mib(config),
         )  # fmt: skip
         for warning in launcher.warnings:
             log.warning("%s", warning)
@@ -83,6 +88,17 @@ def prepare(config: Config) -> Prepared:
         builder=builder,
         lock=lock,
     )
+
+
+def _be_spared() -> None:
+    """When memory runs out, the kernel ends functions first."""
+    with contextlib.suppress(OSError):  # only root may
+        Path("/proc/self/oom_score_adj").write_text(str(SPARED))
+
+
+def memory_reserve_mib(config: Config) -> int:
+    """What of the machine's memory functions may not have."""
+    return config.memory_reserve_mib or int(min(max(total_mib() / 40, 64), 512))
 
 
 def _listen(host: str, port: int) -> socket.socket:

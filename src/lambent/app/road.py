@@ -7,7 +7,7 @@ import logging
 import socket
 from typing import Final
 
-from lambent.app.preparing import Prepared
+from lambent.app.preparing import Prepared, memory_reserve_mib
 from lambent.app.stores import Stores
 from lambent.config import Config
 from lambent.control.credentials import SESSION_LIFETIME_S, IssuedCredentials
@@ -22,17 +22,18 @@ from lambent.invoke.original import Original
 from lambent.invoke.pool import Pools
 from lambent.invoke.provisioned import ProvisionedEnvironment, ProvisionedEnvironments
 from lambent.invoke.restored import RestoredEnvironment
+from lambent.invoke.room import Room
 from lambent.invoke.session import Closable
 from lambent.invoke.templates import Templates
 from lambent.model.cage import RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion, State
-from lambent.model.limits import TIMEOUT_MAX_S
+from lambent.model.limits import MIB, TIMEOUT_MAX_S
 from lambent.model.names import FunctionAddress
 from lambent.ports import Clock, Sandbox, Telemetry
 from lambent.runtimes.errors import RuntimeMissing, RuntimeNotUsable
 from lambent.sandbox import descriptors
-from lambent.sandbox.machine import memory_bytes
+from lambent.sandbox.memory import MachineMemory, total_mib
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Road:
     ) -> None:
         self.gateway: Gateway | None = None
         self.lobby = Lobby(
-            connections_max=descriptors.limit() // CONNECTIONS_SHARE, bytes_max=memory_bytes() // HELD_SHARE
+            connections_max=descriptors.limit() // CONNECTIONS_SHARE, bytes_max=int(total_mib()) * MIB // HELD_SHARE
         )
         self.vault: Vault | None = None
         self._installations = prepared.installations
@@ -90,6 +91,7 @@ class Road:
         self.pools = Pools(
             self._environment,
             clock,
+            Room(MachineMemory(), reserve_mib=memory_reserve_mib(config), wait_s=float(config.memory_wait_s)),
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
         )

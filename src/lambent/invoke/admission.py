@@ -123,6 +123,11 @@ class Admission:
         try:
             share = ledger.take(version.name, version.version, self._reserved.of(*key), self._monotonic_s())
         except AwsError:
-            self._telemetry.of_function(FunctionAddress(*key, version.name, qualifier), "Throttles")
+            self.throttled(version, qualifier)
             raise
         return Lease(ledger, version.name, version.version, share)
+
+    def throttled(self, version: FunctionVersion, qualifier: str | None) -> None:
+        """Counts an invocation that was refused, here or for want of an environment."""
+        address = FunctionAddress(version.account_id, version.region, version.name, qualifier)
+        self._telemetry.of_function(address, "Throttles")

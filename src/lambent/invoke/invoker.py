@@ -76,8 +76,10 @@ class Invoker:
     async def _run_when_free(self, pool: Pool, lease: Lease, invocation: Invocation, free: Release, done: Done) -> None:
         try:
             environment = await pool.acquire()
-        except BaseException:
+        except BaseException as error:
             lease.release()
+            if isinstance(error, AwsError) and error.code == "TooManyRequestsException":
+                self._admission.throttled(pool.version, invocation.qualifier)
             raise
         environment.run(invocation, free, done)
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 from lambent.invoke.environment import Environment
+from lambent.invoke.room import Room
+from lambent.model.concurrency import FunctionKey, ScalingRate
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.function import FunctionVersion
 from lambent.ports import Clock
@@ -22,15 +26,22 @@ from lambent.ports import Clock
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.05
+MEMORY_SWEEPS: Final = 10  # the machine's memory is looked at once in so many
 FINISHING_S: Final = 0.005  # how long a caller waits for an environment that has answered, before it gets a new one
 _PoolKey = tuple[str, str, str, str, str | None]  # account, region, function, version, tenant
 EnvironmentFactory = Callable[[FunctionVersion], Environment]
+RoomFor = Callable[[FunctionVersion], AbstractAsyncContextManager[bool]]
+"""Memory for one that starts, held until it has; says whether that had to be waited for. Raises AwsError 429."""
+Scale = Callable[[FunctionVersion], None]
+"""One more environment of this function. Raises AwsError 429 when it has got too many in too short a time."""
 
 
 class Pool:
     """The environments of one function version, as it is configured now."""
 
-    def __init__(self, version: FunctionVersion, factory: EnvironmentFactory, clock: Clock) -> None:
+    def __init__(
+        self, version: FunctionVersion, factory: EnvironmentFactory, clock: Clock, room_for: RoomFor, scale: Scale
+    ) -> None:
         self.version = version
         self.idle: list[Environment] = []  # the one used last is at the end
         self.ahead: list[
@@ -39,6 +50,8 @@ class Pool:
         self.all: set[Environment] = set()
         self._factory = factory
         self._clock = clock
+        self._room_for = room_for
+        self._scale = scale
         self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
         self._starts: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
@@ -150,15 +163,28 @@ class Pool:
             _spawn(self._start_one(), self._starts)
 
     async def _start_one(self) -> None:
-        environment = self._factory(self.version)
-        environment.on_gone = self.forget
-        self.all.add(environment)
         try:
-            await environment.start()
+            self._scale(self.version)
+            async with self._room_for(self.version) as waited:
+                if waited and len(self._starts) > len(self._waiters):
+                    return  # whoever needed it has got another one meanwhile
+                environment = self._factory(self.version)
+                environment.on_gone = self.forget
+                self.all.add(environment)
+                await environment.start()
         except Exception as error:  # whoever waits must be told, whatever it was
             self._fail_one(error)
         else:
             self.release(environment)
+
+    def longest_idle(self) -> Environment | None:
+        """Of those that may be ended for want of memory, which provisioned ones may not."""
+        return self.idle[0] if self.idle else None
+
+    async def give_way(self, environment: Environment) -> None:
+        """Ends an idle one, and returns when nothing of it is left."""
+        self.idle.remove(environment)
+        await environment.stop("spindown")
 
     def _fail_one(self, error: Exception) -> None:
         if not isinstance(error, AwsError):
@@ -188,6 +214,10 @@ class Pool:
         return not (self.all or self._starts or self._waiters)
 
 
+def _function_of(version: FunctionVersion) -> FunctionKey:
+    return version.account_id, version.region, version.name
+
+
 def _shutting_down() -> AwsError:
     return service_fault("Lambent is shutting down.")
 
@@ -202,10 +232,13 @@ class Pools:
     """Every function version's pool, and the sweep that freezes and reaps."""
 
     def __init__(
-        self, factory: EnvironmentFactory, clock: Clock, *, freeze_after_s: float, idle_environment_s: float
+        self, factory: EnvironmentFactory, clock: Clock, room: Room, *, freeze_after_s: float, idle_environment_s: float
     ) -> None:
         self._factory = factory
         self._clock = clock
+        self._room = room
+        self._making_room: set[asyncio.Task[None]] = set()
+        self.scaling_rates: dict[FunctionKey, ScalingRate] = {}
         self._freeze_after_s = freeze_after_s
         self._idle_environment_s = idle_environment_s
         self._pools: dict[_PoolKey, Pool] = {}
@@ -222,8 +255,31 @@ class Pools:
             if pool.version is version or pool.version.build == version.build:
                 return pool
             self._retire(pool)
-        pool = self._pools[key] = Pool(version, self._factory, self._clock)
+        pool = self._pools[key] = Pool(version, self._factory, self._clock, self.room_for, self._scale)
         return pool
+
+    def room_for(self, version: FunctionVersion) -> AbstractAsyncContextManager[bool]:
+        """See `RoomFor`."""
+        return self._room.for_one(_function_of(version), self._reap_one)
+
+    def _scale(self, version: FunctionVersion) -> None:
+        now_s = self._clock.monotonic()
+        rate = self.scaling_rates.get(_function_of(version))
+        if rate is None:
+            rate = self.scaling_rates[_function_of(version)] = ScalingRate(now_s)
+        rate.take(now_s)
+
+    async def _make_room(self) -> None:
+        await self._reap_one()
+
+    async def _reap_one(self) -> bool:
+        """See `room.Reap`."""
+        idle = [(pool, longest) for pool in self._pools.values() if (longest := pool.longest_idle()) is not None]
+        if not idle:
+            return False
+        pool, environment = min(idle, key=lambda pair: pair[1].idle_since)
+        await pool.give_way(environment)
+        return True
 
     def function_changed(
         self, account_id: str, region: str, name: str, current: Callable[[str], FunctionVersion | None]
@@ -247,9 +303,15 @@ class Pools:
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
+        look_at_memory = itertools.cycle([True] + [False] * (MEMORY_SWEEPS - 1))
         while True:
             await self._clock.sleep(SWEEP_S)
             now = self._clock.monotonic()
+            if next(look_at_memory) and not self._making_room and self._room.is_short:
+                _spawn(self._make_room(), self._making_room)
+            self.scaling_rates = {
+                function: rate for function, rate in self.scaling_rates.items() if not rate.is_full(now)
+            }
             for pool in self._pools.values():
                 if pool.idle or pool.ahead:
                     pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
@@ -268,6 +330,8 @@ class Pools:
     async def close(self) -> None:
         self._closed = True
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
+        await self._room.close()
+        await asyncio.gather(*self._making_room, return_exceptions=True)
 
     def _retire(self, pool: Pool) -> None:
         pool.retire()

@@ -232,8 +232,9 @@ class ProvisionedEnvironments:
             environment.use = kept.use
             environment.let_go = functools.partial(pool.let_go, environment)
             environment.on_gone = functools.partial(self._gone, pool)
-            pool.all.add(environment)
-            await environment.start()
+            async with self._pools.room_for(kept.version):
+                pool.all.add(environment)
+                await environment.start()
             if not environment.initialised:
                 kept.failure = INIT_FAILED
                 await environment.stop("spindown")

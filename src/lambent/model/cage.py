@@ -45,6 +45,9 @@ class RuntimeInstallation:
     host_mounts: tuple[HostMount, ...]  # what of the host the interpreter needs, besides the base root's /usr and /lib
     runtime_dir: Path | None  # our client and the SDK, shown read-only at /var/runtime
     environment: Mapping[str, str] = attrs.field(factory=dict)  # PATH, LD_LIBRARY_PATH, NODE_PATH … for this runtime
+    # Its program can be started with `environment` alone and get a function's variables later, but for those whose names
+    # match: they are read when it starts. None: it cannot.
+    read_at_start: re.Pattern[str] | None = None
 
 
 class ImageUse(enum.StrEnum):

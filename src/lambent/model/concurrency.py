@@ -12,7 +12,12 @@ from typing import Final
 import attrs
 
 from lambent.model.errors import AwsError, too_many_requests
-from lambent.model.limits import ACCOUNT_CONCURRENCY, UNRESERVED_CONCURRENCY_MIN
+from lambent.model.limits import (
+    ACCOUNT_CONCURRENCY,
+    SCALING_ENVIRONMENTS,
+    SCALING_PERIOD_S,
+    UNRESERVED_CONCURRENCY_MIN,
+)
 
 FunctionKey = tuple[str, str, str]  # account, region, function name
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: an environment serves up to ten synchronous
@@ -85,6 +90,31 @@ class _Rate:
             return False
         self.left -= 1
         return True
+
+
+class ScalingRate:
+    """How fast one function may get more environments: a thousand in ten seconds, refilled all the time, never more saved.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html. AWS does not say which Reason its throttle has.
+    """
+
+    def __init__(self, now_s: float, most: int = SCALING_ENVIRONMENTS, period_s: float = SCALING_PERIOD_S) -> None:
+        self._most = most
+        self._per_s = most / period_s
+        self._left = float(most)
+        self._at_s = now_s
+
+    def take(self, now_s: float) -> None:
+        """One more environment. `now_s` are seconds that never go back. Raises AwsError 429."""
+        self._left = min(float(self._most), self._left + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            raise throttled("ConcurrentInvocationLimitExceeded")
+        self._left -= 1
+
+    def is_full(self, now_s: float) -> bool:
+        """Nothing of it is used, so that it need not be kept."""
+        return self._left + (now_s - self._at_s) * self._per_s >= self._most
 
 
 class Share(enum.Enum):
@@ -161,13 +191,13 @@ class ConcurrencyLedger:
         if own is not None:
             share = _RESERVED
             if running >= own:
-                raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+                raise throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             if now_s is not None and not self._rate_of(function_name, own).take(now_s):
-                raise _throttled("ReservedFunctionInvocationRateLimitExceeded")
+                raise throttled("ReservedFunctionInvocationRateLimitExceeded")
         elif shares.provisioned and self._takes_provisioned(function_name, version, shares):
             share = _PROVISIONED
         elif self._unreserved_running >= self.limit - shares.total:
-            raise _throttled("ConcurrentInvocationLimitExceeded")
+            raise throttled("ConcurrentInvocationLimitExceeded")
         elif now_s is not None and not self._account_rate.take(now_s):
             raise too_many_requests("Rate exceeded", "CallerRateLimitExceeded", retry_after_s=RETRY_AFTER_S)
         else:
@@ -227,5 +257,6 @@ def _full(limit: int) -> _Rate:
     return _Rate(limit=limit, left=limit)
 
 
-def _throttled(reason: str) -> AwsError:
+def throttled(reason: str) -> AwsError:
+    """AWS's TooManyRequestsException, 429, with its `Reason`."""
     return too_many_requests("Rate Exceeded.", reason, retry_after_s=RETRY_AFTER_S)

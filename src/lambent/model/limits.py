@@ -51,3 +51,6 @@ LOG_EVENT_MAX_BYTES: Final = 262_144  # CloudWatch Logs' event size that Lambda 
 
 ACCOUNT_CONCURRENCY: Final = 1_000  # QUOTAS
 UNRESERVED_CONCURRENCY_MIN: Final = 100  # QUOTAS
+# https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html: of each function
+SCALING_ENVIRONMENTS: Final = 1_000
+SCALING_PERIOD_S: Final = 10.0

@@ -18,6 +18,11 @@ SDK_OLDEST_MAJOR: Final = 20  # "engines" of the clients in nodejs_sdk/package.j
 # As Lambda's own runtime starts Node.js: shares of the function's memory for new and for old objects.
 OPTIONS: Final = ("--expose-gc", "--max-semi-space-size={5%}", "--max-old-space-size={90%}")
 
+# Variables that Node.js, V8, ICU, OpenSSL, libuv or the C library read when the process starts, or may have read by then.
+READ_AT_START: Final = re.compile(
+    r"NODE_(?!ENV\Z|TLS_REJECT_UNAUTHORIZED\Z).*|(?:UV|LD|LC|MALLOC|GLIBC|OPENSSL|SSL|ICU)_.*|LANG|LANGUAGE|TZ"
+)
+
 _VERSION: Final = re.compile(r"v(\d+)\.\d+\.\d+\Z")
 
 
@@ -89,6 +94,7 @@ def _installation(executable: Path, version: str) -> RuntimeInstallation:
         host_mounts=() if of_the_system else (HostMount(source=prefix, target="/var/lang"),),
         runtime_dir=None,
         environment={**base_variables(), "NODE_PATH": ":".join((*packages, "/var/runtime", "/var/task"))},
+        read_at_start=READ_AT_START,
     )
 
 

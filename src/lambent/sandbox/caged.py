@@ -66,8 +66,13 @@ class LauncherCage:
         return [self._theirs.fileno(), self._output_write, self._log_write, self._watch_fd]
 
     def launched(self, answer: wire.Message, descriptors: list[int]) -> None:
-        """The launcher has made it: listeners come first, then the control groups' files."""
+        """The launcher has made it: its own pipes come first where it has some, then listeners and control groups' files."""
         self._fork = bool(answer["fork"])
+        if answer["pipes"]:
+            wire.close_all([self.output_fd, self.log_fd])
+            self.output_fd, self.log_fd, *descriptors = descriptors
+            os.set_blocking(self.output_fd, False)
+            os.set_blocking(self.log_fd, False)
         count = int(answer["listeners"])
         self._files = dict(zip(answer["roles"], descriptors[count:], strict=True))
         self._give_up_write_ends()
@@ -88,7 +93,8 @@ class LauncherCage:
             variables = {**self._variables, **mark}
             await self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image)
             return
-        await start_first(self._control, programs.candidates(self._spec), self._variables, fork=fork)
+        ahead = programs.starts_ahead(self._spec)
+        await start_first(self._control, programs.candidates(self._spec), self._variables, fork=fork, ahead=ahead)
 
     async def start_extension(self, path: str) -> None:
         variables = programs.extension_variables(self._variables)
@@ -228,9 +234,10 @@ class LauncherSandbox:
         return cage
 
     async def prepare(self, spec: EnvironmentSpec) -> None:
-        await self._ask(
-            {"op": "prepare", "id": f"prepare {spec.environment_id}", "installation": installation_of(spec)}
-        )
+        await self._ask({
+            "op": "prepare", "id": f"prepare {spec.environment_id}", "installation": installation_of(spec),
+            "program": program_of(spec),
+        })  # fmt: skip
 
     async def close(self) -> None:
         await asyncio.gather(*(cage.destroy() for cage in list(self._cages.values())))
@@ -240,7 +247,7 @@ class LauncherSandbox:
     async def _ask_to_launch(self, spec: EnvironmentSpec, descriptors: list[int]) -> tuple[wire.Message, list[int]]:
         message = {
             "op": "launch", "id": spec.environment_id, "installation": installation_of(spec),
-            "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
+            "program": program_of(spec), "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
             "layers": spec.layers_dir is not None,
         }  # fmt: skip
         directories: list[int] = []
@@ -368,3 +375,10 @@ def installation_of(spec: EnvironmentSpec) -> wire.Message:
         "interpreter": installation.argv[0] if fork else "",
         "library_path": installation.environment.get("LD_LIBRARY_PATH", "") if fork else "",
     }
+
+
+def program_of(spec: EnvironmentSpec) -> wire.Message | None:
+    """What cells may start ahead for functions like this one. Nothing in it is any function's own."""
+    if not programs.starts_ahead(spec):
+        return None
+    return {"argv": list(spec.argv), "variables": dict(spec.installation.environment)}

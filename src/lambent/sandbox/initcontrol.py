@@ -58,18 +58,20 @@ class InitControl:
         *,
         fork: bool,
         telemetry: bool,
+        ahead: bool = False,
         output_fd: int | None = None,
         image: Image | None = None,
     ) -> None:
         """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone.
 
-        It prints to `output_fd`, or where init prints; one with an image always prints there.
+        It prints to `output_fd`, or where init prints; one with an image always prints there. With `fork` or `ahead` it may
+        be a process that waits already.
         """
         started: asyncio.Future[int] = self._loop.create_future()
         self._starting[name] = started
         self._send(
             {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
-             "telemetry": telemetry, "image": image.use.value if image else None},
+             "ahead": ahead, "telemetry": telemetry, "image": image.use.value if image else None},
             (image.fd,) if image else () if output_fd is None else (output_fd,),
         )  # fmt: skip
         try:

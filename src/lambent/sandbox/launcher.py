@@ -16,9 +16,11 @@ import attrs
 
 from lambent.model.cage import IsolationLevel
 from lambent.model.errors import SandboxError
+from lambent.sandbox.memory import total_mib
 from lambent.sandbox.privileged import wire
 
 HELLO_TIMEOUT_S: Final = 20.0
+READY_SHARE: Final = 20  # a twentieth
 _PROGRAM: Final = "import sys; sys.path.insert(0, {!r}); from privileged.launcher import main; main()"
 
 
@@ -49,13 +51,17 @@ def start_launcher(
     endpoint_port: int = 4566,
     internet: bool = False,
     internet_private: bool = False,
+    ready_memory_mib: int = 0,
+    memory_reserve_mib: int = 0,
 ) -> LauncherHandle:
     """Starts the launcher as the present user and waits until it is ready. To be called before threads and event loop.
 
     `directory` is the launcher's own (made when absent). `allowed` are the only host directories, with all below them,
     that cages may be shown besides the system's and the functions' code: the installations' `host_mounts` and the
     directories that hold their `runtime_dir`. With `internet` every cage has a way to the internet, and with
-    `internet_private` to private networks too (level `root` only). Raises SandboxError.
+    `internet_private` to private networks too (level `root` only). Cells that wait for a function take `ready_memory_mib`
+    together, or a twentieth of the machine's memory when that is 0; they go when less than `memory_reserve_mib` is
+    available. Raises SandboxError.
     """
     if level is IsolationLevel.PROCESS:
         raise SandboxError("level `process` needs no launcher; use ProcessSandbox")
@@ -71,6 +77,8 @@ def start_launcher(
         "allowed": [str(path) for path in allowed],
         "endpoint_port": endpoint_port,
         "internet": {"private": internet_private} if internet else None,
+        "ready_memory_mib": ready_memory_mib or int(total_mib() / READY_SHARE),
+        "memory_reserve_mib": memory_reserve_mib,
     }
     ours, theirs = wire.pair()
     with theirs:

@@ -56,11 +56,6 @@ class MachineReport:
         return "\n".join(lines)
 
 
-def memory_bytes() -> int:
-    """Of the whole machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def detect() -> MachineReport:
     """Asks the kernel by trying, in processes that end at once. Takes some tens of milliseconds."""
     works = _tried()

@@ -29,7 +29,7 @@ class CagePlan:
     """The cage of one environment. Empty tuples and None mean that this level does not do it."""
 
     level: IsolationLevel
-    start: str  # "fork of the interpreter's zygote", "execution"
+    start: str  # "fork of the interpreter's zygote", "execution", "execution, perhaps before the function is known"
     programs: tuple[tuple[str, ...], ...]  # tried in this order
     mounts: tuple[MountStep, ...]
     namespaces: tuple[str, ...]
@@ -79,6 +79,12 @@ class CagePlan:
         return (", ".join(self.capabilities) or "none") + ("; cannot gain any" if self.no_new_privileges else "")
 
 
+def _start(spec: EnvironmentSpec) -> str:
+    if programs.starts_by_fork(spec):
+        return "fork of the interpreter's zygote"
+    return "execution, perhaps before the function is known" if programs.starts_ahead(spec) else "execution"
+
+
 _READ_ONLY: Final = ("ro", "nosuid", "nodev")
 
 
@@ -98,7 +104,7 @@ def plan_environment(
     extra_mib = spec.ephemeral_mib if root and not on_disk else 0
     return CagePlan(
         level=level,
-        start="fork of the interpreter's zygote" if programs.starts_by_fork(spec) else "execution",
+        start=_start(spec),
         programs=tuple(programs.candidates(spec)),
         mounts=tuple(_mounts(spec, on_disk=on_disk)),
         namespaces=layout.NAMESPACES,

@@ -222,12 +222,17 @@ class ProcessSandbox:
 
 
 async def start_first(
-    init: InitControl, argv_list: list[tuple[str, ...]], variables: Mapping[str, str], *, fork: bool
+    init: InitControl,
+    argv_list: list[tuple[str, ...]],
+    variables: Mapping[str, str],
+    *,
+    fork: bool,
+    ahead: bool = False,
 ) -> None:
     """Starts the first of these programs that is there. Raises EntrypointError for one that is there and cannot run."""
     for last, argv in ((argv is argv_list[-1], argv) for argv in argv_list):
         try:
-            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True)
+            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True, ahead=ahead)
         except EntrypointError as error:
             if last or error.reason != "no such file or directory":
                 raise

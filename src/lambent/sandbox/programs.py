@@ -41,6 +41,15 @@ def starts_by_fork(spec: EnvironmentSpec) -> bool:
     return spec.installation.start is StartMethod.FORK and not spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER")
 
 
+def starts_ahead(spec: EnvironmentSpec) -> bool:
+    """Whether a process that was started with the installation's variables alone is as good as a new one."""
+    pattern, given = spec.installation.read_at_start, spec.installation.environment
+    if pattern is None or spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER"):
+        return False
+    names = {name for name in (*given, *spec.variables) if pattern.fullmatch(name)}
+    return all(spec.variables.get(name) == given.get(name) for name in names)
+
+
 def runtime_variables(spec: EnvironmentSpec, runtime_api: str, endpoint_url: str | None) -> dict[str, str]:
     """`spec.variables` and what only the sandbox knows."""
     variables = dict(spec.variables)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cage_census import command_lines, descendants
 from cagebench import Bench
 from conftest_types import Attempt
+from lambent.app.preparing import SPARED
 from lambent.model.errors import SandboxError
 
 
@@ -176,10 +178,14 @@ time.sleep(1000)
 
 
 def _processes_of(host_id: int) -> list[str]:
+    """Those that are dead and wait for a busy zygote to take note of it hold nothing any more."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if Path(f"/proc/{pid}").stat().st_uid == host_id:
+            if (
+                Path(f"/proc/{pid}").stat().st_uid == host_id
+                and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+            ):
                 found.append(pid)
         except OSError:
             continue
@@ -257,3 +263,25 @@ async def test_a_killed_launcher_takes_every_environment_along_and_is_reported(b
             await asyncio.sleep(0.01)
     with pytest.raises(SandboxError, match="launcher has ended"):
         await bench.run("#!/bin/sh\n")
+
+
+def may_lower_its_score() -> bool:
+    """Root of a container may often not."""
+    return subprocess.run(["sh", "-c", "echo -1000 > /proc/self/oom_score_adj"], check=False).returncode == 0
+
+
+async def test_when_memory_runs_out_a_function_goes_before_the_server_and_the_launcher_last(attempt: Attempt) -> None:
+    own, lowest = await attempt("""
+own = int(open('/proc/self/oom_score_adj').read())
+for wanted in range(-1000, 501, 50):
+    if attempt(lambda: open('/proc/self/oom_score_adj', 'w').write(str(wanted))) == 'ok':
+        break
+tell([own, int(open('/proc/self/oom_score_adj').read())])
+""")
+    assert own == 500
+    may_lower = may_lower_its_score()
+    assert lowest >= (-900 if may_lower else 0) > SPARED  # the server's own, where it may lower that
+    lines = command_lines()
+    launchers = [pid for pid in descendants(os.getpid()) if "privileged.launcher" in lines.get(pid, "")]
+    shown = {int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in launchers}
+    assert shown == {-1000 if may_lower else 0}

@@ -17,17 +17,24 @@ import attrs
 import pytest_asyncio
 from msgspec.structs import replace
 
+from hand_memory import HandMemory
 from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
+from lambent.invoke.room import Room
 from lambent.model.cage import RuntimeInstallation, StartMethod
 from lambent.model.concurrency import Shares
 from lambent.model.errors import not_found
 from lambent.model.function import FunctionVersion
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import INIT_PHASE_S
+from lambent.model.names import FunctionAddress
+from lambent.ports import Telemetry
 from lambent.sandbox.process import ProcessSandbox
+
+RESERVE_MIB = 100
+MEMORY_WAIT_S = 1.0
 
 # A custom runtime in a few lines: `handle(event, request_id)` comes from the test.
 BOOTSTRAP = """\
@@ -62,6 +69,16 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class Counted(Telemetry):
+    """Each metric of a function that was told, with its function's name."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def of_function(self, function: FunctionAddress, name: str, value: float = 1.0, *, unit: str = "Count") -> None:
+        self.told.append((function.name, name))
 
 
 class ListLog:
@@ -141,6 +158,8 @@ class Road:
     pools: Pools
     invoker: Invoker
     around: Surroundings
+    memory: HandMemory
+    counted: Counted
 
     def define(self, name: str, code: str, **changes: Any) -> FunctionVersion:
         """A function whose bootstrap runs `code`, which defines handle(event, request_id)."""
@@ -197,10 +216,13 @@ async def open_road(
         restore_s=init_phase_s,
         environment_lifetime_s=environment_lifetime_s,
     )
-    pools = Pools(lambda v: Environment(v, around), clock, freeze_after_s=0.05, idle_environment_s=60.0)
-    invoker = Invoker(functions, Admission(Unreserved(), 1000), pools)
+    memory = HandMemory()
+    room = Room(memory, reserve_mib=RESERVE_MIB, wait_s=MEMORY_WAIT_S)
+    pools = Pools(lambda v: Environment(v, around), clock, room, freeze_after_s=0.05, idle_environment_s=60.0)
+    counted = Counted()
+    invoker = Invoker(functions, Admission(Unreserved(), 1000, telemetry=counted), pools)
     sweep = asyncio.create_task(pools.run())
-    yield Road(directory, functions, log, pools, invoker, around)
+    yield Road(directory, functions, log, pools, invoker, around, memory, counted)
     sweep.cancel()
     await pools.close()
     await sandbox.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ exec "$@"
 """
 PYTHON = "import os\ndef handler(event, context):\n    return [event, os.environ.get('FROM_WRAPPER')]"
 NODEJS = "exports.handler = async (event) => [event, process.env.FROM_WRAPPER];"
-
-
-def installed(live: LiveServer, family: str) -> str | None:
-    """A runtime of this family that the server has found."""
-    with urllib.request.urlopen(f"{live.url}/_lambent/health") as answer:
-        runtimes: list[str] = json.load(answer)["runtimes"]
-    return next((runtime for runtime in runtimes if runtime.startswith(family)), None)
 
 
 def wrapped(live: LiveServer, script: str, **members: Any) -> dict[str, Any]:
@@ -44,7 +36,7 @@ def test_a_wrapper_script_starts_python(live: LiveServer) -> None:
 
 
 def test_a_wrapper_script_starts_nodejs(live: LiveServer) -> None:
-    runtime = installed(live, "nodejs")
+    runtime = live.installed("nodejs")
     if runtime is None:
         pytest.skip("no Node.js on this machine")
     name = live.create({"index.js": NODEJS}, "index.handler", Runtime=runtime, **wrapped(live, WRAPPER))

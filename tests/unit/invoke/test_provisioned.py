@@ -11,9 +11,11 @@ import attrs
 import pytest
 
 from hand_clock import HandClock
+from hand_memory import HandMemory
 from lambent.invoke.environment import Environment
 from lambent.invoke.pool import Pools
 from lambent.invoke.provisioned import RETRY_S, ProvisionedEnvironment, ProvisionedEnvironments
+from lambent.invoke.room import Room
 from lambent.model.errors import SandboxError
 from lambent.model.function import Alias, FunctionSettings, FunctionVersion
 from lambent.model.names import FunctionAddress
@@ -64,6 +66,7 @@ class World:
         self.pools = Pools(
             lambda version: cast(Environment, Pretended(self, provisioned=False)),
             self.clock,
+            Room(HandMemory(), reserve_mib=0, wait_s=1.0),
             freeze_after_s=0.0,
             idle_environment_s=IDLE_S,
         )

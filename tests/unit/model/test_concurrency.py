@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.model.concurrency import ConcurrencyLedger, Share, Shares, check_provisioned, check_reserve
+from lambent.model.concurrency import ConcurrencyLedger, ScalingRate, Share, Shares, check_provisioned, check_reserve
 from lambent.model.errors import AwsError
 
 NAMES = ["a", "b", "c"]
@@ -168,3 +170,30 @@ def test_what_is_provisioned_fits_the_functions_reserve_or_the_account(
         with pytest.raises(AwsError) as caught:
             check_provisioned(1000, 100, own_reserve, others, wanted)
         assert (caught.value.code, caught.value.message) == ("InvalidParameterValueException", message)
+
+
+def takes(rate: ScalingRate, now_s: float) -> bool:
+    with contextlib.suppress(AwsError):
+        rate.take(now_s)
+        return True
+    return False
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 900)), max_size=20))
+def test_a_function_gets_a_thousand_environments_at_once_and_a_hundred_a_second(
+    steps: list[tuple[float, int]],
+) -> None:
+    rate, now_s, granted = ScalingRate(0.0), 0.0, [(0.0, 0)]
+    for pause_s, wanted in steps:
+        now_s += pause_s
+        granted.append((now_s, sum(takes(rate, now_s) for _ in range(wanted))))
+        for at, (begun_s, _) in enumerate(granted):  # in every stretch of time that ends now
+            assert sum(count for _, count in granted[at:]) <= 1000 + 100 * (now_s - begun_s) + 1e-6
+    later_s = now_s + 10.0
+    assert rate.is_full(later_s)
+    for _ in range(1000):
+        rate.take(later_s)
+    with pytest.raises(AwsError) as caught:
+        rate.take(later_s)
+    assert (caught.value.code, caught.value.status) == ("TooManyRequestsException", 429)
+    assert caught.value.fields["Reason"] == "ConcurrentInvocationLimitExceeded"

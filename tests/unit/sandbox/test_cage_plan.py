@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from lambent.model.cage import EnvironmentSpec, HostMount, IsolationLevel, RuntimeInstallation, StartMethod
+from lambent.runtimes import nodejs
 from lambent.sandbox import programs
 from lambent.sandbox.plan import plan_environment
 
@@ -87,3 +88,24 @@ def test_an_extension_does_not_get_what_is_the_runtimes_alone() -> None:
     assert programs.extension_variables(given) == {
         "X": "1", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_ENDPOINT_URL": "http://e"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "ahead"),
+    [
+        ({}, True), ({"NODE_ENV": "production", "HOME": "/tmp", "NODE_TLS_REJECT_UNAUTHORIZED": "0"}, True),
+        ({"NODE_OPTIONS": "--enable-source-maps"}, False), ({"NODE_EXTRA_CA_CERTS": "/var/task/ca.pem"}, False),
+        ({"LD_PRELOAD": "/opt/x.so"}, False), ({"LD_LIBRARY_PATH": "/opt/own"}, False), ({"TZ": "Asia/Tokyo"}, False),
+        ({"UV_THREADPOOL_SIZE": "8"}, False), ({"LC_ALL": "de_DE.UTF-8"}, False),
+        ({"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}, False),
+    ],
+)  # fmt: skip
+def test_nodejs_is_started_ahead_unless_its_start_depends_on_the_functions_variables(
+    variables: dict[str, str], ahead: bool
+) -> None:
+    node = attrs.evolve(PYTHON, start=StartMethod.EXEC, family="nodejs", read_at_start=nodejs.READ_AT_START)
+    assert programs.starts_ahead(spec(installation=node, variables={**PYTHON.environment, **variables})) is ahead
+
+
+def test_a_runtime_that_cannot_wait_is_not_started_ahead() -> None:
+    assert not programs.starts_ahead(spec())

@@ -32,7 +32,7 @@ class Scene:
     intake: list[int] = attrs.field(factory=list)
 
     def order(self, source: Zygote) -> None:
-        self.stock.want(source, lambda cell, why: self.told.append((cell, why)))
+        self.stock.want(source, None, lambda cell, why: self.told.append((cell, why)))
         message, self.intake = wire.receive(self.interpreter)
         self.name = message["name"]
 

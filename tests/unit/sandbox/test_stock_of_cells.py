@@ -10,6 +10,7 @@ import pytest
 
 from lambent.sandbox.privileged import wire
 from lambent.sandbox.privileged.loop import Loop
+from lambent.sandbox.privileged.shelf import Shelf
 from lambent.sandbox.privileged.stock import Cell, Stock, Zygote
 
 
@@ -21,22 +22,26 @@ def channel() -> Iterator[socket.socket]:
 
 
 def test_when_no_cell_can_be_made_everybody_is_told(channel: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    stock = Stock(Loop(), None, rootless=True, endpoint_port=4566, first_host_id=0, on_end=lambda cell: None)
+    stock = Stock(
+        Loop(), None, rootless=True, endpoint_port=4566, first_host_id=0, on_end=lambda cell: None, budget_mib=100
+    )
     source = Zygote(channel, -1, forks=True)
     told: list[tuple[Cell | None, str]] = []
     for _ in range(3):  # the interpreter is not ready yet, so they wait
-        stock.want(source, lambda cell, why: told.append((cell, why)))
+        stock.want(source, None, lambda cell, why: told.append((cell, why)))
     assert told == []
 
-    def no_room(self: Stock, source: Zygote) -> tuple[Cell, socket.socket]:
+    def no_room(self: Stock, source: Zygote, shelf: Shelf) -> tuple[Cell, socket.socket]:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(Stock, "_new_cell", no_room)
     source.ready = True
-    stock.want(source, lambda cell, why: told.append((cell, why)))
+    stock.want(source, None, lambda cell, why: told.append((cell, why)))
     assert [cell for cell, _ in told] == [None] * 4
     assert all("Too many open files" in why for _, why in told)
-    assert not stock.refill(spares=2), "nothing is made ahead before a launch has succeeded again"
+    assert not any(shelf.lacks for shelf in source.shelves.values()), (
+        "nothing is made ahead before a launch has succeeded again"
+    )
 
 
 def test_a_descriptor_that_was_closed_and_given_out_again_in_one_turn_is_not_read() -> None:

@@ -15,6 +15,7 @@ import socket
 import struct
 
 from . import init, layout, seccomp, syscalls, wire
+from .standby import Standby
 from .understudy import Understudy
 from .watchdog import Watchdog
 
@@ -28,7 +29,7 @@ _NAMESPACES = (
 )
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _LISTEN_BACKLOG = 1024
-_SPARED = b"-900"  # oom_score_adj of init: the function goes first
+_SPARED = b"-900"  # oom_score_adj of init, and the least that a function can choose: it goes before launcher and server
 
 
 class Order:
@@ -41,6 +42,7 @@ class Order:
         self.host_id = int(message["host_id"])
         self.endpoint_port = int(message["endpoint_port"])
         self.rootless = bool(message["rootless"])
+        self.program: wire.Message | None = message["program"]  # to be started ahead
         self.descriptors = descriptors
         self.intake, self.groups = descriptors[0], descriptors[1:]
 
@@ -56,31 +58,50 @@ def live(order: Order, client: init.Client | None) -> None:
         mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _settle(order)
-        wire.send(intake, {"event": "sealed"}, [mounts, network, *(listener.fileno() for listener in listeners)])
+        pipes = _Pipes() if order.program is not None else None
+        sealed = [mounts, network, *(pipes.ours if pipes else []), *(listener.fileno() for listener in listeners)]
+        wire.send(intake, {"event": "sealed", "pipes": pipes is not None}, sealed)
     except (OSError, wire.MessageError) as error:
         wire.send(intake, {"event": "broken", "reason": str(error)})
         return
     for listener in listeners:
         listener.detach()
-    syscalls.close_from(3, intake.fileno() - 1)
-    syscalls.close_from(intake.fileno() + 1)
-    understudy = Understudy(client) if client is not None else None
+    init.close_all_but([intake.fileno(), *(pipes.theirs if pipes else [])])
+    waiting = _start_ahead(order, client, pipes)
     try:
         message, descriptors = wire.receive(intake)
     except EOFError:
         return
     intake.close()
-    _environment(message, descriptors, client, understudy).run()
+    if pipes is not None:  # instead of the server's, which has the other ends of these
+        wire.close_all(descriptors[1:3])
+        descriptors[1:3] = pipes.theirs
+    _environment(message, descriptors, client, waiting).run()
+
+
+class _Pipes:
+    """For output and log of a cell whose runtime is started ahead. `ours` are read, and handed over."""
+
+    def __init__(self) -> None:
+        output, log = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        self.ours = [output[0], log[0]]
+        self.theirs = [init.out_of_the_way(output[1]), init.out_of_the_way(log[1])]
+
+
+def _start_ahead(order: Order, client: init.Client | None, pipes: _Pipes | None) -> Standby | Understudy | None:
+    if order.program is not None and pipes is not None:
+        return Standby(order.program, *pipes.theirs)
+    return Understudy(client) if client is not None else None
 
 
 def _environment(
-    message: wire.Message, descriptors: list[int], client: init.Client | None, understudy: Understudy | None
+    message: wire.Message, descriptors: list[int], client: init.Client | None, waiting: Standby | Understudy | None
 ) -> init.Init:
     """By now the launcher has attached code, layers and /tmp, from outside."""
     control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
     watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
     channel = socket.socket(fileno=control)
-    made = init.Init(channel, output, log, "/var/task", client, understudy, watchdog, caged=True)
+    made = init.Init(channel, output, log, "/var/task", client, waiting, watchdog, caged=True)
     made.keep_only_its_own()
     return made
 
@@ -93,8 +114,8 @@ def _enter(order: Order) -> list[socket.socket]:
     listeners = _listen(order.endpoint_port)
     _mount()
     # Containers without CAP_SYS_RESOURCE refuse it; then init, being small, is still the last that the kernel picks.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-        score.write(_SPARED)
+    with contextlib.suppress(OSError):
+        syscalls.write_to("/proc/self/oom_score_adj", _SPARED)
     socket.sethostname(layout.HOST_NAME)
     return listeners
 
@@ -147,12 +168,8 @@ def become_nobody(host_id: int, *, rootless: bool) -> None:
         host_id = 0  # all that the outer namespace maps
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root and its maps could not be written
     syscalls.unshare(syscalls.CLONE_NEWUSER)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{layout.USER_ID} {host_id} 1"),
-        ("gid_map", f"{layout.GROUP_ID} {host_id} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    syscalls.write_to("/proc/self/setgroups", b"deny")
+    syscalls.write_to("/proc/self/uid_map", b"%d %d 1" % (layout.USER_ID, host_id))
+    syscalls.write_to("/proc/self/gid_map", b"%d %d 1" % (layout.GROUP_ID, host_id))
     syscalls.drop_capabilities()
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)

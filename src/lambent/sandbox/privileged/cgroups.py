@@ -15,6 +15,9 @@ import time
 
 PERIOD_US = 20_000  # short, so that a small share comes in small pauses
 _QUOTA_MIN_US = 1_000  # the kernel's
+_SHARES_MIN = 2  # the kernel's, in version 1
+_SHARES_STANDING_BACK = 16  # the smallest environment has 74
+_WEIGHT_STANDING_BACK = 2  # and 7
 MEMORY_PER_PROCESSOR_BYTES = 1_769 * 1024 * 1024
 BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least these
 _GROUP = "lambent"
@@ -95,13 +98,17 @@ class CgroupsV1:
         }
         return Group(join, files)
 
+    def stand_back(self, name: str) -> None:
+        """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
+        _write(f"{self._roots['cpu']}/{name}/cpu.shares", _SHARES_STANDING_BACK)
+
     def limit(self, name: str, memory_bytes: int) -> None:
         """Raises OSError."""
         memory, cpu = f"{self._roots['memory']}/{name}", f"{self._roots['cpu']}/{name}"
         _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
         _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
         _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
-        _write(f"{cpu}/cpu.shares", max(2, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
+        _write(f"{cpu}/cpu.shares", max(_SHARES_MIN, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
 
     def let_die(self, name: str) -> None:
         """For a group that is being killed: a thousand processes that fork need seconds to die by their own share.
@@ -164,6 +171,10 @@ class CgroupsV2:
             "quota": _open_both(f"{directory}/cpu.max"),
         }
         return Group([os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)], files)
+
+    def stand_back(self, name: str) -> None:
+        """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
+        _write(f"{self._root}/{name}/cpu.weight", _WEIGHT_STANDING_BACK)
 
     def limit(self, name: str, memory_bytes: int) -> None:
         """Raises OSError."""

@@ -4,7 +4,7 @@ In a cage it is the first process of the PID namespace. At level `process` it is
 subreaper of everything that the function starts. It has one thread, no privileges, and holds one end of a control
 socket. When the other end closes, the environment ends.
 
-Told:  {"op": "start", "name", "argv", "fork", "variables", "telemetry"}, and a descriptor when it prints elsewhere than init
+Told:  {"op": "start", "name", "argv", "fork", "ahead", "variables", "telemetry"}, and a descriptor when it prints elsewhere
        {"op": "start", …, "image": "take" | "restore"}, and the image's descriptor: the runtime alone, and by fork alone
        {"op": "signal", "name", "number"} · {"op": "end"}
        {"op": "connect", "port", "id"}: to the loopback inside, which only the cage's own processes can reach
@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import resource
 import select
@@ -31,12 +32,20 @@ from . import syscalls, wire
 from .watchdog import Watchdog
 
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
-_STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno
+STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
+_FIRST_TO_GO = b"500"  # of 1,000; what else runs on a machine has 0
+_SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
+_RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:
+    import signal as _signal
+
+    from .standby import Standby
     from .understudy import Understudy
+else:
+    import _signal  # `signal` makes members of enumerations of all numbers, which touches much shared memory
 
 
 class Client:
@@ -57,7 +66,7 @@ class Client:
 
 
 class Init:
-    """The loop. `client` is None where every runtime starts by exec; `understudy` is what was forked of it ahead."""
+    """The loop. `client` is None where every runtime starts by exec; `waiting` is a runtime that was started ahead."""
 
     def __init__(
         self,
@@ -66,7 +75,7 @@ class Init:
         log_fd: int,
         directory: str,
         client: Client | None = None,
-        understudy: Understudy | None = None,
+        waiting: Understudy | Standby | None = None,
         watchdog: Watchdog | None = None,
         caged: bool = False,
     ) -> None:
@@ -75,7 +84,7 @@ class Init:
         self.log_fd = log_fd
         self.directory = directory
         self.client = client
-        self.understudy = understudy
+        self.waiting = waiting
         self.watchdog = watchdog
         self.caged = caged
         self.children: dict[int, str] = {}
@@ -86,20 +95,16 @@ class Init:
         os.dup2(self.null_fd, 0)
         os.dup2(self.output_fd, 1)
         os.dup2(self.output_fd, 2)
-        first = 3
         kept_fds = [self.control.fileno(), self.output_fd, self.log_fd, self.null_fd]
-        if self.understudy is not None:
-            kept_fds.append(self.understudy.channel.fileno())
-        for kept in sorted(kept_fds):
-            syscalls.close_from(first, kept - 1)
-            first = kept + 1
-        syscalls.close_from(first)
+        if self.waiting is not None:
+            kept_fds.append(self.waiting.descriptor)
+        close_all_but(kept_fds)
 
     def run(self) -> None:
         """Until the server closes its end or says "end"; then ends every descendant and returns."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        _signal.signal(_SIGCHLD, lambda *_: None)
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wake_read, select.POLLIN)
@@ -153,11 +158,8 @@ class Init:
 
     def _start(self, message: wire.Message, output_fd: int) -> None:
         name = str(message["name"])
-        if message["fork"] and self._call_understudy(name, message["variables"], output_fd):
+        if message["telemetry"] and self._call_waiting(name, message, output_fd):
             return
-        if message["telemetry"] and self.understudy is not None:  # the runtime is executed, so nobody will call it
-            self.understudy.channel.close()
-            self.understudy = None
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         pid = syscalls.fork()
         if pid == 0:
@@ -177,33 +179,38 @@ class Init:
     def _start_with_image(self, message: wire.Message, descriptors: list[int]) -> None:
         """Only the understudy has the memory, and the process number, that the image is of."""
         name = str(message["name"])
-        if not self._call_understudy(name, message["variables"], self.output_fd, str(message["image"]), descriptors):
+        if not self._call_waiting(name, message, self.output_fd, descriptors):
             self._tell({"event": "failed", "name": name, "errno": errno.ESRCH, "path": ""})
 
-    def _call_understudy(
-        self, name: str, variables: dict[str, str], output_fd: int, image: str = "", image_fds: Sequence[int] = ()
-    ) -> bool:
-        understudy, self.understudy = self.understudy, None
-        if understudy is None or not understudy.call(variables, [output_fd, self.log_fd, *image_fds], image):
+    def _call_waiting(self, name: str, message: wire.Message, output_fd: int, image_fds: Sequence[int] = ()) -> bool:
+        """Whether the runtime that waits is now the one asked for. If it is another one, nobody will ever call it."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is None:
             return False
-        self.children[understudy.pid] = name
-        self._tell({"event": "started", "name": name, "pid": understudy.pid})
+        if not waiting.suits(message):
+            waiting.let_go()
+            return False
+        if not waiting.call(message, [output_fd, self.log_fd, *image_fds]):
+            return False
+        self.children[waiting.pid] = name
+        self._tell({"event": "started", "name": name, "pid": waiting.pid})
         return True
 
     def _become(self, message: wire.Message, status_fd: int, output_fd: int) -> NoReturn:
         """In the child. Never returns, whatever happens."""
         try:
             log_fd = self.log_fd if message["telemetry"] else None
-            settle(output_fd, log_fd, self.null_fd, self.directory, caged=self.caged, fourth_fd=status_fd)
+            become_ordinary(caged=self.caged)
+            settle(output_fd, log_fd, self.null_fd, self.directory, fourth_fd=status_fd)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:
-                os.close(_STATUS_FD)
+                os.close(STATUS_FD)
                 run_runtime(self.client, variables)
             argv: list[str] = message["argv"]
             os.execve(argv[0], argv, variables)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.write(_STATUS_FD, b"%d" % (error.errno or errno.EIO))
+                os.write(STATUS_FD, b"%d" % (error.errno or errno.EIO))
         except BaseException:
             sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
@@ -217,6 +224,9 @@ class Init:
                 return
             if pid == 0:
                 return
+            if self.waiting is not None and pid == self.waiting.pid:
+                self.waiting.forget()
+                self.waiting = None
             name = self.children.pop(pid, None)
             if name is not None:
                 status, number = _how(wait_status)
@@ -227,7 +237,7 @@ class Init:
         """Kills until nothing is left. In a PID namespace the kernel does the same when its first process exits."""
         if self.caged:
             return
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_SIGCHLD, _SIG_DFL)
         while True:
             for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
@@ -238,53 +248,56 @@ class Init:
                 return
 
 
-def settle(
-    output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, caged: bool, fourth_fd: int | None = None
-) -> None:
-    """In a child: the signals, descriptors and directory that a program finds. Descriptors given are above 10.
-
-    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
-    """
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+def become_ordinary(*, caged: bool) -> None:
+    """In a child: what init is and its children are not."""
+    _signal.set_wakeup_fd(-1)
+    for number in _RESET_SIGNALS:
+        _signal.signal(number, _SIG_DFL)
     os.setsid()
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
     if caged:
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-        _be_first_to_go()
+    _be_first_to_go()
+    os.umask(0o022)
+
+
+def settle(output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, fourth_fd: int | None = None) -> None:
+    """In a child: the descriptors and the directory that a program finds. Descriptors given are above 10.
+
+    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
+    """
     os.dup2(null_fd, 0)
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have
     os.dup2(output_fd, 2)
     if fourth_fd is not None:
-        os.dup2(fourth_fd, _STATUS_FD, inheritable=False)
+        os.dup2(fourth_fd, STATUS_FD, inheritable=False)
     if log_fd is not None:
         os.dup2(log_fd, TELEMETRY_FD)
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
-    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else _STATUS_FD + 1)
-    os.umask(0o022)
+    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
     os.chdir(directory)
 
 
 def run_runtime(client: Client, variables: dict[str, str]) -> NoReturn:
-    os.environ.clear()
-    os.environ.update(variables)
+    environ = os.environ  # its clear() and update() are slow, and touch much shared memory
+    for name in list(environ):
+        del environ[name]
+    for name, value in variables.items():
+        environ[name] = value
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
+    gc.enable()
     client.main()
     os._exit(0)
 
 
 def _be_first_to_go() -> None:
-    """Init asked to be spared when memory runs out; the function must not inherit that."""
-    try:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-            score.write(b"0")
-    except OSError:
-        pass  # a kernel without it: then init was not spared either
+    """When the machine's memory runs out: before everything that is not a function."""
+    with contextlib.suppress(OSError):  # a kernel without it
+        syscalls.write_to("/proc/self/oom_score_adj", _FIRST_TO_GO)
 
 
 def _how(wait_status: int) -> tuple[int | None, int | None]:
@@ -323,6 +336,15 @@ def out_of_the_way(descriptor: int) -> int:
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS_FROM)
     os.close(descriptor)
     return moved
+
+
+def close_all_but(kept_fds: list[int]) -> None:
+    """From 3 on."""
+    first = 3
+    for kept in sorted(kept_fds):
+        syscalls.close_from(first, kept - 1)
+        first = kept + 1
+    syscalls.close_from(first)
 
 
 def limit_resources(processes: int, descriptors: int) -> None:

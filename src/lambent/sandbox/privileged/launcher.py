@@ -10,6 +10,7 @@ Tells: {"event": "hello", …} · {"event": "launched" | "refused" | "prepared" 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -25,11 +26,13 @@ from .network import Network
 from .requests import Refused
 from .stock import Cell, Stock, Zygote
 
-_DISKS_READY = 6  # of the default size, made while nothing else is to do
-_CELLS_READY = 4  # of each interpreter that is in use
+_DISKS_READY = (6, 128)  # of the default size, made while nothing else is to do: one for each cell that waits
 _QUIET_MS = 8  # before something is made ahead: a function that has just been launched needs the processor more
+_LEISURE_MS = 25  # the same, for what is more than the least that should wait
+_TEND_MS = 2_000  # while cells wait that may not be needed any more, or whose memory somebody else needs
 _RETRY_MS = 20  # a control group that is still emptying
 _PATIENCE_S = 10.0  # for everything to end
+_LAST_TO_GO = b"-1000"  # the kernel never ends it for memory: everything else that is ours ends with it
 
 
 class Launcher:
@@ -57,7 +60,8 @@ class Launcher:
         self._stock = Stock(
             self._loop, self._groups, rootless=self._rootless,
             endpoint_port=int(settings["endpoint_port"]), first_host_id=first_host_id, on_end=self._ended,
-            network=self._network,
+            network=self._network, budget_mib=int(settings["ready_memory_mib"]),
+            reserve_mib=int(settings["memory_reserve_mib"]),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -67,20 +71,28 @@ class Launcher:
                     "disks": self._disks is not None, "warnings": self._warnings})  # fmt: skip
         stocked = False
         while not self._ending:
-            busy = self._loop.turn(
-                (_RETRY_MS if self._emptying or self._stock.dying else None) if stocked else _QUIET_MS
-            )
+            busy = self._loop.turn(self._patience_ms(stocked=stocked))
             self._remove_emptied()
             self._stock.insist()
             stocked = not busy and not self._refill()
         self._shut_down()
 
+    def _patience_ms(self, *, stocked: bool) -> int | None:
+        """How long to wait for an order before something is made ahead, or looked after; None: for ever."""
+        if not stocked:
+            return _QUIET_MS if self._stock.is_low else _LEISURE_MS
+        if self._emptying or self._stock.dying:
+            return _RETRY_MS
+        return _TEND_MS if self._stock.in_stock else None
+
     def _refill(self) -> bool:
-        """Makes one thing ahead; False when enough of everything is there."""
-        if self._stock.refill(_CELLS_READY):
+        """Makes one thing ahead, or ends one; False when enough of everything is there, and not too much."""
+        if self._stock.refill():
             return True
         try:
-            return self._disks is not None and self._disks.refill(requests.EPHEMERAL_MIB[0], _DISKS_READY)
+            least, most = _DISKS_READY
+            wanted = min(max(least, self._stock.in_stock), most)
+            return self._disks is not None and self._disks.refill(requests.EPHEMERAL_MIB[0], wanted)
         except OSError:
             return False  # the next launch meets the same error and tells the server
 
@@ -168,7 +180,8 @@ class Launcher:
         if operation == "launch":
             self._launch(requests.Launch(message, descriptors), message["installation"])
         elif operation == "prepare":
-            self._stock.want(self._zygote(message["installation"]), lambda cell, why: self._prepared(key, cell, why))
+            source, program = self._zygote(message["installation"]), requests.program(message["program"])
+            self._stock.prepare(source, program, lambda cell, why: self._prepared(key, cell, why))
         elif operation == "destroy":
             self._destroy(key)
         else:
@@ -187,7 +200,7 @@ class Launcher:
         if cell is None:
             self._refuse(key, reason)
         else:
-            cell.owner.sealed.append(cell)
+            cell.shelf.sealed.append(cell)
             self._tell({"event": "prepared", "id": key})
 
     # environments
@@ -202,7 +215,7 @@ class Launcher:
                 if cell is None:
                     raise Refused(reason)
                 if not wanted:
-                    cell.owner.sealed.append(cell)
+                    cell.shelf.sealed.append(cell)
                     raise Refused("the environment was destroyed before it began")
                 self._move_in(launch, cell)
             except (Refused, OSError) as error:
@@ -222,7 +235,7 @@ class Launcher:
             launch.close()
             raise
         self._waiting.add(environment_id)
-        self._stock.want(source, move_in)
+        self._stock.want(source, launch.program, move_in)
 
     def _move_in(self, launch: requests.Launch, cell: Cell) -> None:
         """Limits the cell, attaches code, layers and /tmp from outside, and tells init and the server."""
@@ -244,8 +257,8 @@ class Launcher:
             raise
         files = cell.group.files if cell.group else {}
         answer = {"event": "launched", "id": launch.environment_id, "fork": cell.owner.forks, "host_id": cell.host_id,
-                  "listeners": len(cell.listeners), "roles": list(files)}  # fmt: skip
-        self._tell(answer, [*cell.listeners, *files.values()])
+                  "pipes": bool(cell.pipes), "listeners": len(cell.listeners), "roles": list(files)}  # fmt: skip
+        self._tell(answer, [*cell.pipes, *cell.listeners, *files.values()])
         cell.let_go()
 
     def _attach(self, launch: requests.Launch, cell: Cell) -> None:
@@ -339,6 +352,8 @@ def main() -> None:
         if settings["rootless"]:
             _enter_user_namespace()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        with contextlib.suppress(OSError):  # only root may
+            syscalls.write_to("/proc/self/oom_score_adj", _LAST_TO_GO)
         launcher = Launcher(server, settings)
     except OSError as error:
         wire.send(server, {"event": "broken", "reason": str(error)})

@@ -15,6 +15,7 @@ _ENVIRONMENT_ID = re.compile(r"[0-9a-f]{32}")
 _TARGETS = ("/var/lang", "/var/runtime", "/usr/", "/etc/")  # where installations may put what they bring
 EPHEMERAL_MIB = (512, 10_240)
 _MEMORY_MIB = (128, 10_240)
+_PROGRAM_MAX_CHARACTERS = 16_384
 
 
 class Refused(Exception):
@@ -31,6 +32,7 @@ class Launch:
         self.internet = bool(message["internet"])
         self.memory_bytes = _bounded(message["memory_mib"], _MEMORY_MIB, "memory") << 20
         self.ephemeral_mib = _bounded(message["ephemeral_mib"], EPHEMERAL_MIB, "/tmp")
+        self.program = program(message["program"])
         expected = 6 if message["layers"] else 5
         if len(descriptors) != expected:
             raise Refused(f"{len(descriptors)} descriptors came instead of {expected}")
@@ -51,6 +53,23 @@ class Launch:
     def close(self) -> None:
         while self._descriptors:
             os.close(self._descriptors.pop())
+
+
+def program(message: object) -> dict[str, object] | None:
+    """What cells may start ahead. It runs as they run functions, so only its form is looked at. Raises Refused."""
+    if message is None:
+        return None
+    if not isinstance(message, dict) or set(message) != {"argv", "variables"}:
+        raise Refused("a program to start ahead has argv and variables")
+    argv, variables = message["argv"], message["variables"]
+    if not (isinstance(argv, list) and argv and isinstance(variables, dict)):
+        raise Refused("a program to start ahead has a list of arguments, and variables by name")
+    texts = [str(text) for text in (*argv, *variables, *variables.values()) if isinstance(text, str)]
+    if len(texts) < len(argv) + 2 * len(variables) or any("\0" in text for text in texts):
+        raise Refused("a program to start ahead is made of texts")
+    if sum(len(text) for text in texts) > _PROGRAM_MAX_CHARACTERS:
+        raise Refused(f"a program to start ahead has at most {_PROGRAM_MAX_CHARACTERS} characters")
+    return message
 
 
 class Installation:

@@ -1,10 +1,13 @@
-"""Zygotes and the sealed, empty cells that they forked ahead."""
+"""Zygotes and the sealed, empty cells that they forked ahead.
+
+How many wait of each kind follows from what was asked for, within a budget of memory; see `demand.py`.
+"""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
+import json
 import os
 import signal
 import socket
@@ -12,25 +15,29 @@ import time
 import uuid
 from collections.abc import Callable
 
-from . import layout, requests, roots, syscalls, wire, zygote
+from . import layout, meminfo, requests, roots, syscalls, wire, zygote
 from .cgroups import CgroupsV1, CgroupsV2, Group
 from .loop import Loop
 from .network import Network
+from .shelf import Shelf
 
 _INSIST_S = 0.1
+_EMPTY = ""  # the key of cells without a program
 _START = "import sys; sys.path.insert(0, {!r}); from privileged.zygote import main; main()"
 
 
 class Cell:
     """One forked child of a zygote. `name` is its control groups'."""
 
-    def __init__(self, owner: Zygote, host_id: int, group: Group | None, intake: socket.socket) -> None:
+    def __init__(self, owner: Zygote, shelf: Shelf, host_id: int, group: Group | None, intake: socket.socket) -> None:
         self.name = uuid.uuid4().hex
         self.owner = owner
+        self.shelf = shelf
         self.host_id = host_id
         self.group = group
         self.intake = intake
         self.mounts: int | None = None  # its mount namespace
+        self.pipes: list[int] = []  # to read its output and log from, where its runtime was started ahead
         self.listeners: list[int] = []
         self.link = 0  # the index of its link on the host, where it has one
         self.pid = -1
@@ -41,8 +48,9 @@ class Cell:
     def let_go(self) -> None:
         """Closes what is needed only until a function has moved in."""
         self.intake.close()
-        while self.listeners:
-            os.close(self.listeners.pop())
+        for descriptors in (self.listeners, self.pipes):
+            while descriptors:
+                os.close(descriptors.pop())
         if self.mounts is not None:
             os.close(self.mounts)
             self.mounts = None
@@ -52,17 +60,14 @@ class Cell:
 
 
 class Zygote:
-    """One interpreter's: its socket, its process, what it has in stock, and who waits for it."""
+    """One interpreter's: its socket, its process, and what it has in stock, by kind."""
 
     def __init__(self, channel: socket.socket, pid: int, *, forks: bool) -> None:
         self.channel = channel
         self.pid = pid
         self.forks = forks  # the runtime too is a fork of it; else the runtime is executed
         self.ready = False
-        self.used = False
-        self.sealed: list[Cell] = []
-        self.making = 0
-        self.wanting: collections.deque[Callable[[Cell | None, str], None]] = collections.deque()
+        self.shelves: dict[str, Shelf] = {}
 
 
 class Stock:
@@ -78,6 +83,8 @@ class Stock:
         first_host_id: int,
         on_end: Callable[[Cell], None],
         network: Network | None = None,
+        budget_mib: int = 0,
+        reserve_mib: int = 0,
     ) -> None:
         self.cells: dict[str, Cell] = {}
         self.dying: dict[Cell, float] = {}  # killed and not dead yet: when to look after them (monotonic seconds)
@@ -90,6 +97,8 @@ class Stock:
         self._host_ids: set[int] = set()
         self._on_end = on_end
         self._network = network  # every cell is connected to it
+        self._budget_mib = budget_mib  # for all cells that wait; 0: those that are asked for, and no others
+        self._reserve_mib = reserve_mib  # when less of the machine's memory is available, nothing waits
         self._zygotes: dict[str, Zygote] = {}
 
     # asked by the launcher
@@ -105,21 +114,64 @@ class Stock:
                 checked.close()
         return known
 
-    def want(self, source: Zygote, then: Callable[[Cell | None, str], None]) -> None:
-        """Calls `then` with a sealed cell, now or as soon as there is one."""
-        source.used = True
-        if source.sealed:
-            then(source.sealed.pop(0), "")
+    def prepare(self, source: Zygote, program: wire.Message | None, then: Callable[[Cell | None, str], None]) -> None:
+        """As `want`, but for a function that is only expected: `then` puts the cell back."""
+        shelf = self._shelf(source, program, time.monotonic())
+        shelf.used = True
+        if shelf.sealed:
+            then(shelf.sealed.pop(0), "")
+        else:
+            shelf.wanting.append(then)
+            self._make_enough(source)
+
+    def want(self, source: Zygote, program: wire.Message | None, then: Callable[[Cell | None, str], None]) -> None:
+        """Calls `then` with a sealed cell, now or as soon as there is one; in it waits `program`, or an empty one is as good."""
+        now_s = time.monotonic()
+        shelf = self._shelf(source, program, now_s)
+        shelf.used = True
+        cell = shelf.take(now_s)
+        if cell is None:
+            shelf.demand.missed(now_s)
+            empty = source.shelves.get(_EMPTY)
+            cell = empty.take(now_s) if empty is not None else None
+        if cell is not None:
+            then(cell, "")
             return
-        source.wanting.append(then)
+        shelf.wanting.append(then)
         self._make_enough(source)
 
-    def refill(self, spares: int) -> bool:
-        """Orders one more cell where fewer than `spares` wait. True when it did."""
-        for source in self._zygotes.values():
-            if source.ready and source.used and len(source.sealed) + source.making < spares + len(source.wanting):
-                return self._order(source) is None
+    def refill(self) -> bool:
+        """Makes one cell that is missing, or ends one that is not needed. True when it did."""
+        now_s = time.monotonic()
+        if meminfo.available_mib() < self._reserve_mib:
+            return self._give_up_one()
+        for source, shelf in self._by_last_use():
+            shelf.demand.look(now_s)
+            if shelf.surplus > 0:
+                self.kill(shelf.sealed.pop())
+                return True
+            if shelf.demand.is_idle(now_s) and not (shelf.in_stock or shelf.wanting):
+                del source.shelves[shelf.key]
+        for source, shelf in self._by_last_use():
+            if source.ready and shelf.lacks:
+                return self._make_room(shelf) and self._order(source, shelf) is None
         return False
+
+    def _give_up_one(self) -> bool:
+        for _, shelf in reversed(self._by_last_use()):
+            if shelf.sealed:
+                self.kill(shelf.sealed.pop())
+                return True
+        return False
+
+    @property
+    def in_stock(self) -> int:
+        return sum(shelf.in_stock for _, shelf in self._by_last_use())
+
+    @property
+    def is_low(self) -> bool:
+        """Fewer wait of some kind than always should."""
+        return any(shelf.is_low for _, shelf in self._by_last_use())
 
     def kill(self, cell: Cell) -> None:
         cell.doomed = True
@@ -216,48 +268,76 @@ class Stock:
         speaker.channel.close()
         os.kill(speaker.pid, signal.SIGKILL)
         os.waitpid(speaker.pid, 0)
-        speaker.sealed.clear()
+        for shelf in speaker.shelves.values():
+            shelf.sealed.clear()
         for cell in [cell for cell in self.cells.values() if cell.owner is speaker and cell.pidfd < 0]:
             if self._loop.is_watched(cell.intake.fileno()):  # else it has said its last word already
                 self._loop.unwatch(cell.intake.fileno())
             self._finish(cell)
         for cell in [cell for cell in self.cells.values() if cell.owner is speaker]:
             self.kill(cell)  # those that are frozen would die only when they are thawed, for somebody's invocation
-        while speaker.wanting:
-            speaker.wanting.popleft()(None, f"the interpreter could not be made ready: {reason}")
+        for shelf in speaker.shelves.values():
+            while shelf.wanting:
+                shelf.wanting.popleft()(None, f"the interpreter could not be made ready: {reason}")
 
     # cells
 
+    def _shelf(self, source: Zygote, program: wire.Message | None, now_s: float) -> Shelf:
+        key = _EMPTY if program is None else json.dumps(program, sort_keys=True)
+        shelf = source.shelves.get(key)
+        if shelf is None:
+            shelf = source.shelves[key] = Shelf(key, program, now_s)
+        return shelf
+
+    def _by_last_use(self) -> list[tuple[Zygote, Shelf]]:
+        """The kind that was asked for last comes first."""
+        found = [(source, shelf) for source in self._zygotes.values() for shelf in source.shelves.values()]
+        return sorted(found, key=lambda pair: -pair[1].demand.asked_s)
+
+    def _make_room(self, shelf: Shelf) -> bool:
+        """Whether one more of this kind fits into the budget, perhaps instead of others that nobody asked for since."""
+        shelves = [other for _, other in self._by_last_use()]
+        older = shelves[shelves.index(shelf) + 1 :]
+        held_mib = sum(other.in_stock * other.cost_mib() for other in shelves)
+        while held_mib + shelf.cost_mib() > self._budget_mib:
+            victim = next((other for other in reversed(older) if other.sealed), None)
+            if victim is None:
+                return False
+            held_mib -= victim.cost_mib()
+            self.kill(victim.sealed.pop())
+        return True
+
     def _make_enough(self, source: Zygote) -> None:
         """For each who waits a cell is being made afterwards, or he has been told why not."""
-        while source.ready and source.making < len(source.wanting):
-            if (reason := self._order(source)) is not None:
-                self._refuse_next(source, reason)
+        for shelf in source.shelves.values():
+            while source.ready and shelf.making < len(shelf.wanting):
+                if (reason := self._order(source, shelf)) is not None:
+                    self._refuse_next(shelf, reason)
 
-    def _order(self, source: Zygote) -> str | None:
+    def _order(self, source: Zygote, shelf: Shelf) -> str | None:
         """Has a cell forked, or says why that is not possible."""
         try:
-            cell, theirs = self._new_cell(source)
+            cell, theirs = self._new_cell(source, shelf)
         except (OSError, requests.Refused) as error:
-            source.used = False  # nothing is made ahead before the next launch has succeeded
+            shelf.used = False  # nothing is made ahead before the next launch has succeeded
             return str(error)
         order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
-                 "rootless": self._rootless}  # fmt: skip
+                 "rootless": self._rootless, "program": shelf.program}  # fmt: skip
         try:
             with theirs:
                 wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
         except OSError as error:
-            source.used = False
+            shelf.used = False
             self._finish(cell)
             return str(error)
-        source.making += 1
+        shelf.making += 1
         self._loop.watch(cell.intake.fileno(), lambda: self._hear_cell(cell))
         return None
 
-    def _new_cell(self, source: Zygote) -> tuple[Cell, socket.socket]:
+    def _new_cell(self, source: Zygote, shelf: Shelf) -> tuple[Cell, socket.socket]:
         """A cell on paper, with its control groups, and the end of its intake that it gets."""
         ours, theirs = wire.pair()
-        cell = Cell(source, self._take_host_id(), None, ours)
+        cell = Cell(source, shelf, self._take_host_id(), None, ours)
         self.cells[cell.name] = cell
         try:
             if self._groups is not None:
@@ -286,6 +366,8 @@ class Stock:
             self.kill(cell)
             return
         cell.mounts, namespace, *cell.listeners = descriptors
+        if message["pipes"]:
+            cell.pipes, cell.listeners = cell.listeners[:2], cell.listeners[2:]
         try:
             if self._network is not None:
                 cell.link = self._network.connect(namespace)
@@ -296,24 +378,28 @@ class Stock:
         finally:
             os.close(namespace)
         self._loop.unwatch(cell.intake.fileno())
-        cell.owner.making -= 1
-        if cell.owner.wanting:
-            cell.owner.wanting.popleft()(cell, "")
-        else:
-            cell.owner.sealed.append(cell)
+        cell.shelf.making -= 1
+        if cell.shelf.wanting:
+            cell.shelf.wanting.popleft()(cell, "")
+            return
+        cell.shelf.sealed.append(cell)
+        if cell.shelf.program is not None and self._groups is not None:
+            # What still starts in it is not to be in anybody's way. Before it was sealed it held locks of the kernel.
+            with contextlib.suppress(OSError):  # it has just ended
+                self._groups.stand_back(cell.name)
 
     def _unmade(self, cell: Cell, reason: str) -> None:
         """It will not be sealed. Several may notice, in any order: itself, its zygote, and the kernel."""
         if not self._loop.is_watched(cell.intake.fileno()):
             return
         self._loop.unwatch(cell.intake.fileno())
-        cell.owner.making -= 1
-        self._refuse_next(cell.owner, reason)
+        cell.shelf.making -= 1
+        self._refuse_next(cell.shelf, reason)
 
-    def _refuse_next(self, source: Zygote, reason: str) -> None:
-        source.used = False  # nothing is made ahead before the next launch has succeeded
-        if source.wanting:
-            source.wanting.popleft()(None, reason)
+    def _refuse_next(self, shelf: Shelf, reason: str) -> None:
+        shelf.used = False  # nothing is made ahead before the next launch has succeeded
+        if shelf.wanting:
+            shelf.wanting.popleft()(None, reason)
 
     def _ended(self, cell: Cell) -> None:
         """The first process is dead, so by the kernel's rule every other of its PID namespace is."""
@@ -322,8 +408,8 @@ class Stock:
         os.close(cell.pidfd)
         with contextlib.suppress(OSError):  # the zygote is gone, and its children went to somebody who reaps them
             wire.send(cell.owner.channel, {"op": "reap", "pid": cell.pid})
-        if cell in cell.owner.sealed:
-            cell.owner.sealed.remove(cell)
+        if cell in cell.shelf.sealed:
+            cell.shelf.sealed.remove(cell)
         self._finish(cell)
 
     def _finish(self, cell: Cell) -> None:

@@ -18,6 +18,10 @@ fork = ctypes.PyDLL(None).fork
 _syscall_holding_gil = ctypes.PyDLL(None, use_errno=True).syscall
 _syscall_holding_gil.restype = ctypes.c_long
 
+_pidfd = ctypes.c_int(-1)
+_pidfd_by_reference = ctypes.byref(_pidfd)
+_SIGCHLD = int(signal.SIGCHLD)
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -75,10 +79,9 @@ def fork_into(namespaces: int) -> tuple[int, int]:
     The bare call, so libc in the child still believes in the parent's thread number until it forks again. Nothing that a
     single-threaded init does asks for that.
     """
-    pidfd = ctypes.c_int(-1)
-    flags = ctypes.c_ulong(namespaces | CLONE_PIDFD | signal.SIGCHLD)
-    pid = _check(_syscall_holding_gil(_CLONE, flags, None, ctypes.byref(pidfd), None, None), "clone")
-    return pid, pidfd.value if pid else -1
+    flags = ctypes.c_ulong(namespaces | CLONE_PIDFD | _SIGCHLD)
+    pid = _check(_syscall_holding_gil(_CLONE, flags, None, _pidfd_by_reference, None, None), "clone")
+    return pid, _pidfd.value if pid else -1
 
 
 def signal_main_thread(pid: int, number: int) -> None:
@@ -160,6 +163,15 @@ def new_filesystem(kind: str, source: str | None, options: list[str], attributes
         return _check(_syscall(_FSMOUNT, context, 1, attributes), "fsmount")
     finally:
         os.close(context)
+
+
+def write_to(path: str, data: bytes) -> None:
+    """To a file of /proc or the like, which is there already. Without Python's files, whose making touches much memory."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def prctl(option: int, value: int = 0, third: int = 0) -> None:

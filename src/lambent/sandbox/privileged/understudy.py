@@ -31,18 +31,33 @@ class Understudy:
             raise OSError("no process could be started")
         self.channel = socket.socket(fileno=init.out_of_the_way(self.channel.detach()))
 
-    def call(self, variables: dict[str, str], descriptors: list[int], image: str = "") -> bool:
+    @property
+    def descriptor(self) -> int:
+        return self.channel.fileno()
+
+    def suits(self, message: wire.Message) -> bool:
+        """Whether it is what this order to start asks for."""
+        return bool(message["fork"])
+
+    def call(self, message: wire.Message, descriptors: list[int]) -> bool:
         """`descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
 
         Whether it was still there to hear it.
         """
         try:
-            wire.send(self.channel, {"variables": variables, "image": image}, descriptors)
+            wire.send(self.channel, {"variables": message["variables"], "image": message["image"]}, descriptors)
         except OSError:
             return False
         finally:
             self.channel.close()
         return True
+
+    def forget(self) -> None:
+        """It has ended."""
+        self.channel.close()
+
+    def let_go(self) -> None:
+        self.forget()  # it ends by itself
 
 
 def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
@@ -52,12 +67,12 @@ def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
         syscalls.close_from(channel.fileno() + 1)
         channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))
         null_fd = init.out_of_the_way(os.open("/dev/null", os.O_RDWR))
-        if client.touch is not None:
-            client.touch()
+        init.become_ordinary(caged=True)
+        _rehearse(client, null_fd)
         with contextlib.suppress(EOFError):
             message, descriptors = wire.receive(channel)
             output_fd, log_fd, *image = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-            init.settle(output_fd, log_fd, null_fd, "/var/task", caged=True, fourth_fd=image[0] if image else None)
+            init.settle(output_fd, log_fd, null_fd, "/var/task", fourth_fd=image[0] if image else None)
             if message["image"] == "restore" and client.restore is not None:
                 client.restore(message["variables"])
             init.run_runtime(client, message["variables"])
@@ -65,3 +80,17 @@ def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     os._exit(1)
+
+
+def _rehearse(client: init.Client, null_fd: int) -> None:
+    """Touches the memory that being called will touch: each page for the first time costs microseconds."""
+    first, second = wire.pair()
+    wire.send(first, {"variables": {"PATH": "/usr/bin"}}, [null_fd])
+    _, descriptors = wire.receive(second)
+    wire.close_all(descriptors)
+    first.close()
+    second.close()
+    os.environ["LAMBENT"] = "rehearses"
+    del os.environ["LAMBENT"]
+    if client.touch is not None:
+        client.touch()

@@ -1,6 +1,9 @@
 """Messages between server, launcher, zygotes and inits: one JSON object and some descriptors in each packet.
 
 The sockets are AF_UNIX SOCK_SEQPACKET, so a message arrives whole or not at all.
+
+Zygotes and what they fork share memory for as long as neither writes to it, and Python writes to whatever it looks at. So
+what is done here for every message looks at little: coders made once, and numbers that are no enumerations.
 """
 
 from __future__ import annotations
@@ -14,6 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 MESSAGE_MAX_BYTES = 128 * 1024
 DESCRIPTORS_MAX = 32
+
+_SOL_SOCKET, _SCM_RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
+_NO_SIGNAL, _CLOSE_ON_EXEC = int(socket.MSG_NOSIGNAL), int(socket.MSG_CMSG_CLOEXEC)
+_TRUNCATED, _RIGHTS_TRUNCATED = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+_SPACE = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # an attribute of every version, missing in typeshed
 
 if TYPE_CHECKING:  # evaluated, this would need Python 3.9
     Message = dict[str, Any]
@@ -37,12 +47,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, message: Message, descriptors: Iterable[int] = ()) -> None:
     """Raises OSError when the peer is gone, and ValueError for a message that is too long."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _encode(message).encode()
     if len(data) > MESSAGE_MAX_BYTES:
         raise ValueError(f"the message has {len(data)} bytes; {MESSAGE_MAX_BYTES} are allowed")
     rights = array.array("i", descriptors)
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
-    channel.sendmsg([data], ancillary, socket.MSG_NOSIGNAL)
+    channel.sendmsg([data], [(_SOL_SOCKET, _SCM_RIGHTS, rights)] if rights else [], _NO_SIGNAL)
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]]:
@@ -51,23 +60,23 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
     Raises EOFError when the peer is gone, BlockingIOError on a non-blocking socket without a message, MessageError,
     and of its kinds DescriptorsLost, after which the conversation can go on.
     """
-    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
     try:
-        data, ancillary, flags, _ = channel.recvmsg(MESSAGE_MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = channel.recvmsg(MESSAGE_MAX_BYTES, _SPACE, _CLOSE_ON_EXEC)
     except ConnectionResetError as error:
         raise EOFError from error
     descriptors = _descriptors(ancillary)
     try:
         if not data:
             raise EOFError
-        if flags & socket.MSG_TRUNC:
+        if flags & _TRUNCATED:
             raise MessageError("a message was longer than any may be")
-        message = json.loads(data)
-        if not isinstance(message, dict):
-            raise MessageError("a message was not an object")
-        if flags & socket.MSG_CTRUNC:
+        text = data.decode()
+        message, end = _scan(text, 0)
+        if end != len(text) or not isinstance(message, dict):
+            raise MessageError("a message was not one object")
+        if flags & _RIGHTS_TRUNCATED:
             raise DescriptorsLost(message)
-    except ValueError as error:
+    except (ValueError, StopIteration) as error:  # scan_once stops where no value begins
         close_all(descriptors)
         raise MessageError("a message was not JSON") from error
     except BaseException:
@@ -79,7 +88,7 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     found = array.array("i")
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
     return list(found)
 

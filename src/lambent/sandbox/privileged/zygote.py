@@ -22,6 +22,7 @@ def serve(channel: socket.socket, client: init.Client | None) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.collect()
     gc.freeze()
+    gc.disable()  # neither this loop nor an init leaves garbage; a runtime turns it on again
     wire.send(channel, {"event": "ready"})
     while True:
         try:
@@ -31,27 +32,29 @@ def serve(channel: socket.socket, client: init.Client | None) -> None:
         if message["op"] == "reap":
             os.waitpid(int(message["pid"]), 0)
         else:
-            _fork(channel, cell.Order(message, descriptors), client)
+            _fork(channel, message, descriptors, client)
 
 
-def _fork(channel: socket.socket, order: cell.Order, client: init.Client | None) -> None:
+def _fork(channel: socket.socket, message: wire.Message, descriptors: list[int], client: init.Client | None) -> None:
+    """What this process writes to between two forks, the children do not share: so it does as little as can be."""
+    name = message["name"]
     try:
         pid, pidfd = syscalls.fork_into(syscalls.CLONE_NEWPID)
         if pid == 0:
             channel.close()
-            _live(order, client)
+            _live(message, descriptors, client)
     except OSError as error:
-        wire.close_all(order.descriptors)
-        wire.send(channel, {"event": "failed", "name": order.name, "reason": str(error)})
+        wire.close_all(descriptors)
+        wire.send(channel, {"event": "failed", "name": name, "reason": str(error)})
         return
-    wire.close_all(order.descriptors)
-    wire.send(channel, {"event": "forked", "name": order.name, "pid": pid}, [pidfd])
+    wire.close_all(descriptors)
+    wire.send(channel, {"event": "forked", "name": name, "pid": pid}, [pidfd])
     os.close(pidfd)
 
 
-def _live(order: cell.Order, client: init.Client | None) -> None:
+def _live(message: wire.Message, descriptors: list[int], client: init.Client | None) -> None:
     try:
-        cell.live(order, client)
+        cell.live(cell.Order(message, descriptors), client)
     except BaseException:  # the outermost edge: report where the server reads the output, and end
         sys.excepthook(*sys.exc_info())
     finally:

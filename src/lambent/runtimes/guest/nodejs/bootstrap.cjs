@@ -1,6 +1,7 @@
 'use strict';
 // Lambda's Node.js runtime: loads the function once, then asks the Runtime API for events and answers them, one at a time.
 
+const { beCalled } = require('./waiting.cjs');
 const { Channel } = require('./channel.cjs');
 const { NodeJsExit, UnhandledPromiseRejection, report, xrayCause } = require('./errors.cjs');
 const logging = require('./console.cjs');
@@ -11,6 +12,7 @@ const UNHANDLED_REJECTION_STATUS = 128;
 const UNSETTLED_STATUS = 13; // Node's own, for a top-level await that never ends
 const LAST_WORDS_MS = 2000;
 
+beCalled();
 const channel = new Channel(process.env.AWS_LAMBDA_RUNTIME_API);
 
 let lastRequestId = null;

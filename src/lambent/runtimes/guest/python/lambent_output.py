@@ -79,14 +79,12 @@ class FramedLogSink:
 
 
 class LambdaLoggerHandler(logging.Handler):
-    def __init__(self, log_sink, frames_have_levels):
-        super().__init__()
-        self.log_sink = log_sink
-        self._frames_have_levels = frames_have_levels
+    log_sink = None  # set before it is given its first record
+    frames_have_levels = False
 
     def emit(self, record):
         kind = FRAME_JSON if isinstance(self.formatter, JsonFormatter) else FRAME_TEXT
-        self.log_sink.log(self.format(record), kind | _LEVEL_BITS[_level(record)] if self._frames_have_levels else None)
+        self.log_sink.log(self.format(record), kind | _LEVEL_BITS[_level(record)] if self.frames_have_levels else None)
 
 
 class LambdaLoggerFilter(logging.Filter):
@@ -142,15 +140,24 @@ class Output:
         if descriptor.isdigit():
             os.set_inheritable(int(descriptor), False)
 
+    def rehearse(self):
+        """Touches what `install` will, and leaves everything as it is."""
+        if _made_ahead is not None:
+            root, handler = logging.getLogger(), _made_ahead[1]
+            root.addHandler(handler)
+            root.removeHandler(handler)
+
     def install(self):
         """The standard streams by lines, and the root logger's handler."""
-        sys.stdout = sys.__stdout__ = _by_lines(1, "strict")
-        sys.stderr = sys.__stderr__ = _by_lines(2, "backslashreplace")
-        self._streams = [sys.stdout, sys.stderr]
+        streams, handler = _made_ahead or _make()
+        sys.stdout, sys.stderr = streams
+        sys.__stdout__, sys.__stderr__ = streams
+        self._streams = streams
         logging.Formatter.converter = time.gmtime
-        handler = LambdaLoggerHandler(self.sink, self.as_json or bool(self._level))
-        handler.setFormatter(JsonFormatter() if self.as_json else logging.Formatter(TEXT_FORMAT, "%Y-%m-%dT%H:%M:%S"))
-        handler.addFilter(LambdaLoggerFilter())
+        handler.log_sink = self.sink
+        handler.frames_have_levels = self.as_json or bool(self._level)
+        if self.as_json:
+            handler.setFormatter(JsonFormatter())
         root = logging.getLogger()
         if self._level in logging._nameToLevel:
             root.setLevel(self._level)
@@ -181,6 +188,36 @@ class Output:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 pass  # closed by the function
+
+
+_made_ahead = None  # what `install` needs, for forks of this process
+
+
+def make_ahead():
+    """In the process that forks: what is made once is shared by all forks.
+
+    A stream asks its descriptor whether it can seek. Those of a function's process are pipes, so for this moment these are.
+    """
+    global _made_ahead
+    read_end, write_end = os.pipe()
+    kept = [os.dup(1), os.dup(2)]
+    try:
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        _made_ahead = _make()
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for descriptor in (read_end, write_end, *kept):
+            os.close(descriptor)
+
+
+def _make():
+    """((standard output, standard error), the root logger's handler)."""
+    handler = LambdaLoggerHandler()
+    handler.setFormatter(logging.Formatter(TEXT_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    handler.addFilter(LambdaLoggerFilter())
+    return (_by_lines(1, "strict"), _by_lines(2, "backslashreplace")), handler
 
 
 def _by_lines(descriptor, errors):

@@ -28,7 +28,7 @@ from lambent_faults import (
     xray_cause,
 )
 from lambent_json import Marshaller
-from lambent_output import Current, Output
+from lambent_output import Current, Output, make_ahead
 
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 PREVIEW_RUNTIMES = ("AWS_Lambda_python3.15",)
@@ -44,12 +44,13 @@ _library_path = None  # the dynamic linker read it when this process was started
 
 
 def preload():
-    """Called once in the process that forks. Starts no thread and opens nothing."""
+    """Called once in the process that forks. Starts no thread and leaves nothing open."""
     global _entry, _library_path, _standard_path
     _library_path = os.environ.get("LD_LIBRARY_PATH")
     _standard_path = lambent_preload.interpreter_path(os.environ)
     lambent_preload.complete_builtins()
     lambent_preload.import_common()
+    make_ahead()
     _entry = types.ModuleType("__main__")
     _entry.__file__ = BOOTSTRAP
     with open(BOOTSTRAP, "rb") as file:
@@ -68,6 +69,8 @@ def touch():
         lambent_preload.forget_strangers([*_standard_path, HERE])
         _restore_signals()
         _forgotten = True
+    Output({}).rehearse()
+    time.tzset()
     client = RuntimeClient("127.0.0.1:0")
     lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
 
