@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -16,6 +17,8 @@ log = logging.getLogger("lambent.neighbours")
 def main(listener_fd: int, folder: Path, endpoint_port: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
+    with contextlib.suppress(OSError):  # the server is spared when memory runs out; this one can be started again
+        Path("/proc/self/oom_score_adj").write_text("0")
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # an earlier one may still be writing its last
     from lambent.neighbours.moto_process import patches
