@@ -77,7 +77,7 @@ def test_tiny_lines_are_all_kept_and_another_functions_lines_are_there_meanwhile
     assert live.resident_mib() - before_mib < GROWTH_MAX_MIB
     assert own_lines(live, other) == [f"said {number}" for number in range(said)]
     assert own_lines(live, flood) == [str(number) for number in range(LINES)]
-    assert "dropped" not in live.output.read_text()
+    assert "lines were dropped" not in live.output.read_text()
 
 
 def test_a_line_of_ten_megabytes_is_kept_in_pieces(live: LiveServer) -> None:
