@@ -28,6 +28,7 @@ from lambent.sandbox.memory import total_mib
 log = logging.getLogger(__name__)
 
 LISTEN_BACKLOG: Final = 4096
+NICENESS: Final = -10  # of the server; see docs/decisions/0011-the-warm-road-calls-back.md
 SPARED: Final = -950  # oom_score_adj: functions have 500, and can choose nothing below -900
 ROOT_FOLDERS: Final = ("sandbox", "runtimes")  # of the data directory: the launcher's, and what zygotes execute
 
@@ -77,6 +78,8 @@ def prepare(config: Config) -> Prepared:
         if missing(installations):
             command = [sys.executable, "-m", "lambent.runtimes.build", str(config.data_dir)]
             builder = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        if launcher is not None:  # whose functions are not this process's children, which would have it too
+            _be_served_first()
         _give(config.data_dir, uid, gid)
         become(uid, gid, [*_own_directories(), config.data_dir])
     os.umask(0o077)  # what is stored holds secrets; directories that others must enter are opened one by one
@@ -94,6 +97,12 @@ def _be_spared() -> None:
     """When memory runs out, the kernel ends functions first."""
     with contextlib.suppress(OSError):  # only root may
         Path("/proc/self/oom_score_adj").write_text(str(SPARED))
+
+
+def _be_served_first() -> None:
+    """Every invocation passes here twice, so whoever keeps this process waiting keeps all functions waiting."""
+    with contextlib.suppress(OSError):  # root of a container may lack the right
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def memory_reserve_mib(config: Config) -> int:

@@ -45,6 +45,10 @@ InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
 """What runs this version. Raises AwsError when the machine has no such interpreter."""
 
 Phase = Literal["init", "invoke", "snap-start"]
+# An invocation that took less than the first uses a peak that was read less than the second ago: to read it costs a system
+# call, and in so short a time a function touches a few MB at most.
+PEAK_SHORT_MS: Final = 1.0
+PEAK_FRESH_S: Final = 0.01
 TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
 
@@ -93,6 +97,8 @@ class Environment:
         self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id, surroundings.log_share)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
+        self._peak_mib = 0  # the most memory that it has used, as it was
+        self._peak_read_s = -math.inf  # then; monotonic
         self._failed_peak_mib = 0  # of the last session whose init failed: its cage is gone when REPORT is written
         self._initialising = asyncio.Lock()
         self._let_on: LetOn | None = None  # of this environment's turn, see `Starts`
@@ -546,7 +552,7 @@ class Environment:
             request_id=run.invocation.request_id,
             duration_ms=duration_ms,
             memory_mib=self.version.memory_mib,
-            max_memory_used_mib=_peak_mib(session) if session is not None else self._failed_peak_mib,
+            max_memory_used_mib=self._peak_mib_of(session, duration_ms),
             init_duration_ms=init_ms,
             restore_duration_ms=restore_ms,
             status=status,
@@ -557,6 +563,14 @@ class Environment:
         self._log.reported(report, session.api if session is not None else None)
         if run.invocation.want_log_tail:
             run.log_tail = self._log.take_tail()
+
+    def _peak_mib_of(self, session: Session | None, duration_ms: float) -> int:
+        if session is None:
+            return self._failed_peak_mib
+        now_s = self._clock.monotonic()
+        if duration_ms >= PEAK_SHORT_MS or now_s - self._peak_read_s >= PEAK_FRESH_S:
+            self._peak_mib, self._peak_read_s = _peak_mib(session), now_s
+        return self._peak_mib
 
     # small parts
 

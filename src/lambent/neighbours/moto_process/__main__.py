@@ -17,6 +17,7 @@ log = logging.getLogger("lambent.neighbours")
 def main(listener_fd: int, folder: Path, endpoint_port: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # the server comes first
     with contextlib.suppress(OSError):  # the server is spared when memory runs out; this one can be started again
         Path("/proc/self/oom_score_adj").write_text("0")
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

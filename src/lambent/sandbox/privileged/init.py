@@ -35,6 +35,7 @@ TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
 STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
 _FIRST_TO_GO = b"500"  # of 1,000; what else runs on a machine has 0
+_NO_PRIORITY = os.sched_param(0)  # the only one that ordinary scheduling policies have
 _SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
 _RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
@@ -259,6 +260,7 @@ def become_ordinary(*, caged: bool) -> None:
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     _be_first_to_go()
+    _stand_back()
     os.umask(0o022)
 
 
@@ -298,6 +300,12 @@ def _be_first_to_go() -> None:
     """When the machine's memory runs out: before everything that is not a function."""
     with contextlib.suppress(OSError):  # a kernel without it
         syscalls.write_to("/proc/self/oom_score_adj", _FIRST_TO_GO)
+
+
+def _stand_back() -> None:
+    """A function that is given its event takes the processor from nobody: the server hands out the rest of its answers first."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, _NO_PRIORITY)
 
 
 def _how(wait_status: int) -> tuple[int | None, int | None]:

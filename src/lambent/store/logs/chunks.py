@@ -60,6 +60,11 @@ class Chunk:
 def pack(events: Sequence[Event]) -> Iterator[Chunk]:
     """One chunk, or several where the events are more than one should hold. Takes them in any order."""
     ordered = sorted(events)
+    text = "".join([message for _, _, message in ordered])
+    all_bytes = len(text) + EVENT_OVERHEAD_BYTES * len(ordered)
+    if text.isascii() and 0 < all_bytes <= CHUNK_BYTES:  # nearly always: no need to look at each
+        yield _pack(ordered, all_bytes)
+        return
     start = raw_bytes = 0
     for index, (_, _, message) in enumerate(ordered):
         size = event_bytes(message)

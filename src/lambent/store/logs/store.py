@@ -29,7 +29,7 @@ from lambent.store.logs.tails import Tail, TailedEvent
 T = TypeVar("T")
 
 FLUSH_S: Final = 0.2  # the longest that a line waits for its chunk
-FLUSH_BYTES: Final = 1024 * 1024  # of memory; then it does not wait at all
+FLUSH_BYTES: Final = 3 * 1024 * 1024  # of memory; then it does not wait at all
 GROUP_BUFFER_BYTES: Final = 4 * 1024 * 1024  # beyond it `drained` makes that group wait
 TOTAL_BUFFER_BYTES: Final = 32 * 1024 * 1024  # beyond it `drained` makes everybody wait
 LOST_BUFFER_BYTES: Final = 64 * 1024 * 1024  # beyond it lines are dropped: only a disk that is full comes to this
@@ -55,6 +55,7 @@ class LogStore:
         self.on_stored: Callable[[StreamKey, Sequence[Event]], None] = lambda key, events: None
         self._pending: dict[StreamKey, list[Event]] = {}
         self._pending_bytes = 0
+        self._pending_of: dict[GroupKey, int] = {}  # the same, of each group
         self._group_bytes: dict[GroupKey, int] = {}  # pending and being written
         self._total_bytes = 0
         self._lost_events = 0
@@ -126,6 +127,7 @@ class LogStore:
         self._group_bytes[group_key] = self._group_bytes.get(group_key, 0) + taken_bytes
         self._total_bytes += taken_bytes
         self._pending_bytes += taken_bytes
+        self._pending_of[group_key] = self._pending_of.get(group_key, 0) + taken_bytes
         if self._pending_bytes >= FLUSH_BYTES:
             self._begin_write()
         elif self._timer is None:
@@ -167,11 +169,13 @@ class LogStore:
         if not self._pending:
             return
         batch, self._pending, self._pending_bytes = self._pending, {}, 0
-        task = asyncio.get_running_loop().create_task(self._write(batch))
+        sizes, self._pending_of = self._pending_of, {}
+        task = asyncio.get_running_loop().create_task(self._write(batch, sizes))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _write(self, batch: dict[StreamKey, list[Event]]) -> None:
+    async def _write(self, batch: dict[StreamKey, list[Event]], sizes: Mapping[GroupKey, int]) -> None:
+        """`sizes`: how much memory the batch takes of each group."""
         try:
             while True:
                 try:
@@ -189,21 +193,20 @@ class LogStore:
         except StoreError as error:
             _log.error("log lines were lost: %s", error)
         finally:
-            self._release(batch)
+            self._release(sizes)
 
     async def _store(self, batch: dict[StreamKey, list[Event]]) -> list[int]:
         now_ms = self._now_ms()
         return await self._database.write(lambda c: rows.store_batch(c, batch, now_ms))
 
-    def _release(self, batch: Mapping[StreamKey, Sequence[Event]]) -> None:
-        for key, events in batch.items():
-            size = sum(len(message) + _LINE_MEMORY_BYTES for _, _, message in events)
+    def _release(self, sizes: Mapping[GroupKey, int]) -> None:
+        for key, size in sizes.items():
             self._total_bytes -= size
-            rest = self._group_bytes[key[:3]] - size
+            rest = self._group_bytes[key] - size
             if rest:
-                self._group_bytes[key[:3]] = rest
+                self._group_bytes[key] = rest
             else:
-                del self._group_bytes[key[:3]]
+                del self._group_bytes[key]
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
