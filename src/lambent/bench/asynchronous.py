@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import uvloop
 
+from lambent.bench.connection import path_of
 from lambent.bench.control_plane import Asker
 from lambent.bench.errors import NotMeasured
+from lambent.bench.load import load
 from lambent.bench.server import Run
 from lambent.model.invocation import Invocation
 from lambent.store.events import EventStore
@@ -24,10 +26,6 @@ from lambent.telemetry.system_clock import SystemClock
 SENDERS: Final = 16
 NAME: Final = "busy"
 EVENT: Final = b'{"order": 1234567}'
-REQUEST: Final = (
-    f"POST /2015-03-31/functions/{NAME}/invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Amz-Invocation-Type: Event\r\n"
-    f"Content-Length: {len(EVENT)}\r\n\r\n"
-).encode() + EVENT
 
 
 async def together(one: Callable[[], Awaitable[None]], seconds: float) -> float:
@@ -44,21 +42,12 @@ async def together(one: Callable[[], Awaitable[None]], seconds: float) -> float:
     return count / seconds
 
 
-async def over_http(port: int, seconds: float) -> float:
-    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(SENDERS)]
-
-    async def one() -> None:
-        reader, writer = connection = idle.pop()
-        writer.write(REQUEST)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 202"):
-            raise NotMeasured(f"an event was not accepted: {head!r}")
-        idle.append(connection)
-
-    rate = await together(one, seconds)
-    for _, writer in idle:
-        writer.close()
-    return rate
+def over_http(port: int, seconds: float) -> float:
+    """Raises NotMeasured when events are not accepted."""
+    made = load(port, path_of(NAME), EVENT, SENDERS, seconds, "X-Amz-Invocation-Type: Event")
+    if made.failed:
+        raise NotMeasured(f"{made.failed} of {made.requests} events were not accepted")
+    return made.per_s
 
 
 async def into_the_store(path: Path, seconds: float) -> float:
@@ -81,7 +70,7 @@ def measure(run: Run) -> dict[str, Any]:
         asker.create(NAME, 0)
         asker.until_active(NAME)
         asker.ask("PUT", f"/2017-10-31/functions/{NAME}/concurrency", {"ReservedConcurrentExecutions": 1})
-        accepted = uvloop.run(over_http(server.port, seconds))
+        accepted = over_http(server.port, seconds)
     with run.fresh() as directory:
         bare = uvloop.run(into_the_store(directory / "bare.db", seconds))
     return {"accepted_per_s": round(accepted), "bare_per_s": round(bare), "ratio": round(accepted / bare, 2)}

@@ -48,21 +48,18 @@ def generator() -> str:
     return "wrk, one thread" if shutil.which("wrk") else "lambent's own client, one thread"
 
 
-def load(port: int, path: str, body: bytes, connections: int, seconds: float) -> Load:
-    """Raises NotMeasured when no request succeeded."""
-    made = (
-        _by_wrk(port, path, body, connections, seconds)
-        if shutil.which("wrk")
-        else own(port, path, body, connections, seconds)
-    )
+def load(port: int, path: str, body: bytes, connections: int, seconds: float, *headers: str) -> Load:
+    """`headers` are sent besides those that every request has. Raises NotMeasured when no request succeeded."""
+    by = _by_wrk if shutil.which("wrk") else own
+    made = by(port, path, body, connections, seconds, *headers)
     if made.requests <= made.failed:
         raise NotMeasured(f"{path}: none of {made.requests} requests succeeded with {connections} connections")
     return made
 
 
-def own(port: int, path: str, body: bytes, connections: int, seconds: float) -> Load:
+def own(port: int, path: str, body: bytes, connections: int, seconds: float, *headers: str) -> Load:
     """By the client of our own, whole seconds or not."""
-    return uvloop.run(_closed_loop(port, request(path, body), connections, seconds))
+    return uvloop.run(_closed_loop(port, request(path, body, *headers), connections, seconds))
 
 
 def own_once(port: int, path: str, body: bytes, connections: int) -> tuple[float, list[bytes]]:
@@ -185,11 +182,11 @@ wrk.path = "{path}"
 """
 
 
-def _by_wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> Load:
+def _by_wrk(port: int, path: str, body: bytes, connections: int, seconds: float, *headers: str) -> Load:
     with tempfile.TemporaryDirectory(prefix="lambent-bench-") as directory:
         payload, script = Path(directory, "body"), Path(directory, "script.lua")
         payload.write_bytes(body)
-        script.write_text(WRK_SCRIPT.format(body=payload, path=path, headers=_lua_headers()))
+        script.write_text(WRK_SCRIPT.format(body=payload, path=path, headers=_lua_headers(headers)))
         whole_s = max(1, round(seconds))
         command = [
             "wrk",
@@ -208,9 +205,9 @@ def _by_wrk(port: int, path: str, body: bytes, connections: int, seconds: float)
     return parse_wrk(done.stdout)
 
 
-def _lua_headers() -> str:
+def _lua_headers(headers: Sequence[str] = ()) -> str:
     """Those that our own client sends, too."""
-    head = request("/", b"").decode().split("\r\n")[1:]
+    head = request("/", b"", *headers).decode().split("\r\n")[1:]
     pairs = [line.split(": ", 1) for line in head if line and not line.startswith(("Host", "Content-Length"))]
     return "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in pairs)
 
