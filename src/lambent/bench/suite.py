@@ -20,6 +20,7 @@ from lambent.bench import (
     machine,
     noisy,
     polling,
+    queues,
     snapstart,
     soak,
     starting,
@@ -53,6 +54,7 @@ PARTS: Final = {
     "control": Part("The control plane", control_plane.measure),
     "asynchronous": Part("Asynchronous events", asynchronous.measure),
     "polling": Part("Event source mappings", polling.measure),
+    "queues": Part("SQS queues", queues.measure),
     "streams": Part("Kinesis streams", streams.measure),
     "soak": Part("A long mixed load", soak.measure),
 }
