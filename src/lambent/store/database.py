@@ -213,6 +213,9 @@ def migrate(connection: sqlite3.Connection, folder: Traversable) -> None:
 
 def run_batch(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
     """One transaction for all; afterwards each has its result, durable, or its error."""
+    if len(batch) == 1:
+        _run_alone(connection, batch[0])
+        return
     begun: list[_Write[Any]] = []  # those whose work is in the transaction that is open now
     try:
         for write in batch:
@@ -230,6 +233,19 @@ def run_batch(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         _fail(batch, error)
+
+
+def _run_alone(connection: sqlite3.Connection, write: _Write[Any]) -> None:
+    """Without a savepoint, as there is nobody to be saved: each statement gives the interpreter's lock away and waits for it."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        write.result = write.work(connection)
+        connection.execute("COMMIT")
+    except BaseException as error:  # as in `_run_one`
+        write.error = error
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
 
 
 def _run_one(connection: sqlite3.Connection, write: _Write[Any]) -> bool:
