@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from lambent.ports import Clock
-from lambent.store.database import Database, StoreError
+from lambent.store.database import Database
 from lambent.store.metrics import rows
 from lambent.store.metrics.values import Listed, MetricKey, Point, StoredPoint
+from lambent.store.sweeping import sweep_regularly
 
 HOUR_S: Final = 3_600
 DAY_S: Final = 24 * HOUR_S
@@ -45,7 +46,9 @@ class MetricStore:
         """Opens or creates the file. Raises StoreError."""
         migrations = resources.files("lambent.store.metrics") / "migrations"
         store = cls(await asyncio.to_thread(Database.open, path, migrations), clock)
-        store._sweeping = asyncio.get_running_loop().create_task(store._sweep_regularly())
+        store._sweeping = asyncio.get_running_loop().create_task(
+            sweep_regularly(store.sweep, store._clock, SWEEP_EVERY_S, _log, "old metrics cannot be condensed")
+        )
         return store
 
     async def close(self) -> None:
@@ -88,14 +91,6 @@ class MetricStore:
             return list(islice(filter(wanted, found), limit))
 
         return await self._database.read(work)
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            await self._clock.sleep(SWEEP_EVERY_S)
-            try:
-                await self.sweep()
-            except (sqlite3.Error, StoreError) as error:
-                _log.error("old metrics cannot be condensed (%s); make room on the disk", error)
 
     async def sweep(self) -> None:
         """Condenses and takes away what has become old enough, a little at a time."""

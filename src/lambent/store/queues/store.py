@@ -38,6 +38,7 @@ from lambent.store.queues.values import (
     Received,
     Sent,
 )
+from lambent.store.sweeping import sweep_regularly
 
 T = TypeVar("T")
 
@@ -71,7 +72,9 @@ class QueueStore:
             store._spawn(store._move(task))
         for bucket in await store._database.read(queues.rubbish):
             store._spawn(store._clear(bucket))
-        store._spawn(store._sweep_regularly())
+        store._spawn(
+            sweep_regularly(store.sweep, store._clock, SWEEP_EVERY_S, _log, "old messages cannot be taken away")
+        )
         return store
 
     async def close(self) -> None:
@@ -299,14 +302,6 @@ class QueueStore:
         return moving.step(connection, self._ids, task.id, source, find, limit, self._now_ms())
 
     # ── what is done beside ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            await self._clock.sleep(SWEEP_EVERY_S)
-            try:
-                await self.sweep()
-            except (sqlite3.Error, StoreError) as error:
-                _log.error("old messages cannot be taken away (%s); make room on the disk", error)
 
     async def sweep(self) -> None:
         """Takes away what is older than it may be: messages, deduplication ids, attempts."""

@@ -30,6 +30,7 @@ from lambent.store.streams.values import (
     StreamMissing,
 )
 from lambent.store.streams.waiting import Waiting
+from lambent.store.sweeping import sweep_regularly
 
 CHUNK: Final = 500  # records that are taken away in one transaction
 SWEEP_EVERY_S: Final = 60.0
@@ -65,7 +66,9 @@ class StreamStore:
         migrations = resources.files("lambent.store.streams") / "migrations"
         store = cls(await asyncio.to_thread(Database.open, path, migrations), clock, telemetry)
         store._clear_later(await store._database.read(rows.rubbish))
-        store._spawn(store._sweep_regularly())
+        store._spawn(
+            sweep_regularly(store.sweep, store._clock, SWEEP_EVERY_S, _log, "old records cannot be taken away")
+        )
         return store
 
     async def close(self) -> None:
@@ -187,14 +190,6 @@ class StreamStore:
         self._waiting.wake(shard.id)
 
     # ── what is done beside ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            await self._clock.sleep(SWEEP_EVERY_S)
-            try:
-                await self.sweep()
-            except (sqlite3.Error, StoreError) as error:
-                _log.error("old records cannot be taken away (%s); make room on the disk", error)
 
     async def sweep(self) -> None:
         """Takes away what is older than its stream retains: records, and shards that were closed before."""
