@@ -127,7 +127,7 @@ NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: 127.0.0.1:900
 class FakeSandbox:
     level = IsolationLevel.ROOT
 
-    async def launch(self, spec: EnvironmentSpec) -> Any:
+    async def launch(self, spec: EnvironmentSpec, *, at_once: bool = False) -> Any:
         return FakeCage()
 
     async def prepare(self, spec: EnvironmentSpec) -> None: ...

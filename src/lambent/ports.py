@@ -466,9 +466,10 @@ class Sandbox(Protocol):
 
     level: IsolationLevel
 
-    async def launch(self, spec: EnvironmentSpec) -> Cage:
+    async def launch(self, spec: EnvironmentSpec, *, at_once: bool = False) -> Cage:
         """A cage with its listeners made and its init running; the runtime waits for `start_runtime`.
 
+        With `at_once` it may be running already when this returns: then `start_runtime` only says how that went.
         Raises SandboxError, which says what to do next.
         """
 

@@ -294,15 +294,13 @@ class Environment:
 
     async def _new_session(self, limit_s: float, phase: Phase) -> Session:
         session = await self._open_session()
-        # Lambda's Init Duration is of extensions, runtime and the function's static code, not of the cage.
-        begun = self._clock.monotonic()
         self._log.publish([self._init_start(phase)], session.api)
         try:
             async with asyncio.timeout(limit_s):
                 await session.initialise()
         except (TimeoutError, RuntimeExited, InitFailed, EntrypointError) as error:
             failure = failures.init_failure(error, limit_s)
-            self._report_init(session, begun, failure, phase)
+            self._report_init(session, failure, phase)
             self._failed_peak_mib = _peak_mib(session)
             await session.close("timeout" if failure.status == "timeout" else "failure", self._clock)
             raise _InitFailure(failure) from error
@@ -310,7 +308,7 @@ class Environment:
             await session.close("failure")
             raise
         self._watch(session)
-        self._report_init(session, begun, None, phase)
+        self._report_init(session, None, phase)
         return session
 
     def _watch(self, session: Session) -> None:
@@ -322,6 +320,7 @@ class Environment:
         assert self._spec is not None
         session = await Session.open(
             sandbox=self._around.sandbox,
+            clock=self._clock,
             spec=self._spec,
             version=self.version,
             observer=self._log,
@@ -344,8 +343,9 @@ class Environment:
             phase=phase,
         )
 
-    def _report_init(self, session: Session, begun: float, failure: Failure | None, phase: Phase) -> None:
-        duration_ms = (self._clock.monotonic() - begun) * 1000
+    def _report_init(self, session: Session, failure: Failure | None, phase: Phase) -> None:
+        # Lambda's Init Duration is of extensions, runtime and the function's static code, not of the cage.
+        duration_ms = (self._clock.monotonic() - session.began_s) * 1000
         session.pump.drain()
         status = failure.status if failure else "success"
         error_type = failure.error_type if failure and failure.status != "timeout" else None

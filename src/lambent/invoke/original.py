@@ -87,10 +87,9 @@ class Original(Environment):
         try:
             if not session.cage.can_restore:
                 raise Unfit(f"images of {self.version.runtime} cannot be taken at this level of isolation")
-            begun = self._clock.monotonic()
             self._log.publish([self._init_start("snap-start")], session.api)
             failure = await self._outcome_of_init(session)
-            self._report_init(session, begun, failure, "snap-start")
+            self._report_init(session, failure, "snap-start")
             if failure is not None:
                 raise OriginalFailed(failure)
         finally:

@@ -81,14 +81,17 @@ class Session:
     Once `initialise` has returned, `on_runtime_exit` and `on_extension_fault` say what ended the environment.
     """
 
-    def __init__(self, cage: Cage, api: EnvironmentApi, pump: LogPump, extensions: Sequence[str]) -> None:
+    def __init__(
+        self, cage: Cage, api: EnvironmentApi, pump: LogPump, extensions: Sequence[str], began_s: float
+    ) -> None:
+        self.began_s = began_s  # monotonic: when the cage was there, and the runtime could begin in it
         self.cage = cage
         self.api = api
         self.pump = pump
         self.on_runtime_exit: Callable[[ProcessExit], None] | None = None
         self.on_extension_fault: Callable[[RuntimeFault], None] | None = None
         self._extensions = extensions
-        self._endpoint: Closable | None = None
+        self._endpoints: list[Closable] = []
         self._runtime_started = False
         self._exited: asyncio.Future[ProcessExit] = asyncio.get_running_loop().create_future()
         self._fault: RuntimeFault | None = None  # an extension's, after all were ready
@@ -99,6 +102,7 @@ class Session:
         cls,
         *,
         sandbox: Sandbox,
+        clock: Clock,
         spec: EnvironmentSpec,
         version: FunctionVersion,
         observer: EnvironmentObserver,
@@ -106,9 +110,14 @@ class Session:
         serve_endpoint: EndpointServer | None,
         issued: IssuedForOne | None = None,
     ) -> Session:
-        """Builds the cage and serves its listeners; the runtime has not been started. Raises SandboxError."""
-        cage = await sandbox.launch(spec)
-        session: Session | None = None
+        """Builds the cage and serves its listeners. Raises SandboxError.
+
+        Without extensions, which come first, the runtime may run already, and waits for its listener to be served.
+        """
+        extensions = external_extensions(spec.layers_dir)
+        cage = await sandbox.launch(spec, at_once=not extensions)
+        began_s = clock.monotonic()
+        served: list[Closable] = []
         try:
             api = EnvironmentApi(
                 function_name=version.name,
@@ -120,15 +129,19 @@ class Session:
                 connect=_connect_to(cage),
                 issued=issued,
             )
-            extensions = external_extensions(spec.layers_dir)
-            session = cls(cage, api, pump_to(cage, api, bool(extensions)), extensions)
-            cage.on_exit(session._process_exited)
+            served.append(api)
             await api.serve(cage.runtime_api)
             if serve_endpoint is not None and cage.endpoint is not None:
-                session._endpoint = await serve_endpoint(cage.endpoint, version)
+                served.append(await serve_endpoint(cage.endpoint, version))
+            # Last, and then nothing is waited for: what has been printed already comes after INIT_START in the log.
+            session = cls(cage, api, pump_to(cage, api, bool(extensions)), extensions, began_s)
         except BaseException:
-            await (session.close("failure") if session is not None else cage.destroy())
+            for server in served:
+                server.close()
+            await cage.destroy()
             raise
+        session._endpoints = served[1:]
+        cage.on_exit(session._process_exited)
         return session
 
     async def initialise(self) -> None:
@@ -189,8 +202,8 @@ class Session:
                 await self._shut_down(reason, int(clock.now() * 1000) + budget_ms, budget_ms / 1000)
             self.pump.drain()
         finally:
-            if self._endpoint is not None:
-                self._endpoint.close()
+            for endpoint in self._endpoints:
+                endpoint.close()
             self.api.close()
             self.pump.close()
             await self.cage.destroy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from lambent.model.cage import EnvironmentSpec, ImageUse, IsolationLevel, Proces
 from lambent.model.errors import SandboxError
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.sandbox import programs
-from lambent.sandbox.initcontrol import RUNTIME, InitControl
+from lambent.sandbox.initcontrol import RUNTIME, InitControl, Starting
 from lambent.sandbox.launcher import LauncherHandle
 from lambent.sandbox.privileged import cgroups, layout, wire
 from lambent.sandbox.privileged.watchdog import SHARED
@@ -42,6 +43,7 @@ class LauncherCage:
         self._handle = handle
         self._forget = forget  # asks the launcher to destroy it, and waits
         self._fork = False
+        self._begun: Starting | None = None  # the runtime, before the cage was there
         self._files: dict[str, int] = {}
         self._boost: asyncio.TimerHandle | None = None
         self._destroyed = asyncio.Lock()
@@ -58,8 +60,6 @@ class LauncherCage:
         os.ftruncate(self._watch_fd, SHARED.size)
         ours, self._theirs = wire.pair()
         self._control = InitControl(ours, self._was_out_of_memory)
-        endpoint_url = f"http://127.0.0.1:{handle.endpoint_port}" if handle.endpoint_port else None
-        self._variables = programs.runtime_variables(spec, self.runtime_api_address, endpoint_url)
 
     def handed_over(self) -> list[int]:
         """What goes to the launcher; ours is given up in `launched`."""
@@ -84,23 +84,39 @@ class LauncherCage:
     def can_restore(self) -> bool:
         return self._fork and programs.starts_by_fork(self._spec)
 
-    async def start_runtime(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._boost = loop.call_later(INIT_PHASE_S, self.end_boost)
-        fork = self._fork and programs.starts_by_fork(self._spec)
-        if (image := self._spec.image) is not None:
+    def begin_runtime(self) -> None:
+        """Tells init, which finds it as soon as it is there itself. Where several programs may be tried, `start_runtime` does."""
+        spec, image = self._spec, self._spec.image
+        if image is not None:
             mark = {"_LAMBENT_TAKES_IMAGE": "1"} if image.use is ImageUse.TAKE else {}
             variables = {**self._variables, **mark}
-            await self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image)
-            return
-        ahead = programs.starts_ahead(self._spec)
-        await start_first(self._control, programs.candidates(self._spec), self._variables, fork=fork, ahead=ahead)
+            self._begun = self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image)
+        elif len(candidates := programs.candidates(spec)) == 1:
+            self._begun = self._control.start(
+                RUNTIME, candidates[0], self._variables,
+                fork=programs.starts_by_fork(spec), ahead=programs.starts_ahead(spec), telemetry=True,
+            )  # fmt: skip
+
+    async def start_runtime(self) -> None:
+        self._boost = asyncio.get_running_loop().call_later(INIT_PHASE_S, self.end_boost)
+        if self._begun is None:
+            self.begin_runtime()
+        if self._begun is not None:
+            await self._begun.done()
+        else:
+            await start_first(self._control, programs.candidates(self._spec), self._variables, fork=False)
 
     async def start_extension(self, path: str) -> None:
         variables = programs.extension_variables(self._variables)
         await self._control.start(
             path, [path], variables, fork=False, telemetry=False, output_fd=self._extensions.write_fd
-        )
+        ).done()
+
+    @functools.cached_property
+    def _variables(self) -> dict[str, str]:
+        port = self._handle.endpoint_port
+        endpoint_url = f"http://127.0.0.1:{port}" if port else None
+        return programs.runtime_variables(self._spec, self.runtime_api_address, endpoint_url)
 
     @property
     def extension_output_fd(self) -> int:
@@ -214,20 +230,20 @@ class LauncherSandbox:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(handle.socket.fileno(), self._readable)
 
-    async def launch(self, spec: EnvironmentSpec) -> LauncherCage:
+    async def launch(self, spec: EnvironmentSpec, *, at_once: bool = False) -> LauncherCage:
         """Asks twice where it was refused: an interpreter may have died, and nothing of the function has begun."""
         try:
-            return await self._launch(spec)
+            return await self._launch(spec, at_once=at_once)
         except LaunchRefused as error:
             log.warning("an environment could not be built (%s); trying once more", error)
-            return await self._launch(spec)
+            return await self._launch(spec, at_once=at_once)
 
-    async def _launch(self, spec: EnvironmentSpec) -> LauncherCage:
+    async def _launch(self, spec: EnvironmentSpec, *, at_once: bool) -> LauncherCage:
         cage = LauncherCage(spec, self._handle, self._destroy)
         self._cages[spec.environment_id] = cage
         try:
-            answer, files = await self._ask_to_launch(spec, cage.handed_over())
-            cage.launched(answer, files)
+            meanwhile = cage.begin_runtime if at_once else None
+            cage.launched(*await self._ask_to_launch(spec, cage.handed_over(), meanwhile))
         except BaseException:
             await cage.destroy()
             raise
@@ -244,7 +260,9 @@ class LauncherSandbox:
         self._fail("the sandbox was closed")
         await asyncio.to_thread(self._handle.close)
 
-    async def _ask_to_launch(self, spec: EnvironmentSpec, descriptors: list[int]) -> tuple[wire.Message, list[int]]:
+    async def _ask_to_launch(
+        self, spec: EnvironmentSpec, descriptors: list[int], meanwhile: Callable[[], None] | None
+    ) -> tuple[wire.Message, list[int]]:
         message = {
             "op": "launch", "id": spec.environment_id, "installation": installation_of(spec),
             "program": program_of(spec), "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
@@ -255,18 +273,23 @@ class LauncherSandbox:
             directories.append(_open_directory(spec.code_dir))
             if spec.layers_dir is not None:
                 directories.append(_open_directory(spec.layers_dir))
-            return await self._ask(message, [*descriptors, *directories])
+            return await self._ask(message, [*descriptors, *directories], meanwhile)
         except OSError as error:
             raise SandboxError(f"the function's code cannot be read: {error}") from error
         finally:
             wire.close_all(directories)
 
-    async def _ask(self, message: wire.Message, descriptors: Sequence[int] = ()) -> tuple[wire.Message, list[int]]:
+    async def _ask(
+        self, message: wire.Message, descriptors: Sequence[int] = (), meanwhile: Callable[[], None] | None = None
+    ) -> tuple[wire.Message, list[int]]:
+        """`meanwhile` is called when the launcher has been told, and works."""
         key = str(message["id"])
         answer: asyncio.Future[tuple[wire.Message, list[int]]] = self._loop.create_future()
         self._answers[key] = answer
         try:
             await self._send(message, descriptors)
+            if meanwhile is not None:
+                meanwhile()
             return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
         except TimeoutError as error:
             raise SandboxError(f"the launcher did not answer within {ANSWER_TIMEOUT_S:.0f} s") from error

@@ -20,6 +20,21 @@ CONNECT_TIMEOUT_S = 2.0
 ExitCallback = Callable[[str, ProcessExit], None]
 
 
+class Starting:
+    """A process that init was told to start. Nobody has to ask what became of it."""
+
+    def __init__(self, name: str, started: asyncio.Future[int]) -> None:
+        self._name = name
+        self._started = started
+
+    async def done(self) -> None:
+        """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone."""
+        try:
+            await asyncio.wait_for(self._started, START_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SandboxError(f"the environment did not start {self._name} within {START_TIMEOUT_S:.0f} s") from error
+
+
 class InitControl:
     """Starts processes in one environment and hears how they end.
 
@@ -50,7 +65,7 @@ class InitControl:
         """As init sees it; None when it does not run."""
         return self._alive.get(name)
 
-    async def start(
+    def start(
         self,
         name: str,
         argv: Sequence[str],
@@ -61,25 +76,21 @@ class InitControl:
         ahead: bool = False,
         output_fd: int | None = None,
         image: Image | None = None,
-    ) -> None:
-        """Raises EntrypointError when the program cannot be executed, SandboxError when init is gone.
+    ) -> Starting:
+        """Tells init, which need not be there yet. Raises SandboxError when it is gone.
 
         It prints to `output_fd`, or where init prints; one with an image always prints there. With `fork` or `ahead` it may
         be a process that waits already.
         """
         started: asyncio.Future[int] = self._loop.create_future()
+        started.add_done_callback(_heed)
         self._starting[name] = started
         self._send(
             {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
              "ahead": ahead, "telemetry": telemetry, "image": image.use.value if image else None},
             (image.fd,) if image else () if output_fd is None else (output_fd,),
         )  # fmt: skip
-        try:
-            await asyncio.wait_for(started, START_TIMEOUT_S)
-        except TimeoutError as error:
-            raise SandboxError(f"the environment did not start {name} within {START_TIMEOUT_S:.0f} s") from error
-        finally:
-            self._starting.pop(name, None)
+        return Starting(name, started)
 
     async def connect(self, port: int) -> socket.socket:
         """A connection to a port of the environment's own loopback. Raises ConnectionError, SandboxError."""
@@ -133,12 +144,11 @@ class InitControl:
             self._connected(str(message["id"]), int(message["errno"]), descriptors)
             return
         wire.close_all(descriptors)
-        starting = self._starting.get(name)
         if event == "started":
             self._alive[name] = int(message["pid"])
-            if starting is not None and not starting.done():
+            if (starting := self._starting.pop(name, None)) is not None and not starting.done():
                 starting.set_result(self._alive[name])
-        elif event == "failed" and starting is not None and not starting.done():
+        elif event == "failed" and (starting := self._starting.pop(name, None)) is not None and not starting.done():
             starting.set_exception(EntrypointError(str(message["path"]), os.strerror(int(message["errno"])).lower()))
         elif event == "exit":
             self._report(name, message["status"], message["signal"], bool(message["memory"]))
@@ -180,3 +190,9 @@ class InitControl:
                 connecting.set_exception(error)
         for name in list(self._alive):
             self._report(name, None, 9, False)
+
+
+def _heed(started: asyncio.Future[int]) -> None:
+    """An environment may be destroyed before anybody asks how its start went; asyncio would complain of that."""
+    if not started.cancelled():
+        started.exception()

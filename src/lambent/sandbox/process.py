@@ -106,7 +106,7 @@ class ProcessCage:
         await self._init().start(
             path, [self._paths.path(path)], programs.extension_variables(self._variables),
             fork=False, telemetry=False, output_fd=self._extensions.write_fd,
-        )  # fmt: skip
+        ).done()  # fmt: skip
 
     @property
     def extension_output_fd(self) -> int:
@@ -196,7 +196,8 @@ class ProcessSandbox:
         self._temporary_dir = temporary_dir
         self._cages: dict[str, ProcessCage] = {}
 
-    async def launch(self, spec: EnvironmentSpec) -> ProcessCage:
+    async def launch(self, spec: EnvironmentSpec, *, at_once: bool = False) -> ProcessCage:
+        """See `ports.Sandbox`; the runtime always waits."""
         if self._temporary_dir is not None:
             self._temporary_dir.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix=f"lambent-{spec.environment_id[:8]}-", dir=self._temporary_dir))
@@ -232,7 +233,7 @@ async def start_first(
     """Starts the first of these programs that is there. Raises EntrypointError for one that is there and cannot run."""
     for last, argv in ((argv is argv_list[-1], argv) for argv in argv_list):
         try:
-            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True, ahead=ahead)
+            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True, ahead=ahead).done()
         except EntrypointError as error:
             if last or error.reason != "no such file or directory":
                 raise

@@ -43,7 +43,7 @@ def test_version_2_writes_every_limit(tmp_path: Path) -> None:
     groups = CgroupsV2(str(tmp_path), "here")
     groups.prepare()
     group = groups.create("one", 1024)
-    groups.limit("one", 256 * MIB)
+    groups.limit(group, 256 * MIB)
     directory = tmp_path / "lambent" / "here" / "one"
     written = {
         name: (directory / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
@@ -70,7 +70,7 @@ def test_version_1_writes_every_limit_in_its_hierarchy(tmp_path: Path) -> None:
     groups = CgroupsV1(mounts, "here")
     groups.prepare()
     group = groups.create("one", 1024)
-    groups.limit("one", 1769 * MIB)
+    groups.limit(group, 1769 * MIB)
 
     def read(controller: str, name: str) -> str:
         return (tmp_path / "v1" / controller / "lambent" / "here" / "one" / name).read_text()
@@ -92,8 +92,9 @@ def test_what_is_killed_may_not_fork_and_is_not_slowed_down(tmp_path: Path) -> N
     first = CgroupsV1({name: str(tmp_path / "v1" / name) for name in CgroupsV1.CONTROLLERS}, "here")
     for groups in (first, second):
         groups.prepare()
-        groups.create("one", 1024).close()
-        groups.limit("one", 128 * MIB)
+        group = groups.create("one", 1024)
+        groups.limit(group, 128 * MIB)
+        group.close()
         groups.let_die("one")
         groups.let_die("none")  # it is gone already
     by_version = {

@@ -67,16 +67,21 @@ def live(order: Order, client: init.Client | None) -> None:
     for listener in listeners:
         listener.detach()
     init.close_all_but([intake.fileno(), *(pipes.theirs if pipes else [])])
-    waiting = _start_ahead(order, client, pipes)
+    made = init.Init("/var/task", client, _start_ahead(order, client, pipes), caged=True)
     try:
         message, descriptors = wire.receive(intake)
     except EOFError:
         return
-    intake.close()
     if pipes is not None:  # instead of the server's, which has the other ends of these
         wire.close_all(descriptors[1:3])
         descriptors[1:3] = pipes.theirs
-    _environment(message, descriptors, client, waiting).run()
+    # By now the launcher has attached code, layers and /tmp, from outside.
+    control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
+    watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
+    made.take_over(control, output, log, watchdog)
+    intake.close()
+    made.keep_only_its_own()
+    made.run()
 
 
 class _Pipes:
@@ -92,18 +97,6 @@ def _start_ahead(order: Order, client: init.Client | None, pipes: _Pipes | None)
     if order.program is not None and pipes is not None:
         return Standby(order.program, *pipes.theirs)
     return Understudy(client) if client is not None else None
-
-
-def _environment(
-    message: wire.Message, descriptors: list[int], client: init.Client | None, waiting: Standby | Understudy | None
-) -> init.Init:
-    """By now the launcher has attached code, layers and /tmp, from outside."""
-    control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-    watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
-    channel = socket.socket(fileno=control)
-    made = init.Init(channel, output, log, "/var/task", client, waiting, watchdog, caged=True)
-    made.keep_only_its_own()
-    return made
 
 
 def _enter(order: Order) -> list[socket.socket]:

@@ -21,6 +21,7 @@ _WEIGHT_STANDING_BACK = 2  # and 7
 MEMORY_PER_PROCESSOR_BYTES = 1_769 * 1024 * 1024
 BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least these
 _GROUP = "lambent"
+_SWAP_LIMIT = "memory.memsw.limit_in_bytes"  # there only with swap accounting
 
 ROLES = ("freezer", "peak", "memory_events", "processor_time", "quota")
 
@@ -38,14 +39,28 @@ def boosted_quota_us(memory_bytes: int) -> int:
 
 
 class Group:
-    """One environment's groups: descriptors to join by, and those of ROLES."""
+    """One environment's groups: descriptors to join by, those of ROLES, and those by which the launcher limits it."""
 
-    def __init__(self, join: list[int], files: dict[str, int]) -> None:
+    def __init__(self, join: list[int], files: dict[str, int], limits: dict[str, int]) -> None:
         self.join = join
         self.files = files
+        self._limits = limits
+
+    def set(self, name: str, value: str | int) -> None:
+        """Raises OSError."""
+        try:
+            os.pwrite(self._limits.get(name) or self.files[name], str(value).encode(), 0)
+        except OSError as error:
+            raise OSError(error.errno, f"writing {value} to {name} of a control group: {error.strerror}") from error
+
+    def joined(self) -> None:
+        """Nobody else will."""
+        while self.join:
+            os.close(self.join.pop())
 
     def close(self) -> None:
-        for descriptor in [*self.join, *self.files.values()]:
+        self.joined()
+        for descriptor in [*self.files.values(), *self._limits.values()]:
             os.close(descriptor)
 
 
@@ -58,6 +73,7 @@ class CgroupsV1:
     def __init__(self, mounts: dict[str, str], instance: str) -> None:
         self._parents = {name: os.path.join(mounts[name], _GROUP) for name in self.CONTROLLERS}
         self._roots = {name: os.path.join(parent, instance) for name, parent in self._parents.items()}
+        self._has_swap_limit = os.path.exists(f"{mounts['memory']}/{_SWAP_LIMIT}")
         self._lock = -1
 
     def prepare(self) -> None:
@@ -88,7 +104,7 @@ class CgroupsV1:
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
         _write(f"{directories['pids']}/pids.max", processes)
         # Writing "0" to `tasks` moves one thread at once; `cgroup.procs` waits for a grace period of the kernel.
-        join = [os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC) for directory in set(directories.values())]
+        join = [_open_to_write(f"{directory}/tasks") for directory in set(directories.values())]
         files = {
             "freezer": _open_both(f"{directories['freezer']}/freezer.state"),
             "peak": _open(f"{memory}/memory.max_usage_in_bytes"),
@@ -96,19 +112,25 @@ class CgroupsV1:
             "processor_time": _open(f"{directories['cpuacct']}/cpuacct.usage"),
             "quota": _open_both(f"{cpu}/cpu.cfs_quota_us"),
         }
-        return Group(join, files)
+        limits = {
+            "memory": _open_to_write(f"{memory}/memory.limit_in_bytes"),
+            "shares": _open_to_write(f"{cpu}/cpu.shares"),
+        }
+        if self._has_swap_limit:
+            limits["memory and swap"] = _open_to_write(f"{memory}/{_SWAP_LIMIT}")
+        return Group(join, files, limits)
 
-    def stand_back(self, name: str) -> None:
+    def stand_back(self, group: Group) -> None:
         """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
-        _write(f"{self._roots['cpu']}/{name}/cpu.shares", _SHARES_STANDING_BACK)
+        group.set("shares", _SHARES_STANDING_BACK)
 
-    def limit(self, name: str, memory_bytes: int) -> None:
+    def limit(self, group: Group, memory_bytes: int) -> None:
         """Raises OSError."""
-        memory, cpu = f"{self._roots['memory']}/{name}", f"{self._roots['cpu']}/{name}"
-        _write(f"{memory}/memory.limit_in_bytes", memory_bytes)
-        _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", memory_bytes)  # there only with swap accounting
-        _write(f"{cpu}/cpu.cfs_quota_us", boosted_quota_us(memory_bytes))
-        _write(f"{cpu}/cpu.shares", max(_SHARES_MIN, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
+        group.set("memory", memory_bytes)
+        if self._has_swap_limit:
+            group.set("memory and swap", memory_bytes)
+        group.set("quota", boosted_quota_us(memory_bytes))
+        group.set("shares", max(_SHARES_MIN, 1024 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES))
 
     def let_die(self, name: str) -> None:
         """For a group that is being killed: a thousand processes that fork need seconds to die by their own share.
@@ -170,18 +192,21 @@ class CgroupsV2:
             "processor_time": _open(f"{directory}/cpu.stat"),
             "quota": _open_both(f"{directory}/cpu.max"),
         }
-        return Group([os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)], files)
+        limits = {
+            "memory": _open_to_write(f"{directory}/memory.max"),
+            "weight": _open_to_write(f"{directory}/cpu.weight"),
+        }
+        return Group([_open_to_write(f"{directory}/cgroup.procs")], files, limits)
 
-    def stand_back(self, name: str) -> None:
+    def stand_back(self, group: Group) -> None:
         """Until `limit`, what is in it gets the processor when nobody else wants it. Raises OSError."""
-        _write(f"{self._root}/{name}/cpu.weight", _WEIGHT_STANDING_BACK)
+        group.set("weight", _WEIGHT_STANDING_BACK)
 
-    def limit(self, name: str, memory_bytes: int) -> None:
+    def limit(self, group: Group, memory_bytes: int) -> None:
         """Raises OSError."""
-        directory = os.path.join(self._root, name)
-        _write(f"{directory}/memory.max", memory_bytes)
-        _write(f"{directory}/cpu.max", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
-        _write(f"{directory}/cpu.weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
+        group.set("memory", memory_bytes)
+        group.set("quota", f"{boosted_quota_us(memory_bytes)} {PERIOD_US}")
+        group.set("weight", min(10_000, max(1, 100 * memory_bytes // MEMORY_PER_PROCESSOR_BYTES)))
 
     def let_die(self, name: str) -> None:
         """For a group that is being killed: a thousand processes that fork need seconds to die by their own share."""
@@ -247,7 +272,7 @@ def _words(path: str) -> list[str]:
 
 
 def _write(path: str, value: str | int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = _open_to_write(path)
     try:
         os.write(descriptor, str(value).encode())
     except OSError as error:
@@ -263,6 +288,10 @@ def _write_if_there(path: str, value: str | int) -> None:
 
 def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _open_to_write(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _open_both(path: str) -> int:

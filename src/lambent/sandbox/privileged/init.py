@@ -67,59 +67,71 @@ class Client:
 
 
 class Init:
-    """The loop. `client` is None where every runtime starts by exec; `waiting` is a runtime that was started ahead."""
+    """The loop. `client` is None where every runtime starts by exec; `waiting` is a runtime that was started ahead.
+
+    A sealed cell makes it before it has a function, and so before it has descriptors: `take_over`, then `run`.
+    """
+
+    control: socket.socket
+    output_fd: int
+    log_fd: int
 
     def __init__(
         self,
-        control: socket.socket,
-        output_fd: int,
-        log_fd: int,
         directory: str,
         client: Client | None = None,
         waiting: Understudy | Standby | None = None,
-        watchdog: Watchdog | None = None,
         caged: bool = False,
     ) -> None:
-        self.control = control
-        self.output_fd = output_fd
-        self.log_fd = log_fd
         self.directory = directory
         self.client = client
         self.waiting = waiting
-        self.watchdog = watchdog
+        self.watchdog: Watchdog | None = None
         self.caged = caged
         self.children: dict[int, str] = {}
         self.null_fd = out_of_the_way(os.open("/dev/null", os.O_RDWR))
+        self._is_over = False
+        self._wake_read, self._wake_write = (out_of_the_way(end) for end in os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._poll = select.poll()
+        self._poll.register(self._wake_read, select.POLLIN)
+        _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        _signal.signal(_SIGCHLD, lambda *_: None)
+
+    def take_over(self, control_fd: int, output_fd: int, log_fd: int, watchdog: Watchdog | None) -> None:
+        """An environment. What the server asks for first is done first: the rest of init's own can wait for it."""
+        self.control = socket.socket(fileno=control_fd)
+        self.output_fd = output_fd
+        self.log_fd = log_fd
+        self.watchdog = watchdog
+        self._poll.register(self.control, select.POLLIN)
+        self._turn(0)
 
     def keep_only_its_own(self) -> None:
         """Closes every descriptor that init does not need, and lets its own complaints go where the function's go."""
         os.dup2(self.null_fd, 0)
         os.dup2(self.output_fd, 1)
         os.dup2(self.output_fd, 2)
-        kept_fds = [self.control.fileno(), self.output_fd, self.log_fd, self.null_fd]
+        kept_fds = [self.control.fileno(), self.output_fd, self.log_fd, self.null_fd, self._wake_read, self._wake_write]
         if self.waiting is not None:
             kept_fds.append(self.waiting.descriptor)
         close_all_but(kept_fds)
 
     def run(self) -> None:
         """Until the server closes its end or says "end"; then ends every descendant and returns."""
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        _signal.signal(_SIGCHLD, lambda *_: None)
-        poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        poll.register(wake_read, select.POLLIN)
         interval_ms = self.watchdog.interval_ms if self.watchdog else None
-        while True:
-            for descriptor, _ in poll.poll(interval_ms):
-                if descriptor == wake_read:
-                    os.read(wake_read, 4096)
-                elif not self._obey():
-                    self._end_all()
-                    return
-            if self.watchdog is not None:
-                self.watchdog.look(list(self.children))
-            self._reap()
+        while not self._is_over:
+            self._turn(interval_ms)
+        self._end_all()
+
+    def _turn(self, patience_ms: int | None) -> None:
+        for descriptor, _ in self._poll.poll(patience_ms):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            elif not self._obey():
+                self._is_over = True
+        if self.watchdog is not None:
+            self.watchdog.look(list(self.children))
+        self._reap()
 
     def _obey(self) -> bool:
         try:
@@ -161,7 +173,7 @@ class Init:
         name = str(message["name"])
         if message["telemetry"] and self._call_waiting(name, message, output_fd):
             return
-        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        status_read, status_write = (out_of_the_way(end) for end in os.pipe2(os.O_CLOEXEC))
         pid = syscalls.fork()
         if pid == 0:
             self._become(message, status_write, output_fd)
@@ -370,5 +382,6 @@ def main() -> None:
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     # NPROC counts all of the user's processes at this level, so it is left alone.
     limit_resources(0, int(sys.argv[7]))
-    control = socket.socket(fileno=control_fd)
-    Init(control, output_fd, log_fd, sys.argv[4], watchdog=watchdog).run()
+    made = Init(sys.argv[4])
+    made.take_over(control_fd, output_fd, log_fd, watchdog)
+    made.run()

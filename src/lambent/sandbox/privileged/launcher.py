@@ -247,8 +247,8 @@ class Launcher:
             memory_bytes = launch.memory_bytes
             if self._disks is None and not self._rootless:
                 memory_bytes += launch.ephemeral_mib << 20  # what /tmp holds is charged to the function
-            if self._groups is not None:
-                self._groups.limit(cell.name, memory_bytes)
+            if self._groups is not None and cell.group is not None:
+                self._groups.limit(cell.group, memory_bytes)
             self._attach(launch, cell)
             live = {"op": "live", "memory_bytes": memory_bytes, "watched": self._groups is None}
             wire.send(cell.intake, live, launch.for_init)

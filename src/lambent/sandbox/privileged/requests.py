@@ -23,7 +23,10 @@ class Refused(Exception):
 
 
 class Launch:
-    """One environment, as it was asked for. Raises Refused, KeyError, TypeError, ValueError for nonsense."""
+    """One environment, as it was asked for. Owns the descriptors from now on, and leaves an empty list of them.
+
+    Raises Refused, KeyError, TypeError, ValueError for nonsense, and then owns nothing.
+    """
 
     def __init__(self, message: dict[str, object], descriptors: list[int]) -> None:
         self.environment_id = str(message["id"])
@@ -38,7 +41,8 @@ class Launch:
             raise Refused(f"{len(descriptors)} descriptors came instead of {expected}")
         for directory in descriptors[4:]:
             _check_directory(directory)
-        self._descriptors = [os.dup(descriptor) for descriptor in descriptors]
+        self._descriptors = descriptors.copy()
+        descriptors.clear()
 
     @property
     def for_init(self) -> list[int]:

@@ -326,6 +326,8 @@ class Stock:
         try:
             with theirs:
                 wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])
+            if cell.group is not None:
+                cell.group.joined()
         except OSError as error:
             shelf.used = False
             self._finish(cell)
@@ -383,10 +385,10 @@ class Stock:
             cell.shelf.wanting.popleft()(cell, "")
             return
         cell.shelf.sealed.append(cell)
-        if cell.shelf.program is not None and self._groups is not None:
+        if cell.shelf.program is not None and self._groups is not None and cell.group is not None:
             # What still starts in it is not to be in anybody's way. Before it was sealed it held locks of the kernel.
             with contextlib.suppress(OSError):  # it has just ended
-                self._groups.stand_back(cell.name)
+                self._groups.stand_back(cell.group)
 
     def _unmade(self, cell: Cell, reason: str) -> None:
         """It will not be sealed. Several may notice, in any order: itself, its zygote, and the kernel."""
