@@ -411,8 +411,14 @@ class Cage(Protocol):
     runtime_api: socket.socket  # listening, non-blocking; inside, it is `runtime_api_address`
     runtime_api_address: str  # "127.0.0.1:9001"
     endpoint: socket.socket | None  # listening, non-blocking: connections of the function to Lambent's own endpoint
-    output_fd: int  # non-blocking read end: stdout and stderr, raw lines
-    log_fd: int  # non-blocking read end: framed log records (_LAMBDA_TELEMETRY_LOG_FD)
+
+    @property
+    def output_fd(self) -> int:
+        """Non-blocking read end: stdout and stderr, raw lines."""
+
+    @property
+    def log_fd(self) -> int:
+        """Non-blocking read end: framed log records (_LAMBDA_TELEMETRY_LOG_FD)."""
 
     @property
     def can_restore(self) -> bool:

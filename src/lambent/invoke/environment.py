@@ -262,20 +262,21 @@ class Environment:
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
         if around.variables_for is not None:
             version = attrs.evolve(version, environment=await around.variables_for(version))
-        credentials = around.credentials_for(version) if self._issued is None else self._issued.variables()
-        variables = environment_variables(
-            version, installation, self._log.stream, credentials, self.initialization_type
-        )
+        variables = environment_variables(version, installation, self._log.stream, self.initialization_type)
         return EnvironmentSpec(
             environment_id=self.id,
             installation=installation,
             code_dir=code_dir,
             layers_dir=layers_dir,
             variables=variables,
+            credentials=functools.partial(self._credentials, version),
             memory_mib=version.memory_mib,
             ephemeral_mib=version.ephemeral_mib,
             internet=around.internet,
         )
+
+    def _credentials(self, version: FunctionVersion) -> Mapping[str, str]:
+        return self._around.credentials_for(version) if self._issued is None else self._issued.variables()
 
     async def _initialise(self, limit_s: float, phase: Phase) -> None:
         """A new session, ready for its first event. Raises _InitFailure after logging it, SandboxError."""

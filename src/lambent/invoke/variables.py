@@ -5,8 +5,6 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lambent.model.cage import RuntimeInstallation
 from lambent.model.function import FunctionVersion
 
@@ -18,10 +16,9 @@ def environment_variables(
     version: FunctionVersion,
     installation: RuntimeInstallation,
     log_stream: str,
-    credentials: Mapping[str, str],
     initialization_type: str = "on-demand",
 ) -> dict[str, str]:
-    """Everything a function's process is started with, its own variables included; the sandbox adds the addresses."""
+    """What a function's process is started with, its own variables included, but for credentials and addresses."""
     variables = {
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
@@ -42,7 +39,6 @@ def environment_variables(
         "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
         "_AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1",
         "_AWS_XRAY_DAEMON_PORT": "2000",
-        **credentials,
     }
     if installation.family != "provided":
         variables["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{installation.runtime}"

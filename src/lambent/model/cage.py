@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +71,10 @@ class EnvironmentSpec:
     installation: RuntimeInstallation
     code_dir: Path  # unpacked, shown read-only at /var/task
     layers_dir: Path | None  # merged, shown read-only at /opt
-    variables: Mapping[str, str]  # the whole environment of the process, less what the sandbox itself adds (addresses)
+    variables: Mapping[
+        str, str
+    ]  # the whole environment of the process, less credentials and what the sandbox itself adds
+    credentials: Callable[[], Mapping[str, str]] = dict  # variables too, made when the sandbox has begun with the rest
     memory_mib: int
     ephemeral_mib: int
     internet: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S: Final = 30.0  # the first launch of an interpreter starts its zygote
 GONE_TIMEOUT_S: Final = 20.0
+SPARE_AFTER_S: Final = 0.02  # a launch: the function that is starting needs the processor more
 _FROZEN: Final = {1: (b"FROZEN", b"THAWED"), 2: (b"1", b"0")}
 
 
@@ -34,10 +36,42 @@ class LaunchRefused(SandboxError):
     """The launcher says why it did not build the environment."""
 
 
+class Ends:
+    """Pipes, control socket and, where memory is watched, shared memory: what a cage has of the server's, made ahead."""
+
+    def __init__(self, *, is_watched: bool) -> None:
+        """Raises OSError."""
+        self.output_fd, self.output_write = os.pipe2(os.O_CLOEXEC)
+        self.log_fd, self.log_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.output_fd, False)
+        os.set_blocking(self.log_fd, False)
+        self.control, self.theirs = wire.pair()
+        self.watch_fds: list[int] = []
+        if is_watched:
+            self.watch_fds.append(os.memfd_create("lambent-watch"))
+            os.ftruncate(self.watch_fds[0], SHARED.size)
+
+    def handed_over(self) -> list[int]:
+        """What goes to the launcher; ours is given up by `give_up_theirs`."""
+        return [self.theirs.fileno(), self.output_write, self.log_write, *self.watch_fds]
+
+    def give_up_theirs(self) -> None:
+        """Safe to call twice."""
+        if self.output_write >= 0:
+            self.theirs.close()
+            wire.close_all([self.output_write, self.log_write])
+            self.output_write = self.log_write = -1
+
+    def close(self) -> None:
+        """All but the control socket, whose owner may be another one by now."""
+        self.give_up_theirs()
+        wire.close_all([self.output_fd, self.log_fd, *self.watch_fds])
+
+
 class LauncherCage:
     """A `ports.Cage` made by the launcher. The server holds the descriptors, so freezing and reading cost no hop."""
 
-    def __init__(self, spec: EnvironmentSpec, handle: LauncherHandle, forget: Callable[[str], Any]) -> None:
+    def __init__(self, spec: EnvironmentSpec, handle: LauncherHandle, ends: Ends, forget: Callable[[str], Any]) -> None:
         self.level: IsolationLevel = handle.level
         self._spec = spec
         self._handle = handle
@@ -51,31 +85,30 @@ class LauncherCage:
         self.runtime_api: socket.socket
         self.runtime_api_address = f"127.0.0.1:{layout.RUNTIME_API_PORT}"
         self.endpoint: socket.socket | None = None
-        self.output_fd, self._output_write = os.pipe2(os.O_CLOEXEC)
-        self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.output_fd, False)
-        os.set_blocking(self.log_fd, False)
+        self._ends = ends
         self._extensions = ExtensionOutput()
-        self._watch_fd = os.memfd_create("lambent-watch")
-        os.ftruncate(self._watch_fd, SHARED.size)
-        ours, self._theirs = wire.pair()
-        self._control = InitControl(ours, self._was_out_of_memory)
+        self._control = InitControl(ends.control, self._was_out_of_memory)
 
-    def handed_over(self) -> list[int]:
-        """What goes to the launcher; ours is given up in `launched`."""
-        return [self._theirs.fileno(), self._output_write, self._log_write, self._watch_fd]
+    @property
+    def output_fd(self) -> int:
+        return self._ends.output_fd
+
+    @property
+    def log_fd(self) -> int:
+        return self._ends.log_fd
 
     def launched(self, answer: wire.Message, descriptors: list[int]) -> None:
         """The launcher has made it: its own pipes come first where it has some, then listeners and control groups' files."""
         self._fork = bool(answer["fork"])
+        ends = self._ends
         if answer["pipes"]:
-            wire.close_all([self.output_fd, self.log_fd])
-            self.output_fd, self.log_fd, *descriptors = descriptors
-            os.set_blocking(self.output_fd, False)
-            os.set_blocking(self.log_fd, False)
+            wire.close_all([ends.output_fd, ends.log_fd])
+            ends.output_fd, ends.log_fd, *descriptors = descriptors
+            os.set_blocking(ends.output_fd, False)
+            os.set_blocking(ends.log_fd, False)
         count = int(answer["listeners"])
         self._files = dict(zip(answer["roles"], descriptors[count:], strict=True))
-        self._give_up_write_ends()
+        ends.give_up_theirs()
         listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors[:count]]
         self.runtime_api = listeners[0]
         self.endpoint = listeners[1] if len(listeners) > 1 else None
@@ -177,18 +210,12 @@ class LauncherCage:
             await self._forget(self._spec.environment_id)
             self._control.close()
             self._open = False
-            self._give_up_write_ends()
             for listener in (getattr(self, "runtime_api", None), self.endpoint):
                 if listener is not None:
                     listener.close()
-            wire.close_all([self.output_fd, self.log_fd, self._watch_fd, *self._files.values()])
+            self._ends.close()
+            wire.close_all(self._files.values())
             self._extensions.close()
-
-    def _give_up_write_ends(self) -> None:
-        if self._output_write >= 0:
-            self._theirs.close()
-            wire.close_all([self._output_write, self._log_write])
-            self._output_write = self._log_write = -1
 
     def _write(self, role: str, text: bytes) -> None:
         descriptor = self._files.get(role) if self._open else None
@@ -213,7 +240,8 @@ class LauncherCage:
         return int(killed[1]) > 0 if killed else self._watched()[1] > 0
 
     def _watched(self) -> tuple[int, ...]:
-        return SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0, 0)
+        watch_fds = self._ends.watch_fds
+        return SHARED.unpack(os.pread(watch_fds[0], SHARED.size, 0)) if self._open and watch_fds else (0, 0, 0)
 
 
 class LauncherSandbox:
@@ -225,6 +253,7 @@ class LauncherSandbox:
         self._answers: dict[str, asyncio.Future[tuple[wire.Message, list[int]]]] = {}
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self._cages: dict[str, LauncherCage] = {}
+        self._spare: Ends | None = None  # of the next one
         self._lost = False
         self._outgoing: asyncio.Lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -239,15 +268,25 @@ class LauncherSandbox:
             return await self._launch(spec, at_once=at_once)
 
     async def _launch(self, spec: EnvironmentSpec, *, at_once: bool) -> LauncherCage:
-        cage = LauncherCage(spec, self._handle, self._destroy)
+        ends, self._spare = self._spare or self._new_ends(), None
+        cage = LauncherCage(spec, self._handle, ends, self._destroy)
         self._cages[spec.environment_id] = cage
         try:
             meanwhile = cage.begin_runtime if at_once else None
-            cage.launched(*await self._ask_to_launch(spec, cage.handed_over(), meanwhile))
+            cage.launched(*await self._ask_to_launch(spec, ends.handed_over(), meanwhile))
         except BaseException:
             await cage.destroy()
             raise
+        self._loop.call_later(SPARE_AFTER_S, self._make_spare)
         return cage
+
+    def _new_ends(self) -> Ends:
+        return Ends(is_watched=self._handle.cgroup_version is None)
+
+    def _make_spare(self) -> None:
+        if self._spare is None and not self._lost:
+            with contextlib.suppress(OSError):  # too many files are open; the next launch says so
+                self._spare = self._new_ends()
 
     async def prepare(self, spec: EnvironmentSpec) -> None:
         await self._ask({
@@ -258,6 +297,9 @@ class LauncherSandbox:
     async def close(self) -> None:
         await asyncio.gather(*(cage.destroy() for cage in list(self._cages.values())))
         self._fail("the sandbox was closed")
+        if self._spare is not None:
+            self._spare.control.close()
+            self._spare.close()
         await asyncio.to_thread(self._handle.close)
 
     async def _ask_to_launch(
@@ -266,7 +308,7 @@ class LauncherSandbox:
         message = {
             "op": "launch", "id": spec.environment_id, "installation": installation_of(spec),
             "program": program_of(spec), "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
-            "layers": spec.layers_dir is not None,
+            "layers": spec.layers_dir is not None, "watched": self._handle.cgroup_version is None,
         }  # fmt: skip
         directories: list[int] = []
         try:

@@ -51,8 +51,8 @@ def starts_ahead(spec: EnvironmentSpec) -> bool:
 
 
 def runtime_variables(spec: EnvironmentSpec, runtime_api: str, endpoint_url: str | None) -> dict[str, str]:
-    """`spec.variables` and what only the sandbox knows."""
-    variables = dict(spec.variables)
+    """`spec.variables`, credentials, and what only the sandbox knows."""
+    variables = {**spec.variables, **spec.credentials()}
     variables["AWS_LAMBDA_RUNTIME_API"] = runtime_api
     variables["_LAMBDA_TELEMETRY_LOG_FD"] = str(TELEMETRY_FD)
     if endpoint_url is not None:

@@ -76,8 +76,8 @@ def live(order: Order, client: init.Client | None) -> None:
         wire.close_all(descriptors[1:3])
         descriptors[1:3] = pipes.theirs
     # By now the launcher has attached code, layers and /tmp, from outside.
-    control, output, log, watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-    watchdog = Watchdog(watch, int(message["memory_bytes"]), init.descendants) if message["watched"] else None
+    control, output, log, *watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
+    watchdog = Watchdog(watch[0], int(message["memory_bytes"]), init.descendants) if watch else None
     made.take_over(control, output, log, watchdog)
     intake.close()
     made.keep_only_its_own()

@@ -226,6 +226,9 @@ class Launcher:
         if launch.internet and self._network is None:
             launch.close()
             raise Refused("functions have no internet access here; start Lambent with `internet = true`")
+        if not launch.is_watched and self._groups is None:
+            launch.close()
+            raise Refused("without control groups memory must be watched")
         if environment_id in self._environments or environment_id in self._waiting:
             launch.close()
             raise Refused("an environment with this id exists")
@@ -250,8 +253,7 @@ class Launcher:
             if self._groups is not None and cell.group is not None:
                 self._groups.limit(cell.group, memory_bytes)
             self._attach(launch, cell)
-            live = {"op": "live", "memory_bytes": memory_bytes, "watched": self._groups is None}
-            wire.send(cell.intake, live, launch.for_init)
+            wire.send(cell.intake, {"op": "live", "memory_bytes": memory_bytes}, launch.for_init)
         except OSError:
             self._stock.kill(cell)
             raise

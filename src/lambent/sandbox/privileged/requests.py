@@ -36,23 +36,28 @@ class Launch:
         self.memory_bytes = _bounded(message["memory_mib"], _MEMORY_MIB, "memory") << 20
         self.ephemeral_mib = _bounded(message["ephemeral_mib"], EPHEMERAL_MIB, "/tmp")
         self.program = program(message["program"])
-        expected = 6 if message["layers"] else 5
+        self._for_init = 4 if message["watched"] else 3
+        expected = self._for_init + (2 if message["layers"] else 1)
         if len(descriptors) != expected:
             raise Refused(f"{len(descriptors)} descriptors came instead of {expected}")
-        for directory in descriptors[4:]:
+        for directory in descriptors[self._for_init :]:
             _check_directory(directory)
         self._descriptors = descriptors.copy()
         descriptors.clear()
 
     @property
     def for_init(self) -> list[int]:
-        """Control socket, output, log, shared memory of the watchdog."""
-        return self._descriptors[:4]
+        """Control socket, output, log, and shared memory of the watchdog where there is one."""
+        return self._descriptors[: self._for_init]
+
+    @property
+    def is_watched(self) -> bool:
+        return self._for_init > 3
 
     @property
     def directories(self) -> list[tuple[str, int]]:
         """(target, descriptor) of code and layers."""
-        return list(zip(("/var/task", "/opt"), self._descriptors[4:]))
+        return list(zip(("/var/task", "/opt"), self._descriptors[self._for_init :]))
 
     def close(self) -> None:
         while self._descriptors:
