@@ -356,6 +356,9 @@ def main() -> None:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         with contextlib.suppress(OSError):  # only root may
             syscalls.write_to("/proc/self/oom_score_adj", _LAST_TO_GO)
+        # The server that wakes it has more to say, to init, and is not to lose the processor over it.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         launcher = Launcher(server, settings)
     except OSError as error:
         wire.send(server, {"event": "broken", "reason": str(error)})
