@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from lambent.invoke.logpump import LogPump
 from lambent.model.cage import EnvironmentSpec, ProcessExit
@@ -173,22 +173,27 @@ class Session:
             await self.api.extensions_registered()
 
     async def _ready(self) -> None:
-        ready = asyncio.ensure_future(self.api.initialised())
-        watched: set[asyncio.Future[Any]] = {ready, self._exited}
-        try:
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                # What the runtime posted before it ended may still be on its way, and says more than its exit status.
-                await asyncio.wait({ready}, timeout=LAST_WORDS_S)
-            if ready.done():
-                ready.result()
-            # It may have ended since: from here on the owner is told, and until here nobody was.
-            if self._exited.done():
-                raise RuntimeExited(self._exited.result())
-            if self._fault is not None:
-                raise InitFailed(self._fault.error_type, self._fault.payload, by_platform=True)
-        finally:
-            ready.cancel()
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(_: object = None) -> None:
+            if not settled.done():
+                settled.set_result(None)
+
+        self.api.when_initialised(settle)
+        self._exited.add_done_callback(settle)
+        await settled
+        if not self.api.is_initialised:
+            # What the runtime posted before it ended may still be on its way, and says more than its exit status.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self.api.initialised()
+        if self.api.is_initialised:
+            await self.api.initialised()
+        # It may have ended since: from here on the owner is told, and until here nobody was.
+        if self._exited.done():
+            raise RuntimeExited(self._exited.result())
+        if self._fault is not None:
+            raise InitFailed(self._fault.error_type, self._fault.payload, by_platform=True)
 
     async def close(self, reason: str, clock: Clock | None = None) -> None:
         """Ends every process. With a clock, what AWS calls the Shutdown phase comes first.

@@ -62,6 +62,7 @@ class EnvironmentApi:
         self._extensions = ExtensionEndpoints(metadata, self._progress, self._extension_failed, self._observed)
         self._telemetry = TelemetryEndpoints(self._extensions.identify, self._observed, connect, now)
         self._initialised = asyncio.Event()
+        self._on_initialised: Callable[[], None] | None = None
         self._init_failure: InitFailed | None = None
         self._changed = asyncio.Event()
         # Called when an extension ends, or says that it does, after init and before `shutdown`: that ends the environment.
@@ -94,6 +95,17 @@ class EnvironmentApi:
         await self._initialised.wait()
         if self._init_failure is not None:
             raise self._init_failure
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether `initialised` would return, or raise, at once."""
+        return self._initialised.is_set()
+
+    def when_initialised(self, callback: Callable[[], None]) -> None:
+        """Calls it then; a cold start waits for that, and for nothing that a task would have to be woken for."""
+        self._on_initialised = callback
+        if self._initialised.is_set():
+            callback()
 
     def invoke(self, call: RuntimeCall) -> PendingResponse:
         """Hands an event to the runtime and to the extensions that asked for it.
@@ -247,7 +259,7 @@ class EnvironmentApi:
             registry.open = False
             if not registry.by_name or registry.all_ready:
                 if not self._initialised.is_set():
-                    self._initialised.set()
+                    self._init_is_over()
                     self._telemetry.close_subscriptions()
                 pending = self._runtime.pending
                 if pending is not None and (pending.answered or response is not None):
@@ -265,8 +277,13 @@ class EnvironmentApi:
     def _fail_init(self, failure: InitFailed) -> None:
         if not self._initialised.is_set():
             self._init_failure = failure
-            self._initialised.set()
+            self._init_is_over()
         self._changed.set()
+
+    def _init_is_over(self) -> None:
+        self._initialised.set()
+        if self._on_initialised is not None:
+            self._on_initialised()
 
     def _observed(self, event_type: str, record: dict[str, Any]) -> None:
         self._observer.on_platform_event(event_type, record)

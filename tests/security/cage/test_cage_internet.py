@@ -95,7 +95,8 @@ class World:
         return {
             "links": [link for link in links if link.startswith("lmb")],
             "tables": self.run("host", "nft", "list", "tables"),
-            "routes": self.run("host", "ip", "route"),
+            # The kernel notices some time after a link was made that it is up.
+            "routes": self.run("host", "ip", "route").replace(" linkdown", ""),
             "forwarding": self.run("host", "cat", "/proc/sys/net/ipv4/ip_forward").strip(),
         }
 

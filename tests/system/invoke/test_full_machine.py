@@ -21,16 +21,16 @@ WAIT = "def handle(event, request_id): time.sleep(event['s']); return 1"
 
 async def until_idle(road: Any, name: str) -> None:
     async with asyncio.timeout(10):
-        while not all(environment.usable for environment in road.environments(name)):
+        while any(environment.at_work for environment in road.environments(name)):
             await asyncio.sleep(0.01)
 
 
 async def test_the_environment_idle_for_longest_gives_way(road: Any) -> None:
     for name in ("first", "second", "third"):
         road.define(name, SAY)
-    await road.invoke("first")
-    await road.invoke("second")
-    await road.invoke("first")
+    for name in ("first", "second", "first"):
+        await road.invoke(name)
+        await until_idle(road, name)
     ended = road.environments("second")[0]
     freed = ended.on_gone
 
