@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from . import cell, init, layout, syscalls, wire
+from . import cell, immortal, init, layout, syscalls, wire
 
 _PRELOAD = "lambent_runtime"  # in /var/runtime: preload() is called once here, main() in each environment
 
@@ -21,8 +21,9 @@ def serve(channel: socket.socket, client: init.Client | None) -> None:
     """Until the launcher closes its end."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.collect()
-    gc.freeze()
     gc.disable()  # neither this loop nor an init leaves garbage; a runtime turns it on again
+    immortal.make_everything_immortal()
+    gc.freeze()
     wire.send(channel, {"event": "ready"})
     while True:
         try:
