@@ -35,6 +35,7 @@ def test_a_quick_run_measures_every_part_and_writes_it_down(tmp_path: Path) -> N
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert all(isinstance(figures[name], dict) for name in PARTS if name not in MAY_BE_MISSING)
     assert figures["cold"]["python_hit_ms"]["median"] > 0
+    assert len({figures[name]["python"] for name in ("cold", "burst", "beyond", "density")}) == 1
     assert all(row.get("failed", 0) == 0 for row in figures["warm"]["loads"])
     assert figures["warm"]["processor_us_a_request"] > 0
     assert figures["density"]["own_mb_each"] > 0

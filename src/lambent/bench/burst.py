@@ -9,8 +9,9 @@ from typing import Any, Final
 from lambent.bench.connection import path_of
 from lambent.bench.figures import spread
 from lambent.bench.functions import HELLO_PYTHON, create, python
+from lambent.bench.interpreters import newest_python
 from lambent.bench.load import own_once
-from lambent.bench.server import RUNNING_PYTHON, Run, Server
+from lambent.bench.server import Run, Server
 
 AT_ONCE: Final = 200
 BEYOND: Final = 300
@@ -31,7 +32,7 @@ def handler(event, context):
 def measure(run: Run) -> dict[str, Any]:
     """The first burst meets a server that has just started, the second one what it has made ahead since."""
     at_once, refill_s = run.pick(AT_ONCE, 50), run.pick(REFILL_S, 1)
-    figures: dict[str, Any] = {"at_once": at_once}
+    figures: dict[str, Any] = {"python": newest_python().version, "at_once": at_once}
     for name, source in (("hello", HELLO_PYTHON), ("naps_100_ms", NAPS)):
         run.say(f"burst: {name}")
         with run.server() as server:
@@ -42,7 +43,7 @@ def measure(run: Run) -> dict[str, Any]:
 
 def _bursts(server: Server, source: str, at_once: int, refill_s: float) -> list[float]:
     """Seconds until all are answered; each burst is on a function of its own."""
-    create(server.client(), ["zygote", "first", "again"], python(RUNNING_PYTHON, source))
+    create(server.client(), ["zygote", "first", "again"], python(newest_python().runtime, source))
     own_once(server.port, path_of("zygote"), b"{}", 1)  # its own start is not an environment's
     first, _ = own_once(server.port, path_of("first"), b"{}", at_once)
     time.sleep(refill_s)
@@ -56,10 +57,10 @@ def measure_beyond(run: Run) -> dict[str, Any]:
     for number in range(run.pick(3, 1)):
         with run.server() as server:
             name = f"holds-{number}"
-            create(server.client(), ["first", name], python(RUNNING_PYTHON, HOLDS))
+            create(server.client(), ["first", name], python(newest_python().runtime, HOLDS))
             own_once(server.port, path_of("first"), b'{"s": 0}', 1)
             rates.append(rate_beyond(list(held(server, name, count, HELD_S).values())))
-    return {"asked_for": count, "environments_per_s": spread(rates)}
+    return {"python": newest_python().version, "asked_for": count, "environments_per_s": spread(rates)}
 
 
 def held(server: Server, name: str, count: int, seconds: float) -> dict[str, float]:

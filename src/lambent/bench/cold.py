@@ -1,15 +1,13 @@
 """Cold starts: the first invocation of a function that does next to nothing, from the request until its answer over HTTP.
 
-Interleaved with the yardstick, a bare interpreter of the same language that starts and ends. With a pause before each, as cold starts come,
+Interleaved with the yardstick, a bare interpreter of the same language that starts and ends; Python's is the newest that was found. With a pause before each, as cold starts come,
 a cell waits that was made ahead (pool hit); one right after the other soon finds none (pool miss).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from typing import Any, Final
 
@@ -17,12 +15,12 @@ from lambent.bench.connection import Caller
 from lambent.bench.errors import NotMeasured
 from lambent.bench.figures import ratio, spread, timed_ms
 from lambent.bench.functions import create, hello, newest
-from lambent.bench.server import RUNNING_PYTHON, Run, Server
+from lambent.bench.interpreters import newest_python
+from lambent.bench.server import Run, Server
 
 PAUSE_S: Final = 0.1  # time enough to make the next cell of Python ahead
 SLOW_PAUSE_S: Final = 0.4  # of what cannot fork
 WARM_UPS: Final = 3  # the zygote's own start is not a cold start's
-PYTHON_PASS: Final = (os.path.realpath(sys.executable), "-S", "-E", "-c", "pass")
 NODE_ZERO: Final = ("node", "-e", "0")
 RUNS, QUICK_RUNS = 60, 8
 RUNS_OF_OTHERS, QUICK_RUNS_OF_OTHERS = 20, 4
@@ -42,13 +40,15 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def of_python(server: Server, runs: int) -> dict[str, Any]:
-    create(server.client(), [f"cold-{number}" for number in range(2 * runs + WARM_UPS)], hello(RUNNING_PYTHON))
+    measured = newest_python()
+    create(server.client(), [f"cold-{number}" for number in range(2 * runs + WARM_UPS)], hello(measured.runtime))
     with Caller(server.port) as caller:
         for number in range(2 * runs, 2 * runs + WARM_UPS):
             caller.invoke(f"cold-{number}")
-        hits, yardstick = interleaved(caller, [f"cold-{n}" for n in range(runs)], PYTHON_PASS, PAUSE_S)
-        misses, again = interleaved(caller, [f"cold-{n}" for n in range(runs, 2 * runs)], PYTHON_PASS, 0.0)
+        hits, yardstick = interleaved(caller, [f"cold-{n}" for n in range(runs)], measured.does_nothing, PAUSE_S)
+        misses, again = interleaved(caller, [f"cold-{n}" for n in range(runs, 2 * runs)], measured.does_nothing, 0.0)
     return {
+        "python": measured.version,
         "python_hit_ms": spread(hits),
         "python_miss_ms": spread(misses),
         "python_c_pass_ms": spread(yardstick),

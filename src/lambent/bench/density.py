@@ -8,7 +8,8 @@ from typing import Any, Final
 from lambent.bench import processes
 from lambent.bench.burst import HOLDS, held
 from lambent.bench.functions import create, python
-from lambent.bench.server import RUNNING_PYTHON, Run
+from lambent.bench.interpreters import newest_python
+from lambent.bench.server import Run
 
 ENVIRONMENTS: Final = 500
 HELD_S: Final = 12  # longer than starting them takes
@@ -17,7 +18,7 @@ MIB_IN_MB: Final = 2**20 / 1e6
 
 def measure(run: Run) -> dict[str, Any]:
     with run.server() as server:
-        create(server.client(), ["dense"], python(RUNNING_PYTHON, HOLDS))
+        create(server.client(), ["dense"], python(newest_python().runtime, HOLDS))
         before = server.environments()
         count = len(held(server, "dense", run.pick(ENVIRONMENTS, 50), run.pick(HELD_S, 3)))
         time.sleep(1)
@@ -26,6 +27,7 @@ def measure(run: Run) -> dict[str, Any]:
         there = {pid for pid in there if processes.has_memory_limit(pid)} or there - before
         own_mib = processes.memory_mib(there, processes.PRIVATE)
         return {
+            "python": newest_python().version,
             "environments": count,
             "processes": len(there),
             "own_mb_each": round(own_mib * MIB_IN_MB / count, 2),

@@ -15,6 +15,7 @@ from lambent.bench import processes
 from lambent.bench.burst import rate_beyond
 from lambent.bench.errors import NotMeasured
 from lambent.bench.functions import HELLO_BOOTSTRAP, newest
+from lambent.bench.interpreters import newest_python
 from lambent.bench.peers.comparison import ratios
 from lambent.bench.peers.tools import Tools, npm_version
 from lambent.bench.snapstart import oldest_usable
@@ -57,6 +58,15 @@ def test_the_newest_runtime_is_the_one_with_the_highest_number(family: str, foun
         "python3.13",
     ]
     assert newest(there, family) == found
+
+
+def test_the_newest_python_is_one_that_this_machine_has_and_its_own_yardstick() -> None:
+    measured = newest_python()
+    does_nothing = measured.does_nothing
+    said = subprocess.run([does_nothing[0], "--version"], capture_output=True, text=True, check=True).stdout
+    assert said == f"Python {measured.version}\n"
+    assert measured.version.startswith(measured.runtime.removeprefix("python"))
+    assert subprocess.run(does_nothing, check=True).returncode == 0
 
 
 def test_snapstart_is_measured_with_the_oldest_python_that_has_it() -> None:
