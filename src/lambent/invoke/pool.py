@@ -54,6 +54,7 @@ class Pool:
         self._scale = scale
         self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
         self._starts: set[asyncio.Task[None]] = set()
+        self._starting = 0  # of which nobody knows yet what comes of them
         self._ends: set[asyncio.Task[None]] = set()
         self._retired = False
         self._closed = False
@@ -159,23 +160,33 @@ class Pool:
 
     def _start_for(self, waiter: asyncio.Future[Environment]) -> None:
         """Starts an environment unless as many are starting as there are callers who wait."""
-        if not waiter.done() and not self._closed and len(self._starts) < len(self._waiters):
+        if not waiter.done() and not self._closed and self._starting < len(self._waiters):
+            self._starting += 1
             _spawn(self._start_one(), self._starts)
 
     async def _start_one(self) -> None:
         try:
-            self._scale(self.version)
-            async with self._room_for(self.version) as waited:
-                if waited and len(self._starts) > len(self._waiters):
-                    return  # whoever needed it has got another one meanwhile
-                environment = self._factory(self.version)
-                environment.on_gone = self.forget
-                self.all.add(environment)
-                await environment.start()
+            try:
+                environment = await self._started()
+            finally:
+                self._starting -= 1  # before anybody is told: who asks for another one at once needs a start of his own
         except Exception as error:  # whoever waits must be told, whatever it was
             self._fail_one(error)
         else:
-            self.release(environment)
+            if environment is not None:
+                self.release(environment)
+
+    async def _started(self) -> Environment | None:
+        """None when whoever needed it has got another one meanwhile."""
+        self._scale(self.version)
+        async with self._room_for(self.version) as waited:
+            if waited and self._starting > len(self._waiters):
+                return None
+            environment = self._factory(self.version)
+            environment.on_gone = self.forget
+            self.all.add(environment)
+            await environment.start()
+        return environment
 
     def longest_idle(self) -> Environment | None:
         """Of those that may be ended for want of memory, which provisioned ones may not."""
@@ -190,8 +201,8 @@ class Pool:
         if not isinstance(error, AwsError):
             log.error("no environment for %s", self.version.qualified_arn, exc_info=error)
             error = service_fault(f"Lambent could not start an execution environment: {error}")
-        if len(self._starts) > len(self._waiters):
-            return  # besides this one, another is being started for each who waits
+        if self._starting >= len(self._waiters):
+            return  # another one is being started for each who waits
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
