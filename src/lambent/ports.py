@@ -66,6 +66,11 @@ Enqueue = Callable[[Invocation], Awaitable[None]]
 
 Raises AwsError: RequestEntityTooLargeException, ServiceException when it cannot be stored."""
 
+EnqueueSoon = Callable[[Invocation, Callable[[AwsError | None], None]], None]
+"""The same for callers who need no task to wait in: the callback is told once it is durable, or why it cannot be stored.
+
+Once, on the event loop, perhaps before this returns; it must not raise. Raises AwsError for an event that is too large."""
+
 
 class Clock(Protocol):
     """Everything that waits or stamps asks here, so that tests can turn the time."""

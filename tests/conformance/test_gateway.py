@@ -197,8 +197,9 @@ async def started(calling: FunctionVersion | None = None, **options: Any) -> tup
     listener = socket.create_server(("127.0.0.1", 0))
     road, recorders, enqueued = Road(), services(), list[Invocation]()
 
-    async def enqueue(invocation: Invocation) -> None:
+    def enqueue(invocation: Invocation, done: Callable[[AwsError | None], None]) -> None:
         enqueued.append(invocation)
+        done(None)
 
     gateway = Gateway(recorders, road, Resolver(), models=MODELS, **{"enqueue": enqueue, **options})
     server = Server(gateway, calling)

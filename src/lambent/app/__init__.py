@@ -185,7 +185,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             authorizer=authorizer,
             neighbours=neighbours,
             shared=shared,
-            enqueue=dispatcher.accept,
+            enqueue=dispatcher.accept_soon,
             path_doors={
                 CODE_DOOR: CodeDoor(lambda_service.download),
                 sns.CERTIFICATE_DOOR: CertificateDoor(carriers.signer.certificate),

@@ -19,7 +19,7 @@ from lambent.dispatch.lanes import WINDOW_MOST, WINDOWS_TOGETHER, FunctionLane
 from lambent.dispatch.sending import TargetLane
 from lambent.dispatch.targets import Targets
 from lambent.model import lineage
-from lambent.model.errors import invalid_request_content, not_found, request_too_large, service_fault
+from lambent.model.errors import AwsError, invalid_request_content, not_found, request_too_large, service_fault
 from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress
@@ -76,6 +76,10 @@ class Dispatcher:
         that does not take it."""
         await self._accept(invocation, {})
 
+    def accept_soon(self, invocation: Invocation, done: Callable[[AwsError | None], None]) -> None:
+        """A `ports.EnqueueSoon`: `accept` without a task for each event. Raises AwsError for one that is too large."""
+        self._begin(invocation, {}, done)
+
     async def _accept_existing(self, invocation: Invocation) -> None:
         """Raises AwsError ResourceNotFoundException too."""
         place = (invocation.account_id, invocation.region, invocation.function_name)
@@ -96,27 +100,36 @@ class Dispatcher:
         return new_id
 
     async def _accept(self, invocation: Invocation, detail: dict[str, Any]) -> None:
+        answer: asyncio.Future[AwsError | None] = asyncio.get_running_loop().create_future()
+        self._begin(invocation, detail, lambda error: None if answer.done() else answer.set_result(error))
+        error = await answer
+        if error is not None:
+            raise error
+
+    def _begin(self, invocation: Invocation, detail: dict[str, Any], done: Callable[[AwsError | None], None]) -> None:
         size = len(invocation.payload)
         if size > ASYNC_PAYLOAD_MAX_BYTES:
             raise request_too_large(
                 f"{size} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"
             )
-        try:
-            invocation.payload.decode()
-        except UnicodeDecodeError as error:
-            raise invalid_request_content("Could not parse request body into json: it is not UTF-8.") from error
+        if not invocation.payload.isascii():
+            _check_text(invocation.payload)
         if self._closed:
             raise service_fault("The server is stopping.")
         if invocation.trace_header is None:  # all attempts of an event belong to one trace
             invocation = again(invocation, invocation.request_id, lineage.new_trace(self._clock.now()))
-        try:
-            await self._store.accept(invocation, detail)
-        except (sqlite3.Error, StoreError) as error:
-            log.error("an asynchronous event could not be stored (%s); make room on the disk", error)
-            raise service_fault(f"The event could not be stored: {error}") from error
-        key = (invocation.account_id, invocation.region, invocation.function_name)
-        self._telemetry.of_function(FunctionAddress(*key, invocation.qualifier), "AsyncEventsReceived")
-        self._wake_function(key)
+
+        def stored(error: BaseException | None) -> None:
+            if error is not None:
+                log.error("an asynchronous event could not be stored (%s); make room on the disk", error)
+                done(service_fault(f"The event could not be stored: {error}"))
+                return
+            key = (invocation.account_id, invocation.region, invocation.function_name)
+            self._telemetry.of_function(FunctionAddress(*key, invocation.qualifier), "AsyncEventsReceived")
+            self._wake_function(key)
+            done(None)
+
+        self._store.accept_soon(invocation, detail, stored)
 
     # lanes
 
@@ -179,3 +192,11 @@ class Dispatcher:
         settings = self._catalog.settings(FunctionAddress(*key))
         reserved = settings.reserved_concurrency if settings is not None else None
         return min(most, reserved) if reserved else most
+
+
+def _check_text(payload: bytes) -> None:
+    """Raises AwsError InvalidRequestContentException for what is not UTF-8."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise invalid_request_content("Could not parse request body into json: it is not UTF-8.") from error

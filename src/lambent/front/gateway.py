@@ -22,7 +22,7 @@ from lambent.front import cors, unambiguous, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.authorize import Asking, Authorizer
 from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
-from lambent.front.invoke_api import Enqueue, InvokeApi, address, is_invoke, new_request_id
+from lambent.front.invoke_api import InvokeApi, address, is_invoke, new_request_id
 from lambent.front.large_bodies import BoundedBody
 from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
 from lambent.http1.server import BodyReceiver, HeaderList, Request
@@ -92,7 +92,7 @@ class Gateway:
         auth: AuthMode = "open",
         secret_for: SecretFor = lambda access_key_id: None,
         authorizer: Authorizer | None = None,
-        enqueue: Enqueue | None = None,
+        enqueue: ports.EnqueueSoon | None = None,
         path_doors: Mapping[str, Door] | None = None,
         host_doors: Sequence[tuple[str, Door]] = (),
         allowed_origins: Iterable[str] = (),

@@ -10,7 +10,7 @@ import base64
 import binascii
 import functools
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Final
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
@@ -26,9 +26,6 @@ from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 from lambent.model.names import FunctionAddress, access_denied, join_qualifiers, locate_function, parse_function_ref
 from lambent.wire import eventstream
-
-Enqueue = Callable[[Invocation], Awaitable[None]]
-"""Takes an asynchronous invocation; returns when it is durable. Raises AwsError."""
 
 _INVOKE_PREFIX: Final = b"/2015-03-31/functions/"
 _INVOKE_SUFFIX: Final = b"/invocations"
@@ -67,7 +64,7 @@ class InvokeApi:
         self,
         invoke: ports.Invoke,
         resolver: ports.FunctionResolver | None = None,
-        enqueue: Enqueue | None = None,
+        enqueue: ports.EnqueueSoon | None = None,
         authorizer: Authorizer | None = None,
     ) -> None:
         """`authorizer` says which other accounts may come to a function; without one none may."""
@@ -97,8 +94,9 @@ class InvokeApi:
             return _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
         if parameters.invocation_type == b"RequestResponse":
             self._invoke.start(invocation, _Answer(request, parameters, extra_headers, refuse))
-            return None
-        return self._without_waiting(request, invocation, parameters, extra_headers)
+        else:
+            self._without_waiting(request, invocation, parameters, extra_headers, refuse)
+        return None
 
     def _admit_foreign(self, account_id: str, invocation: Invocation) -> None:
         """Raises AwsError AccessDeniedException."""
@@ -109,9 +107,15 @@ class InvokeApi:
             raise access_denied(account_id, "lambda:InvokeFunction", function.qualified_arn)
         self._authorizer.authorize_foreign(account_id, "lambda:InvokeFunction", function)
 
-    async def _without_waiting(
-        self, request: Request, invocation: Invocation, parameters: _Parameters, extra_headers: HeaderList
+    def _without_waiting(
+        self,
+        request: Request,
+        invocation: Invocation,
+        parameters: _Parameters,
+        extra_headers: HeaderList,
+        refuse: Callable[[AwsError], None],
     ) -> None:
+        """For the function's end, that is: an event is answered when it is on the disk."""
         if self._resolver is not None:
             self._resolver.resolve(
                 invocation.account_id,
@@ -120,20 +124,21 @@ class InvokeApi:
                 invocation.qualifier,
                 random.random(),
             )
-        status = 204
-        if parameters.invocation_type == b"Event":
-            if self._enqueue is None:
-                raise AwsError(
-                    "NotImplemented",
-                    "Asynchronous invocation (InvocationType Event) is not built in this Lambent.",
-                    501,
-                )
-            await self._enqueue(invocation)
-            status = 202
-        headers = [(b"x-amzn-RequestId", invocation.request_id.encode()), (b"x-amzn-Remapped-Content-Length", b"0")]
-        if parameters.trace_header is not None:
-            headers.append((b"X-Amzn-Trace-Id", parameters.trace_header))
-        request.respond(status, headers + extra_headers)
+
+        def answer(status: int) -> None:
+            head = b"x-amzn-RequestId: %b\r\nx-amzn-Remapped-Content-Length: 0\r\n" % invocation.request_id.encode()
+            if parameters.trace_header is not None:
+                head += b"X-Amzn-Trace-Id: %b\r\n" % parameters.trace_header
+            request.respond(status, head + header_lines(extra_headers))
+
+        if parameters.invocation_type == b"DryRun":
+            answer(204)
+            return
+        if self._enqueue is None:
+            raise AwsError(
+                "NotImplemented", "Asynchronous invocation (InvocationType Event) is not built in this Lambent.", 501
+            )
+        self._enqueue(invocation, lambda error: answer(202) if error is None else refuse(error))
 
 
 def _read(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from lambent.model.errors import LambentError
 
@@ -34,42 +34,24 @@ class StoreError(LambentError):
     """The database cannot be used: says why and what to do."""
 
 
-class _Write(Generic[T]):
-    """One caller's function, and where its result goes."""
+Told = Callable[[Any, BaseException | None], None]
+"""What a write returned, or what it raised."""
 
-    __slots__ = ("committed", "error", "future", "loop", "result", "work")
+
+class _Write:
+    """One caller's function, and who is told of its result."""
+
+    __slots__ = ("atomic", "error", "loop", "result", "told", "work")
 
     def __init__(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        committed: Callable[[T], None] | None,
-        loop: asyncio.AbstractEventLoop,
-        future: asyncio.Future[T],
+        self, work: Callable[[sqlite3.Connection], Any], told: Told, atomic: bool, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.work = work
-        self.committed = committed
+        self.told = told
+        self.atomic = atomic
         self.loop = loop
-        self.future = future
-        self.result: T | None = None
+        self.result: Any = None
         self.error: BaseException | None = None
-
-    def deliver(self) -> None:
-        """On the event loop, in the order of the commits."""
-        if self.error is not None:
-            if not self.future.done():
-                self.future.set_exception(self.error)
-            return
-        result: Any = self.result
-        try:
-            if self.committed is not None:
-                self.committed(result)
-        except BaseException as error:
-            # Written, but the memory beside it is not up to date: the caller must not take that for success.
-            if not self.future.done():
-                self.future.set_exception(error)
-            raise
-        if not self.future.done():  # its caller may have gone away; what it wrote stays written
-            self.future.set_result(result)
 
 
 class Database:
@@ -77,7 +59,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._queue: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._readers = concurrent.futures.ThreadPoolExecutor(READERS, thread_name_prefix="lambent-db-read")
         self._reader_local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -103,19 +85,48 @@ class Database:
         database._writer.start()
         return database
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], committed: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        committed: Callable[[T], None] | None = None,
+        *,
+        atomic: bool = False,
+    ) -> T:
         """Runs `work` in a transaction on the writer's thread, and returns its result once that is durable.
 
         `committed(result)` is called on this event loop before, in the order of the commits, even when the caller has
         been cancelled by then. Raises what `work` raises (nothing of it is kept then), sqlite3.Error, and StoreError
-        after `close`.
+        after `close`. `atomic` as for `submit`.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def told(result: Any, error: BaseException | None) -> None:
+            try:
+                if error is None and committed is not None:
+                    committed(result)
+            except BaseException as failure:
+                # Written, but the memory beside it is not up to date: the caller must not take that for success.
+                error = failure
+                raise
+            finally:
+                if not future.done():  # its caller may have gone away; what it wrote stays written
+                    if error is None:
+                        future.set_result(result)
+                    else:
+                        future.set_exception(error)
+
+        self.submit(work, told, atomic=atomic)
+        return await future
+
+    def submit(self, work: Callable[[sqlite3.Connection], Any], told: Told, *, atomic: bool = False) -> None:
+        """The same for callers who need no future: `told(result, error)` is called on this event loop, once it is durable.
+
+        `atomic`: `work` writes by one statement, and raises nothing after it. It needs no transaction and no savepoint then: each
+        statement gives the interpreter's lock away and waits for it. Raises StoreError after `close`.
         """
         if self._closed:
             raise StoreError(f"{self.path} is closed: the server is stopping")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(work, committed, loop, future))
-        return await future
+        self._queue.put(_Write(work, told, atomic, asyncio.get_running_loop()))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` with a read-only connection on a reader's thread; it sees everything that was acknowledged."""
@@ -157,7 +168,7 @@ class Database:
         finally:
             connection.close()
 
-    def _gather(self, first: _Write[Any]) -> tuple[list[_Write[Any]], bool]:
+    def _gather(self, first: _Write) -> tuple[list[_Write], bool]:
         batch = [first]
         while len(batch) < BATCH_MAX:
             try:
@@ -211,19 +222,23 @@ def migrate(connection: sqlite3.Connection, folder: Traversable) -> None:
             raise StoreError(f"migration {script.name} failed: {error}") from error
 
 
-def run_batch(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
+def run_batch(connection: sqlite3.Connection, batch: list[_Write]) -> None:
     """One transaction for all; afterwards each has its result, durable, or its error."""
-    if len(batch) == 1:
-        _run_alone(connection, batch[0])
-        return
-    begun: list[_Write[Any]] = []  # those whose work is in the transaction that is open now
+    begun: list[_Write] = []  # those whose work is in the transaction that is open now
+    is_single = len(batch) == 1 and batch[0].atomic
     try:
         for write in batch:
-            if not connection.in_transaction:
+            if not connection.in_transaction and not is_single:
                 connection.execute("BEGIN IMMEDIATE")
             begun.append(write)
-            if not _run_one(connection, write):
-                # A full disk or an I/O error makes SQLite roll the whole transaction back by itself.
+            if write.atomic:
+                _run_atomic(connection, write)
+            elif len(begun) == 1:
+                _run_first(connection, write)
+            else:
+                _run_one(connection, write)
+            if not connection.in_transaction:
+                # Taken back whole. A full disk or an I/O error makes SQLite do that by itself.
                 _fail(begun, write.error)
                 begun = []
         if connection.in_transaction:
@@ -235,41 +250,38 @@ def run_batch(connection: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
         _fail(batch, error)
 
 
-def _run_alone(connection: sqlite3.Connection, write: _Write[Any]) -> None:
-    """Without a savepoint, as there is nobody to be saved: each statement gives the interpreter's lock away and waits for it."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        write.result = write.work(connection)
-        connection.execute("COMMIT")
-    except BaseException as error:  # as in `_run_one`
-        write.error = error
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-
-
-def _run_one(connection: sqlite3.Connection, write: _Write[Any]) -> bool:
-    """False when the transaction is gone with it."""
-    connection.execute("SAVEPOINT one")
+def _run_atomic(connection: sqlite3.Connection, write: _Write) -> None:
     try:
         write.result = write.work(connection)
     except BaseException as error:  # whatever a caller's function raises is that caller's, and ends nobody else
         write.error = error
-        if not connection.in_transaction:
-            return False
+
+
+def _run_first(connection: sqlite3.Connection, write: _Write) -> None:
+    """Without a savepoint: what is to be taken back when it raises is the whole transaction."""
+    _run_atomic(connection, write)
+    if write.error is not None and connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _run_one(connection: sqlite3.Connection, write: _Write) -> None:
+    connection.execute("SAVEPOINT one")
+    _run_atomic(connection, write)
+    if not connection.in_transaction:
+        return
+    if write.error is not None:
         connection.execute("ROLLBACK TO one")
     connection.execute("RELEASE one")
-    return True
 
 
-def _fail(writes: list[_Write[Any]], error: BaseException | None) -> None:
+def _fail(writes: list[_Write], error: BaseException | None) -> None:
     for write in writes:
         if write.error is None:
             write.error = error
 
 
-def _deliver(batch: list[_Write[Any]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Write[Any]]] = {}
+def _deliver(batch: list[_Write]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
     for write in batch:
         by_loop.setdefault(write.loop, []).append(write)
     for loop, writes in by_loop.items():
@@ -277,9 +289,13 @@ def _deliver(batch: list[_Write[Any]]) -> None:
             loop.call_soon_threadsafe(_deliver_all, loop, writes)
 
 
-def _deliver_all(loop: asyncio.AbstractEventLoop, writes: list[_Write[Any]]) -> None:
+def _deliver_all(loop: asyncio.AbstractEventLoop, writes: list[_Write]) -> None:
+    """In the order of the commits."""
     for write in writes:
-        loop.call_soon(write.deliver)
+        try:
+            write.told(write.result, write.error)
+        except Exception as error:  # a mistake in one caller's function, which must not keep the others waiting
+            loop.call_exception_handler({"message": "a write was not taken note of", "exception": error})
 
 
 def _sync_directory(path: Path) -> None:

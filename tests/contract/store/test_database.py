@@ -8,14 +8,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lambent
 from lambent.store.database import Database, StoreError
+from lambent.store.events.batches import Batches
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(lambent.__file__).parents[1])}
 SCHEMA = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
@@ -64,6 +67,66 @@ async def test_concurrent_callers_share_commits_and_a_failing_one_takes_nobody_a
     assert len(failed) == 1
     assert isinstance(failed[0], sqlite3.IntegrityError)
     assert await database.read(texts) == {"taken"} | {f"note {n}" for n in range(200)}
+
+
+@pytest.mark.parametrize("first", ["atomic", "of two statements"])
+async def test_whoever_is_first_and_fails_takes_nobody_along(database: Database, first: str) -> None:
+    await database.write(lambda c: insert(c, "taken"))
+    busy = database.write(lambda c: time.sleep(0.05))  # those who come meanwhile share a commit
+
+    def failing(connection: sqlite3.Connection) -> None:
+        if first != "atomic":
+            insert(connection, "half")
+        insert(connection, "taken")
+
+    asked: list[Awaitable[object]] = [database.write(failing, atomic=first == "atomic")]
+    asked += [database.write(partial(insert, text=f"note {n}"), atomic=n % 2 == 0) for n in range(6)]
+    results: list[object] = await asyncio.gather(busy, *asked, return_exceptions=True)
+    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert results[2:] == [f"note {n}" for n in range(6)]
+    assert await database.read(texts) == {"taken"} | {f"note {n}" for n in range(6)}
+
+
+async def test_an_atomic_write_alone_is_kept_or_fails_by_itself(database: Database) -> None:
+    assert await database.write(lambda c: insert(c, "one"), atomic=True) == "one"
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.write(lambda c: insert(c, "one"), atomic=True)
+    assert await database.write(lambda c: insert(c, "two"), atomic=True) == "two"
+    assert await database.read(texts) == {"one", "two"}
+
+
+async def test_a_mistake_in_taking_note_of_a_write_keeps_nobody_else_waiting(database: Database) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def mistaken(result: object, error: BaseException | None) -> None:
+        raise RuntimeError("no")
+
+    busy = asyncio.ensure_future(database.write(lambda c: time.sleep(0.05)))
+    await asyncio.sleep(0)
+    database.submit(partial(insert, text="one"), mistaken)
+    database.submit(partial(insert, text="two"), lambda result, error: told.set_result(result))
+    await busy
+    assert await told == "two"
+    assert [str(context["exception"]) for context in reported] == ["no"]
+
+
+async def test_of_a_batch_each_is_told_whatever_the_others_do(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(connection: sqlite3.Connection, items: Sequence[str]) -> None:
+        connection.executemany("INSERT INTO notes (text) VALUES (?)", [(item,) for item in items])
+
+    def mistaken(error: BaseException | None) -> None:
+        raise RuntimeError("no")
+
+    batches = Batches[str](database, write, len)
+    batches.put("one", mistaken)
+    await batches.add("two")
+    await batches.drained()
+    assert await database.read(texts) == {"one", "two"}
+    assert "could not be told" in caplog.text
 
 
 async def test_memory_follows_in_the_order_of_the_commits_even_when_the_caller_has_gone(database: Database) -> None:

@@ -24,6 +24,8 @@ class Expected:
 
     name: str
     due_ms: int
+    invocation: Invocation
+    detail: dict[str, str]
     state: str = "waiting"
     attempts: int = 0
     function_errors: int = 0
@@ -50,13 +52,13 @@ class EventQueue(RuleBasedStateMachine):
         accepted = []
         for name in names:
             number = len(self.events) + 1
-            self.events[f"r{number}"] = Expected(name, self.now_ms)
             invocation = Invocation(
                 request_id=f"r{number}", account_id="a", region="r", function_name=name,
                 payload=text.encode(errors="replace"), qualifier=text or None,
             )  # fmt: skip
+            self.events[f"r{number}"] = Expected(name, self.now_ms, invocation, {"text": text})
             accepted.append(Accepted(id=number, invocation=invocation, at_ms=self.now_ms, detail={"text": text}))
-        rows.accept(self.connection, accepted)
+        rows.change(self.connection, accepted)
 
     @rule(seconds=st.integers(0, 100))
     def time_passes(self, seconds: int) -> None:
@@ -70,6 +72,7 @@ class EventQueue(RuleBasedStateMachine):
         assert [event.invocation.request_id for event in claimed] == due[:limit]
         for event in claimed:
             expected = self.events[event.invocation.request_id]
+            assert event.invocation == expected.invocation
             expected.state, expected.attempts = "attempted", expected.attempts + 1
             assert (event.attempts, event.function_errors, event.refusals) == (
                 expected.attempts, expected.function_errors, expected.refusals,
@@ -103,7 +106,7 @@ class EventQueue(RuleBasedStateMachine):
         owed = [NewDelivery(target=target, message={}, body=b"x") for target in owing]
         steps = [NewStep(what="over", at_ms=self.now_ms)]
         end = Finished(event_id=event.id, at_ms=self.now_ms, attempts=event.attempts, steps=steps, deliveries=owed)
-        rows.finish(self.connection, [end])
+        rows.change(self.connection, [end])
         expected = self.events[event.invocation.request_id]
         expected.state, expected.owed = "over", len(owing)
 
@@ -127,7 +130,7 @@ class EventQueue(RuleBasedStateMachine):
                     expected.state, expected.attempts, expected.owed,
                 )  # fmt: skip
                 assert view.due_ms == (expected.due_ms if expected.state == "waiting" else None)
-                assert view.steps[0].what == "accepted"
+                assert (view.steps[0].what, view.steps[0].detail) == ("accepted", expected.detail)
 
 
 EventQueue.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

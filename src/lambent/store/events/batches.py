@@ -8,14 +8,18 @@ statements, and whoever comes until the very moment when they are carried out is
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from lambent.store.database import Database
+from lambent.store.database import Database, StoreError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Done = Callable[[BaseException | None], None]
 
 BATCH_MAX: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024  # of payloads; bounds how long the first of a batch waits
@@ -29,36 +33,51 @@ class Batches(Generic[T]):
         database: Database,
         write: Callable[[sqlite3.Connection, Sequence[T]], None],
         size: Callable[[T], int],
+        *,
+        atomic: bool = False,
     ) -> None:
-        """`write` is carried out on the writer's thread; `size` is an item's weight in bytes."""
+        """`write` is carried out on the writer's thread; `size` is an item's weight in bytes; `atomic` as for `submit`."""
         self._database = database
         self._write = write
         self._size = size
-        self._waiting: deque[tuple[T, asyncio.Future[None]]] = deque()
+        self._atomic = atomic
+        self._waiting: deque[tuple[T, Done]] = deque()
         self._is_queued = False  # a write that has taken nothing yet is on its way; set and cleared by two threads
-        self._writers: set[asyncio.Task[None]] = set()
+        self._unanswered = 0  # writes
+        self._answered = asyncio.Event()
 
     async def add(self, item: T) -> None:
         """Returns when the item is durable. Raises what writing its batch raised."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+
+        def done(error: BaseException | None) -> None:
+            if future.done():  # its caller may have gone; what it asked for is done
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.put(item, done)
+        await future
+
+    def put(self, item: T, done: Done) -> None:
+        """The same for callers who need no future: `done` is called once it is durable, or with what writing it raised.
+
+        On the event loop, perhaps before this returns; it must not raise.
+        """
+        self._waiting.append((item, done))
         if not self._is_queued:
             self._queue()
-        await future
 
     async def drained(self) -> None:
         """Returns when nothing is being written."""
-        while self._writers:
-            await asyncio.wait(self._writers)
+        while self._unanswered:
+            self._answered.clear()
+            await self._answered.wait()
 
     def _queue(self) -> None:
-        self._is_queued = True
-        task = asyncio.get_running_loop().create_task(self._run())
-        self._writers.add(task)
-        task.add_done_callback(self._writers.discard)
-
-    async def _run(self) -> None:
-        taken: list[tuple[T, asyncio.Future[None]]] = []
+        taken: list[tuple[T, Done]] = []
 
         def work(connection: sqlite3.Connection) -> None:
             self._is_queued = False  # before taking: whoever comes from now on queues another write, needed or not
@@ -66,23 +85,29 @@ class Batches(Generic[T]):
             if taken:
                 self._write(connection, [item for item, _ in taken])
 
+        self._is_queued = True
+        self._unanswered += 1
         try:
-            await self._database.write(work)
-        except Exception as error:  # whatever it was, each of those who wait is told
-            if not taken:  # it was not even begun
-                self._is_queued = False
-                self._take(taken)
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for _, future in taken:
-                if not future.done():  # its caller may have gone; what it asked for is done
-                    future.set_result(None)
+            self._database.submit(work, lambda _, error: self._written(taken, error), atomic=self._atomic)
+        except StoreError as error:
+            self._written(taken, error)
+
+    def _written(self, taken: list[tuple[T, Done]], error: BaseException | None) -> None:
+        if error is not None and not taken:  # it was not even begun
+            self._is_queued = False
+            self._take(taken)
+        self._unanswered -= 1
+        for _, done in taken:
+            try:
+                done(error)
+            except Exception:  # a mistake in one caller's function, which must not keep the others waiting
+                log.exception("what was written could not be told: report it with this traceback")
         if self._waiting and not self._is_queued:
             self._queue()
+        if not self._unanswered:
+            self._answered.set()
 
-    def _take(self, taken: list[tuple[T, asyncio.Future[None]]]) -> None:
+    def _take(self, taken: list[tuple[T, Done]]) -> None:
         held = 0
         while self._waiting and len(taken) < BATCH_MAX and held < BATCH_BYTES:
             taken.append(self._waiting.popleft())

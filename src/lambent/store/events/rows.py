@@ -37,7 +37,7 @@ class NewDelivery:
 
     target: str  # ARN
     message: Mapping[str, Any]  # JSON: what the sender needs besides the body
-    body: bytes
+    body: bytes  # UTF-8
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +85,27 @@ class Accepted:
     at_ms: int
     detail: Mapping[str, Any]  # how it came, for the timeline
 
+    @property
+    def weight(self) -> int:
+        """Bytes, roughly."""
+        return len(self.invocation.payload)
+
+
+@attrs.frozen(kw_only=True)
+class Finished:
+    """No more attempts of an event: `attempts` is how many there were at last."""
+
+    event_id: int
+    at_ms: int
+    attempts: int
+    steps: Sequence[NewStep]
+    deliveries: Sequence[NewDelivery]
+
+    @property
+    def weight(self) -> int:
+        """Bytes, roughly."""
+        return sum(len(delivery.body) for delivery in self.deliveries)
+
 
 def last_id(connection: sqlite3.Connection) -> int:
     """No event has or had a higher one."""
@@ -92,27 +113,35 @@ def last_id(connection: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def accept(connection: sqlite3.Connection, accepted: Sequence[Accepted]) -> None:
-    """Adds events, in three statements however many they are: see `batches`."""
-    events, payloads, steps = [], [], []
-    for each in accepted:
+def change(connection: sqlite3.Connection, changes: Sequence[Accepted | Finished]) -> None:
+    """Adds events and ends them, in one statement however many they are: see `batches`.
+
+    What is to be sent because of an end is kept with that.
+    """
+    accepted: list[tuple[Any, ...]] = []
+    payloads: list[tuple[int, str]] = []
+    ended: list[Finished] = []
+    for each in changes:
+        if isinstance(each, Finished):
+            ended.append(each)
+            continue
         invocation = each.invocation
         members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
-        payload_bytes, at_ms = len(invocation.payload), each.at_ms
         key = (invocation.account_id, invocation.region, invocation.function_name)
-        events.append((each.id, *key, invocation.request_id, _json(members), payload_bytes, at_ms))
-        payloads.append((each.id, invocation.payload.decode()))
-        steps.append((each.id, at_ms, "accepted", _json(each.detail)))
-    connection.execute(
-        "INSERT INTO events (id, account_id, region, name, request_id, invocation, payload_bytes, accepted_ms, state, due_ms)"
-        " SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, 0, value->>7"
-        " FROM json_each(?)",
-        (_rows(events),),
-    )
-    connection.execute(
-        "INSERT INTO payloads SELECT value->>0, CAST(value->>1 AS BLOB) FROM json_each(?)", (_rows(payloads),)
-    )
-    _insert_steps(connection, steps)
+        payload = invocation.payload
+        accepted.append((each.id, *key, invocation.request_id, members, len(payload), each.at_ms, each.detail))
+        payloads.append((each.id, payload.decode()))
+    steps = [(each.event_id, step.at_ms, step.what, step.detail) for each in ended for step in each.steps]
+    deliveries = [
+        (each.event_id, delivery.target, delivery.message, delivery.body.decode(), each.at_ms)
+        for each in ended
+        for delivery in each.deliveries
+    ]
+    ends = [(each.event_id, each.at_ms, each.attempts) for each in ended]
+    columns = (_rows(accepted), _rows(payloads), _rows(ends), _rows(steps), _rows(deliveries))
+    connection.executemany(
+        "INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [columns]
+    )  # `execute` takes the lock once more
 
 
 def claim(
@@ -125,13 +154,6 @@ def claim(
         "AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
         (*key, now_ms, limit),
     ).fetchall()
-    if rows:
-        ids = _rows([row[:1] for row in rows])
-        connection.execute(
-            "UPDATE events SET state = 1, attempts = attempts + 1 WHERE id IN (SELECT value->>0 FROM json_each(?))",
-            (ids,),
-        )
-        _insert_steps(connection, [(row[0], now_ms, "attempted", _json({"attempt": row[4] + 1})) for row in rows])
     claimed = [
         Claimed(
             id=event_id,
@@ -143,12 +165,16 @@ def claim(
         )
         for event_id, request_id, members, accepted_ms, attempts, function_errors, refusals, payload in rows
     ]
-    if len(claimed) == limit:
-        return claimed, None
-    next_row = connection.execute(
-        "SELECT min(due_ms) FROM events WHERE state = 0 AND account_id = ? AND region = ? AND name = ?", key
-    ).fetchone()
-    return claimed, next_row[0]
+    next_due_ms = None
+    if len(claimed) < limit:
+        (next_due_ms,) = connection.execute(
+            "SELECT min(due_ms) FROM events WHERE state = 0 AND account_id = ? AND region = ? AND name = ? AND due_ms > ?",
+            (*key, now_ms),
+        ).fetchone()
+    if claimed:
+        steps = [(each.id, now_ms, "attempted", {"attempt": each.attempts}) for each in claimed]
+        connection.executemany("INSERT INTO claims VALUES (?)", [(_rows(steps),)])
+    return claimed, next_due_ms
 
 
 def stored_invocation(
@@ -181,38 +207,6 @@ def postpone(
     add_steps(connection, event.id, steps)
 
 
-@attrs.frozen(kw_only=True)
-class Finished:
-    """No more attempts of an event: `attempts` is how many there were at last."""
-
-    event_id: int
-    at_ms: int
-    attempts: int
-    steps: Sequence[NewStep]
-    deliveries: Sequence[NewDelivery]
-
-
-def finish(connection: sqlite3.Connection, finished: Sequence[Finished]) -> None:
-    """Ends events, in few statements however many they are; what is to be sent because of one is kept with that."""
-    connection.execute(
-        "UPDATE events SET state = 2, due_ms = new.value->>1, attempts = new.value->>2 FROM json_each(?) AS new "
-        "WHERE events.id = new.value->>0",
-        (_rows([(each.event_id, each.at_ms, each.attempts) for each in finished]),),
-    )
-    _insert_steps(
-        connection,
-        [(each.event_id, step.at_ms, step.what, _json(step.detail)) for each in finished for step in each.steps],
-    )
-    connection.executemany(
-        "INSERT INTO deliveries (event_id, target, message, body, created_ms, due_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (each.event_id, delivery.target, _json(delivery.message), delivery.body, each.at_ms, each.at_ms)
-            for each in finished
-            for delivery in each.deliveries
-        ],
-    )
-
-
 def delivered(connection: sqlite3.Connection, delivery: Delivery, step: NewStep) -> None:
     """It was taken, or is given up."""
     connection.execute("DELETE FROM deliveries WHERE id = ?", (delivery.id,))
@@ -225,15 +219,9 @@ def postpone_delivery(connection: sqlite3.Connection, delivery: Delivery, due_ms
 
 
 def add_steps(connection: sqlite3.Connection, event_id: int, steps: Sequence[NewStep]) -> None:
-    _insert_steps(connection, [(event_id, step.at_ms, step.what, _json(step.detail)) for step in steps])
-
-
-def _insert_steps(connection: sqlite3.Connection, steps: Sequence[tuple[int, int, str, str]]) -> None:
-    """Event, milliseconds, what happened, details as JSON."""
-    connection.execute(
-        "INSERT INTO steps (event_id, at_ms, what, detail) SELECT value->>0, value->>1, value->>2, value->>3 "
-        "FROM json_each(?)",
-        (_rows(steps),),
+    connection.executemany(
+        "INSERT INTO steps (event_id, at_ms, what, detail) VALUES (?, ?, ?, ?)",
+        [(event_id, step.at_ms, step.what, _json(step.detail)) for step in steps],
     )
 
 

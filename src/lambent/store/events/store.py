@@ -20,7 +20,7 @@ from lambent.ports import Clock
 from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import Database, StoreError
 from lambent.store.events import reading, rows
-from lambent.store.events.batches import Batches
+from lambent.store.events.batches import Batches, Done
 from lambent.store.events.reading import EventView, StepView
 from lambent.store.events.rows import Accepted, Claimed, Delivery, Finished, FunctionKey, NewDelivery, NewStep
 
@@ -42,10 +42,7 @@ class EventStore:
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
         self._last_id = database.read_now(rows.last_id)
-        self._accepting = Batches[Accepted](database, rows.accept, lambda each: len(each.invocation.payload))
-        self._finishing = Batches[Finished](
-            database, rows.finish, lambda each: sum(len(delivery.body) for delivery in each.deliveries)
-        )
+        self._changes = Batches[Accepted | Finished](database, rows.change, lambda each: each.weight, atomic=True)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> EventStore:
@@ -63,8 +60,7 @@ class EventStore:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
-        await self._accepting.drained()
-        await self._finishing.drained()
+        await self._changes.drained()
         await self._database.close()
 
     def now_ms(self) -> int:
@@ -74,9 +70,15 @@ class EventStore:
 
     async def accept(self, invocation: Invocation, detail: Mapping[str, Any] | None = None) -> None:
         """Returns when the event is durable. `detail` says how it came, for the timeline. The payload must be UTF-8."""
+        await self._changes.add(self._new(invocation, detail or {}))
+
+    def accept_soon(self, invocation: Invocation, detail: Mapping[str, Any], done: Done) -> None:
+        """The same for callers who need no future: see `Batches.put`."""
+        self._changes.put(self._new(invocation, detail), done)
+
+    def _new(self, invocation: Invocation, detail: Mapping[str, Any]) -> Accepted:
         self._last_id += 1
-        accepted = Accepted(id=self._last_id, invocation=invocation, at_ms=self.now_ms(), detail=detail or {})
-        await self._accepting.add(accepted)
+        return Accepted(id=self._last_id, invocation=invocation, at_ms=self.now_ms(), detail=detail)
 
     async def waiting(self) -> tuple[list[FunctionKey], list[str]]:
         """Functions that have events which wait, and targets that something is to be sent to."""
@@ -85,7 +87,7 @@ class EventStore:
     async def claim(self, key: FunctionKey, limit: int) -> tuple[list[Claimed], int | None]:
         """Begins attempts of due events, oldest first; if that were less than `limit`, also when the next one is due (ms)."""
         now_ms = self.now_ms()
-        return await self._database.write(lambda c: rows.claim(c, key, now_ms, limit))
+        return await self._database.write(lambda c: rows.claim(c, key, now_ms, limit), atomic=True)
 
     async def postpone(self, event: Claimed, due_ms: int, *, failed: bool, steps: Sequence[NewStep]) -> None:
         """The event waits again: `failed` when the function did, else it was refused and did not run."""
@@ -97,7 +99,7 @@ class EventStore:
         """The event is over; what is to be sent because of it is kept with that, or neither is."""
         at_ms = self.now_ms()
         finished = Finished(event_id=event.id, at_ms=at_ms, attempts=attempts, steps=steps, deliveries=deliveries)
-        await self._finishing.add(finished)
+        await self._changes.add(finished)
         invocation = event.invocation
         self._to_trim.add((invocation.account_id, invocation.region, invocation.function_name))
 
@@ -105,16 +107,10 @@ class EventStore:
         self, invocation: Invocation, detail: Mapping[str, Any], attempts: int, steps: Sequence[NewStep]
     ) -> None:
         """Keeps in the timeline what was no asynchronous event, and is over: a batch of a queue or a stream."""
-        self._last_id += 1
-        at_ms = self.now_ms()
-        accepted = Accepted(id=self._last_id, invocation=invocation, at_ms=at_ms, detail=detail)
-        finished = Finished(event_id=accepted.id, at_ms=at_ms, attempts=attempts, steps=steps, deliveries=())
+        accepted = self._new(invocation, detail)
+        finished = Finished(event_id=accepted.id, at_ms=accepted.at_ms, attempts=attempts, steps=steps, deliveries=())
 
-        def work(connection: sqlite3.Connection) -> None:
-            rows.accept(connection, [accepted])
-            rows.finish(connection, [finished])
-
-        await self._database.write(work)
+        await self._database.write(lambda c: rows.change(c, [accepted, finished]), atomic=True)
         self._to_trim.add((invocation.account_id, invocation.region, invocation.function_name))
 
     async def due_deliveries(self, target: str, limit: int) -> tuple[list[Delivery], int | None]:
