@@ -282,6 +282,35 @@ def test_responses_are_encoded_as_aws_encodes_them(
     assert api.call("surrogate").kind == ("error" if modern else "response")
 
 
+@every_version
+def test_long_strings_are_encoded_as_short_ones_are(api: FakeRuntimeApi, start: Start) -> None:
+    start(
+        """
+        import collections, lambent_json
+        encoder = lambent_json.Marshaller().encoder
+        Point = collections.namedtuple("Point", "x")
+        def told(encode, value):
+            try:
+                return encode(value)
+            except Exception as error:
+                return repr(error)
+        def differs(value):
+            return told(encoder.encode_utf8, value) != told(lambda value: encoder.encode(value).encode(), value)
+        def handler(event, context):
+            found = []
+            for code in [*range(0x300), 0x2028, 0xD800, 0x1F600]:
+                text = "x" * lambent_json.LONG_CHARACTERS + chr(code)
+                found += [code for value in (
+                    text, {"a": text}, {"b": chr(code), chr(code): text, "c": [1, (2.5, None)], "d": Point(text)},
+                    {1: text, b"e": text}, {"f": text, "g": {1}}, {True: text}, {"h": [text]},
+                ) if differs(value)]
+            return found
+        """
+    )
+
+    assert api.call().json() == []
+
+
 def test_text_logs_carry_level_time_and_request_id_and_stay_one_event(
     api: FakeRuntimeApi, start: Start, forked: bool
 ) -> None:
@@ -434,6 +463,22 @@ def test_events_of_6_mb_arrive_whole(api: FakeRuntimeApi, start: Start) -> None:
 
     assert api.call("x" * (6 * 1024 * 1024 - 2)).json() == 6 * 1024 * 1024 - 2
     assert api.connections_made == 1
+
+
+def test_memory_for_large_events_is_taken_once(api: FakeRuntimeApi, start: Start) -> None:
+    start(
+        """
+        import resource
+        def handler(event, context):
+            return {"text": event, "faults": resource.getrusage(resource.RUSAGE_SELF).ru_minflt}
+        """
+    )
+
+    text = "x" * 5_900_000
+    for _ in range(3):
+        api.call(text)
+    before, after = (api.call(text).json()["faults"] for _ in range(2))
+    assert after - before < 500  # one of its copies alone has 1440 pages
 
 
 def test_a_function_that_closes_every_descriptor_is_still_answered(api: FakeRuntimeApi, start: Start) -> None:

@@ -5,14 +5,24 @@ The answer to an event and the request for the next one travel together, which s
 
 import _socket
 import errno
+import re
 
 SMALL_BODY_BYTES = 64 * 1024  # up to here a request is sent in one piece, and the next one with it
 READ_BYTES = 64 * 1024
+LARGE_BODY_BYTES = 1024 * 1024
+KEPT_BYTES = 16 * 1024 * 1024
 ATTEMPTS = 3  # a connection may be closed under us while we wait; the request is then made again
 
 _PREFIX = b"/2018-06-01/runtime/"
 # What Lambent answers to a response: known by sight, where it says so in just these bytes.
 _ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
+# What an event of its begins with, unless it has more to say. Whatever else comes is parsed line by line.
+_EVENT = re.compile(
+    rb"HTTP/1\.1 200 OK\r\ndate: [ -~]*\r\nContent-Type: application/json\r\n"
+    rb"Lambda-Runtime-Aws-Request-Id: ([!-~]+)\r\nLambda-Runtime-Deadline-Ms: ([0-9]+)\r\n"
+    rb"Lambda-Runtime-Invoked-Function-Arn: ([!-~]+)\r\nLambda-Runtime-Trace-Id: ([!-~]+)\r\n"
+    rb"content-length: ([0-9]+)\r\n\r\n"
+)
 
 
 class RuntimeApiError(Exception):
@@ -28,6 +38,7 @@ class RuntimeClient:
         self._socket = None
         self._unread = b""
         self._next_sent = False
+        self._keeps_memory = False
 
     def next_event(self):
         """(headers with lower-case names, body) of the next invocation; waits for as long as it takes."""
@@ -36,7 +47,7 @@ class RuntimeClient:
                 if not self._next_sent:
                     self._send(self._next)
                 self._next_sent = False
-                status, headers, body = self._read()
+                status, headers, body = self._read_event()
                 break
             except OSError as error:
                 self._disconnect()
@@ -48,14 +59,15 @@ class RuntimeClient:
 
     def respond(self, request_id, body, content_type):
         """Posts the function's answer; gives (status, body), with status 0 when the connection broke meanwhile."""
-        return self._answer(b"invocation/" + request_id + b"/response", body, b"Content-Type: %s\r\n" % content_type)
+        head = b"POST /2018-06-01/runtime/invocation/%b/response%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+        return self._answer(head % (request_id, self._tail, content_type, len(body)), body)
 
     def fail(self, request_id, body, error_type, xray_cause):
         """Posts the function's error; as `respond`."""
         headers = b"Content-Type: application/json\r\n" + _error_type_header(error_type)
         if xray_cause:
             headers += b"Lambda-Runtime-Function-XRay-Error-Cause: %s\r\n" % xray_cause
-        return self._answer(b"invocation/" + request_id + b"/error", body, headers)
+        return self._answer(self._post(b"invocation/" + request_id + b"/error", body, headers), body)
 
     def fail_init(self, body, error_type):
         """Posts an error of the init phase; gives the status."""
@@ -77,8 +89,7 @@ class RuntimeClient:
         except OSError as error:
             raise RuntimeApiError(f"Failed to post {path.decode().replace('/', ' ')}: {error}") from None
 
-    def _answer(self, path, body, headers):
-        head = self._post(path, body, headers)
+    def _answer(self, head, body):
         for _ in range(2):
             try:
                 if len(body) <= SMALL_BODY_BYTES:
@@ -137,6 +148,23 @@ class RuntimeClient:
         self._unread = b""
         self._next_sent = False
 
+    def _read_event(self):
+        """As `_read`."""
+        if not self._unread and self._socket is not None:
+            self._unread = self._receive()
+        known = _EVENT.match(self._unread)
+        if known is None:
+            return self._read()
+        request_id, deadline_ms, arn, trace_id, length = map(bytes.decode, known.groups())
+        self._unread = self._unread[known.end() :]
+        headers = {
+            "lambda-runtime-aws-request-id": request_id,
+            "lambda-runtime-deadline-ms": deadline_ms,
+            "lambda-runtime-invoked-function-arn": arn,
+            "lambda-runtime-trace-id": trace_id,
+        }
+        return 200, headers, self._read_exactly(int(length))
+
     def _read(self):
         """One response: (status, headers, body). Raises OSError when the connection ends before it does."""
         if self._socket is None:
@@ -177,13 +205,17 @@ class RuntimeClient:
         if len(data) >= length:
             self._unread = data[length:]
             return data[:length]
+        if length > LARGE_BODY_BYTES and not self._keeps_memory:
+            # The C library gives back to the kernel what is free beyond twice the largest block that it has seen freed. An event and
+            # its answer of 6 MB are five such blocks, which would be taken page by page again for the next one.
+            self._keeps_memory = bool(bytes(KEPT_BYTES))
         body = bytearray(length)
         body[: len(data)] = data
         self._unread = b""
         view = memoryview(body)
         filled = len(data)
         while filled < length:
-            count = self._socket.recv_into(view[filled:])
+            count = self._socket.recv_into(view[filled:], 0, _socket.MSG_WAITALL)
             if not count:
                 raise ConnectionError("connection closed in a body")
             filled += count

@@ -6,18 +6,15 @@ import sys
 import time
 
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
-# What a context shows of the environment, by the name of its attribute. The function may change it at any time.
-_VARIABLES = tuple(
-    (attribute, os.fsencode(name))
-    for attribute, name in (
-        ("log_group_name", "AWS_LAMBDA_LOG_GROUP_NAME"),
-        ("log_stream_name", "AWS_LAMBDA_LOG_STREAM_NAME"),
-        ("function_name", "AWS_LAMBDA_FUNCTION_NAME"),
-        ("memory_limit_in_mb", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-        ("function_version", "AWS_LAMBDA_FUNCTION_VERSION"),
-    )
+# What a context shows of the environment. The function may change it at any time.
+_VARIABLES = (
+    b"AWS_LAMBDA_LOG_GROUP_NAME",
+    b"AWS_LAMBDA_LOG_STREAM_NAME",
+    b"AWS_LAMBDA_FUNCTION_NAME",
+    b"AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    b"AWS_LAMBDA_FUNCTION_VERSION",
 )
-_decoded = {name: (None, None) for _, name in _VARIABLES}
+_decoded = ([None] * len(_VARIABLES), [None] * len(_VARIABLES))  # as they were last, and their text
 
 
 class _Record:
@@ -54,12 +51,13 @@ class ClientContext(_Record):
 class LambdaContext:
     def __init__(self, request_id, client_context, cognito_identity, deadline_ms, function_arn, tenant_id):
         self.aws_request_id = request_id
-        variables = os.environ._data  # what os.environ stands on: it would encode and decode on every look
-        for attribute, name in _VARIABLES:
-            value = variables.get(name)
-            if _decoded[name][0] is not value:
-                _decoded[name] = (value, None if value is None else os.fsdecode(value))
-            setattr(self, attribute, _decoded[name][1])
+        (
+            self.log_group_name,
+            self.log_stream_name,
+            self.function_name,
+            self.memory_limit_in_mb,
+            self.function_version,
+        ) = _variables()
         self.invoked_function_arn = function_arn
         self.tenant_id = tenant_id
         self._w3c = {}
@@ -103,6 +101,15 @@ class LambdaContext:
             "tenant_id",
         )
         return "LambdaContext([{}])".format(",".join(f"{name}={getattr(self, name)}" for name in shown))
+
+
+def _variables():
+    global _decoded
+    # What os.environ stands on: it would encode and decode on every look.
+    values = list(map(os.environ._data.get, _VARIABLES))
+    if values != _decoded[0]:
+        _decoded = (values, [None if value is None else os.fsdecode(value) for value in values])
+    return _decoded[1]
 
 
 def _take_w3c(client_context):

@@ -13,6 +13,13 @@ import sys
 from lambent_faults import Fault
 
 _UNESCAPED_SINCE = (3, 12)  # before, everything beyond ASCII was written as \uXXXX
+LONG_CHARACTERS = 512  # of a string, from which on it is quicker to look whether anything in it is to be escaped
+FEW_MEMBERS = 64  # so many are looked through for long strings
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_scan = json.decoder.JSONDecoder().scan_once
+# Turns what must not stand in a string as it is, and DEL, which is escaped with everything beyond ASCII, to something else.
+_WITHOUT_SPECIAL = bytes(code ^ 0x80 if code < 0x20 or code in b'"\\\x7f' else code for code in range(256))
 
 
 class _Encoder(json.JSONEncoder):
@@ -54,6 +61,45 @@ class _Encoder(json.JSONEncoder):
             text = self._text(rebuilt)
         return text if self._mark is None else self._unmark(text)
 
+    def encode_utf8(self, o):
+        """`encode`, as bytes. Long strings are most of a large response; mostly nothing in them has to be escaped."""
+        text = self._unescaped(o)
+        if text is not None:
+            return b'"%b"' % text
+        if type(o) is dict and len(o) <= FEW_MEMBERS:
+            for value in o.values():
+                if type(value) is str and len(value) >= LONG_CHARACTERS:
+                    return self._by_members(o) or self.encode(o).encode()
+        return self.encode(o).encode()
+
+    def _by_members(self, o):
+        """None when a name is no text, and for what is no UTF-8: the error tells where in the whole that is."""
+        pieces = []
+        for name, value in o.items():
+            if type(name) is not str:
+                return None
+            begin = (", " if pieces else "{") + self.encode(name) + ": "
+            text = self._unescaped(value)
+            try:
+                if text is None:
+                    pieces.append((begin + self.encode(value)).encode())
+                else:
+                    pieces += (begin + '"').encode(), text, b'"'
+            except UnicodeEncodeError:
+                return None
+        pieces.append(b"}")
+        return b"".join(pieces)
+
+    def _unescaped(self, value):
+        """The bytes of a long string in which nothing has to be escaped; None for anything else."""
+        if type(value) is not str or len(value) < LONG_CHARACTERS or (self.ensure_ascii and not value.isascii()):
+            return None
+        try:
+            data = value.encode()
+        except UnicodeEncodeError:
+            return None
+        return data if data.translate(_WITHOUT_SPECIAL) == data else None
+
     def _text(self, o):
         if self._write is None or isinstance(o, str):
             return super().encode(o)
@@ -85,6 +131,8 @@ def _writes_unicode():
 
 def _without_named_tuples(value):
     """The value, rebuilt when it may hold what the encoder would take for a plain tuple."""
+    if type(value) in _PLAIN or (type(value) is dict and _PLAIN.issuperset(map(type, value.values()))):
+        return value
     try:
         marshal.dumps(value, 2)  # takes exact built-in types only, and takes them ten times as fast as a walk would
     except (ValueError, TypeError, RecursionError):
@@ -122,7 +170,12 @@ class Marshaller:
 
     def decode_event(self, body):
         try:
-            return json.loads(str(body, "utf-8"))
+            text = str(body, "utf-8")
+            try:
+                event, end = _scan(text, 0)
+            except StopIteration:  # it begins with something else than a value, say with a space
+                return json.loads(text)
+            return event if end == len(text) else json.loads(text)
         except Exception as error:
             raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from None
 
@@ -131,7 +184,7 @@ class Marshaller:
         if isinstance(response, bytes):
             return response, b"application/unknown"
         try:
-            return self.encoder.encode(response).encode(), b"application/json"
+            return self.encoder.encode_utf8(response), b"application/json"
         except Exception as error:
             raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
 

@@ -28,11 +28,17 @@ _OWN_ATTRIBUTES = frozenset(
 )
 
 
-class Current:
+class _Current:
     """The invocation in hand, for the records that are logged meanwhile."""
 
-    request_id = ""
-    tenant_id = None
+    __slots__ = ("request_id", "tenant_id")
+
+    def __init__(self):
+        self.request_id = ""
+        self.tenant_id = None
+
+
+Current = _Current()
 
 
 class StandardLogSink:

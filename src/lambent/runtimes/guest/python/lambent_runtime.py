@@ -188,8 +188,7 @@ def _run(output):
         _continue_elsewhere(client, marshaller, output)
     call = sys.modules["__main__"].__dict__.get("handle_event_request", _call)
     while True:
-        headers, body = client.next_event()
-        _invoke(call, handler, headers, body, client, marshaller, output)
+        _invoke(call, handler, client, marshaller, output)
 
 
 def _continue_elsewhere(client, marshaller, output):
@@ -249,8 +248,9 @@ def _find_handler(name):
         raise Fault("Runtime.HandlerNotFound", message) from None
 
 
-def _invoke(call, handler, headers, body, client, marshaller, output):
-    """One event: the handler's answer or its error is posted."""
+def _invoke(call, handler, client, marshaller, output):
+    """The next event: the handler's answer or its error is posted."""
+    headers, body = client.next_event()
     request_id = headers.get("lambda-runtime-aws-request-id", "")
     Current.request_id = request_id
     Current.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
@@ -306,11 +306,13 @@ def _json_header(value, name):
 
 
 def _set_trace_id(trace_id):
-    if trace_id != os.environ.get("_X_AMZN_TRACE_ID"):
-        if trace_id is None:
-            del os.environ["_X_AMZN_TRACE_ID"]
-        else:
-            os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    """In os.environ and in the C library's; the mapping itself would encode the same name three times."""
+    if trace_id is None:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    else:
+        value = os.fsencode(trace_id)
+        os.environ._data[b"_X_AMZN_TRACE_ID"] = value
+        os.putenv(b"_X_AMZN_TRACE_ID", value)
 
 
 def _log_warning(text):
