@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 
 class MemoryTransport:
     """As much of `asyncio.Transport` as the HTTP server uses."""
@@ -11,8 +13,23 @@ class MemoryTransport:
         self.closed = False
         self.reading = True
         self.unread_bytes = 0  # as if so many were still to be sent
+        self.protocol: asyncio.BaseProtocol | None = None
 
     def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def receive(self, data: bytes) -> None:
+        """Hands bytes to the protocol as the loop does."""
+        while data and isinstance(self.protocol, asyncio.BufferedProtocol):
+            taken = min(len(data), len(memory := memoryview(self.protocol.get_buffer(-1))))
+            memory[:taken] = data[:taken]
+            self.protocol.buffer_updated(taken)
+            data = data[taken:]
+        if data:
+            assert isinstance(self.protocol, asyncio.Protocol)
+            self.protocol.data_received(data)
 
     def pause_reading(self) -> None:
         assert self.reading, "asyncio ignores it, but whoever counts reasons should not"

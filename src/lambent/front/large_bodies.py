@@ -30,6 +30,7 @@ class BoundedBody:
         self._pieces: list[bytes] = []
         self._bytes = 0
         self._is_over = (request.content_length or 0) > limit_bytes
+        self.wants_whole = request.content_length is not None and not self._is_over
 
     def data(self, chunk: bytes) -> None:
         before, self._bytes = self._bytes, self._bytes + len(chunk)

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
+from lambent.http1.large_body import LARGE_BYTES, LargeBody
 from lambent.http1.lobby import Lobby, Patience
 
 _log = logging.getLogger(__name__)
@@ -41,12 +42,15 @@ HOLD_S: Final = 0.002  # how long an answer may wait for company
 _APPLICATION: Final = 1  # it is behind with the body
 _PIPELINE: Final = 2  # enough requests wait already
 _ANSWERS: Final = 4  # the peer does not read them
+_BODY: Final = 8  # it is whole, and is being taken over
 
 _STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %s\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
 
 
 class BodyReceiver(Protocol):
     """Takes a request's body as it arrives, instead of having it buffered."""
+
+    wants_whole: bool  # a large body of known length is to come in one piece
 
     def data(self, chunk: bytes) -> None: ...
 
@@ -226,6 +230,7 @@ class Connection(asyncio.Protocol):
         self._mid_head = False  # the last input ended inside a head
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._is_large = False  # the body is, and to be gathered
         self._request: Request | None = None  # whose head is in
         self._receiver: BodyReceiver | None = None
         self._refused = False  # the rest of this connection's input is thrown away
@@ -273,6 +278,8 @@ class Connection(asyncio.Protocol):
             self.server.lobby.hold(self, len(data))
         elif self.held_bytes:
             self._let_go()
+        if self._is_large and not self._between:
+            self._take_large_body()
         if self._held and self._current is None:
             self.send([])
 
@@ -359,17 +366,20 @@ class Connection(asyncio.Protocol):
         request = Request(self, parser.get_method(), self._target, self._headers, parser.should_keep_alive())
         self._request = request
         self._asked = True
+        self._is_large = False
         if request.content_length is not None and request.content_length > self.application.body_max_bytes:
             self._refuse(request)
             return
-        self._receiver = self.application.body_receiver(request)
+        receiver = self._receiver = self.application.body_receiver(request)
+        if request.content_length is not None and request.content_length > LARGE_BYTES:
+            self._is_large = receiver is None or receiver.wants_whole
         if request.fields.get(b"expect") == b"100-continue" and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
         if self._refused:
             return
-        if self._receiver is not None:
+        if self._receiver is not None and not self._is_large:
             self._receiver.data(chunk)
             return
         self._body_bytes += len(chunk)
@@ -384,19 +394,56 @@ class Connection(asyncio.Protocol):
         request, self._request = self._request, None
         if request is None or self._refused:
             return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
         if self._receiver is not None:
             receiver, self._receiver = self._receiver, None
             if self._current is None:
                 self._current = request
+            if self._is_large:
+                receiver.data(body)
             receiver.complete(self._trailers or [])
             return
-        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
+        request.body = body
         if self._current is None and self._writable is None:
             self._current = request
             self.application.request(request)
         else:
             self._wait(request)
+
+    # large bodies
+
+    def _take_large_body(self) -> None:
+        """From here on without the parser, of which the next message gets another."""
+        request = self._request
+        if request is None or request.content_length is None or not self._is_open or self.transport is None:
+            return
+        begun, self._body = self._body, []
+        self._parser = httptools.HttpRequestParser(self)
+        self.transport.set_protocol(LargeBody(self, request.content_length, begun))
+
+    def body_grew(self, count: int) -> None:
+        self.last_progress = time.monotonic()
+        if self._receiver is None:
+            self.server.lobby.hold(self, count)
+
+    def body_ended(self) -> None:
+        self.pause_reading(_BODY)
+
+    def body_is_whole(self, body: bytes) -> None:
+        if self.transport is None:
+            return
+        self.transport.set_protocol(self)
+        self.resume_reading(_BODY)
+        self._body = [body]
+        try:
+            self.on_message_complete()
+        except ValueError:
+            self._malformed()
+        except Exception:
+            _log.exception("a request was dropped: its handler failed")
+            self._malformed()
+        self._let_go()
 
     def _wait(self, request: Request) -> None:
         """Until those before it have been answered, and the answers read. Raises ValueError."""

@@ -50,6 +50,8 @@ class Discarded:
     A client that is still sending rarely looks for an answer, so breaking the connection would tell it nothing.
     """
 
+    wants_whole = False
+
     def __init__(self, request: Request, answer: Callable[[Request], None]) -> None:
         self._request = request
         self._answer = answer
@@ -79,6 +81,7 @@ class Collected:
         too_large: Callable[[Request], None],
         lost: Callable[[], None],
     ) -> None:
+        self.wants_whole = request.content_length is not None and request.content_length <= limit_bytes
         self._request = request
         self._limit_bytes = limit_bytes
         self._whole = whole

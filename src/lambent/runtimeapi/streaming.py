@@ -34,6 +34,8 @@ class StreamedBody:
     was passed; `passed_bytes` and `error` hold then.
     """
 
+    wants_whole = False
+
     def __init__(
         self, request: Request, sink: ResponseSink, ended: Callable[[Request, StreamedBody, HeaderList], None]
     ) -> None:
