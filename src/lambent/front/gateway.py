@@ -149,7 +149,7 @@ class Gateway:
         if self._host_doors and (door := self._host_door(request)) is not None:
             door(request)
             return
-        origin = request.header(b"origin")
+        origin = request.fields.get(b"origin")
         extra: HeaderList = []
         if origin is not None:
             if not cors.is_allowed(origin, self._origins):
@@ -265,9 +265,10 @@ class Gateway:
     def _caller_of_invoke(self, request: Request) -> tuple[str, str]:
         """Account and region. Raises AwsError when signatures are checked and this one is wrong."""
         if self._access.mode == "open":
-            authorization = request.header(b"authorization")
+            authorization = request.fields.get(b"authorization")
             if authorization is not None or b"X-Amz-Credential" not in request.target:
-                scope = self._identifier.scope_of(authorization, request.header(b"host") or b"", _of_listener(request))
+                unsigned = None if authorization is not None else _of_listener(request)
+                scope = self._identifier.scope_of(authorization, request.fields.get(b"host", b""), unsigned)
                 if scope is not None:
                     return scope
         wire = _wire_request(request)

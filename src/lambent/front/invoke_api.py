@@ -10,7 +10,7 @@ import base64
 import binascii
 import functools
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
@@ -37,10 +37,20 @@ _LOG_TYPES: Final = (b"None", b"Tail")
 
 def is_invoke(method: bytes, target: bytes) -> bool:
     """Whether this request is for `InvokeApi`."""
-    if method != b"POST" or not target.startswith((_INVOKE_PREFIX, _STREAM_PREFIX)):
+    is_one = _is_invoke_target if len(target) > _REMEMBERED_MAX_BYTES else _remembered_target
+    return method == b"POST" and is_one(target)
+
+
+def _is_invoke_target(target: bytes) -> bool:
+    if not target.startswith((_INVOKE_PREFIX, _STREAM_PREFIX)):
         return False
     path = target.partition(b"?")[0].rstrip(b"/")
     return path.endswith(_INVOKE_SUFFIX if target.startswith(_INVOKE_PREFIX) else _STREAM_SUFFIX)
+
+
+# The same few targets come again and again; long ones are not kept, so that strangers cannot fill the memory.
+_REMEMBERED_MAX_BYTES: Final = 400
+_remembered_target = functools.lru_cache(maxsize=2048)(_is_invoke_target)
 
 
 class _Parameters:
@@ -48,13 +58,19 @@ class _Parameters:
 
     __slots__ = ("client_context", "invocation_type", "log_type", "tenant_id", "trace_header")
 
-    def __init__(self, request: Request) -> None:
-        get = request.fields.get
+    def __init__(self, fields: Mapping[bytes, bytes]) -> None:
+        get = fields.get
         self.invocation_type = get(b"x-amz-invocation-type", b"RequestResponse")
         self.log_type = get(b"x-amz-log-type", b"None")
         self.client_context = get(b"x-amz-client-context")
         self.trace_header = get(b"x-amzn-trace-id")
         self.tenant_id = get(b"x-amz-tenant-id")
+
+
+_NONE: Final = _Parameters({})  # most invocations have none of these headers
+_HEADERS: Final = frozenset(
+    (b"x-amz-invocation-type", b"x-amz-log-type", b"x-amz-client-context", b"x-amzn-trace-id", b"x-amz-tenant-id")
+)
 
 
 class InvokeApi:
@@ -86,11 +102,10 @@ class InvokeApi:
 
         `refuse` is called with what went wrong later. Raises AwsError, as the coroutine does; nothing has been sent then.
         """
-        path, _, query = request.target.partition(b"?")
-        invocation, parameters = _read(request, path, query, account_id, region, request_id)
+        invocation, parameters = _read(request, account_id, region, request_id)
         if invocation.account_id != account_id:
             self._admit_foreign(account_id, invocation)
-        if path.startswith(_STREAM_PREFIX):
+        if request.target.startswith(_STREAM_PREFIX):
             return _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
         if parameters.invocation_type == b"RequestResponse":
             self._invoke.start(invocation, _Answer(request, parameters, extra_headers, refuse))
@@ -141,17 +156,27 @@ class InvokeApi:
         self._enqueue(invocation, lambda error: answer(202) if error is None else refuse(error))
 
 
-def _read(
-    request: Request, path: bytes, query: bytes, account_id: str, region: str, request_id: str
-) -> tuple[Invocation, _Parameters]:
+def _read(request: Request, account_id: str, region: str, request_id: str) -> tuple[Invocation, _Parameters]:
     """Raises AwsError for whatever the caller got wrong, in the order in which AWS looks."""
-    parameters = _Parameters(request)
-    _check_choices(parameters)
-    locate = _locate if len(path) + len(query) > _REMEMBERED_MAX_BYTES else _remembered
-    address = locate(path, query, account_id, region)
+    parameters = _NONE
+    if not _HEADERS.isdisjoint(request.fields):
+        parameters = _Parameters(request.fields)
+        _check_choices(parameters)
+    locate = _locate if len(request.target) > _REMEMBERED_MAX_BYTES else _remembered
+    address = locate(request.target, account_id, region)
     payload = request.body
     if len(payload) > SYNC_PAYLOAD_MAX_BYTES:
         raise payload_too_large()
+    if parameters is _NONE:
+        invocation = Invocation(
+            request_id=request_id,
+            account_id=address[0],
+            region=region,
+            function_name=address[1],
+            qualifier=address[2],
+            payload=payloads.check(payload),
+        )
+        return invocation, parameters
     if parameters.invocation_type == b"Event" and len(payload) > ASYNC_PAYLOAD_MAX_BYTES:
         raise request_too_large(
             f"{len(payload)} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"
@@ -171,8 +196,9 @@ def _read(
     return invocation, parameters
 
 
-def _locate(path: bytes, query: bytes, account_id: str, region: str) -> tuple[str, str, str | None]:
+def _locate(target: bytes, account_id: str, region: str) -> tuple[str, str, str | None]:
     """Account, bare name and qualifier. Raises AwsError for other regions, and for names that are none."""
+    path, _, query = target.partition(b"?")
     suffix = _STREAM_SUFFIX if path.startswith(_STREAM_PREFIX) else _INVOKE_SUFFIX
     text = unquote(path.rstrip(b"/")[len(_INVOKE_PREFIX) : -len(suffix)].decode("latin-1"))
     qualifier = _qualifier(query)
@@ -184,13 +210,10 @@ def _locate(path: bytes, query: bytes, account_id: str, region: str) -> tuple[st
 
 def address(target: bytes, account_id: str, region: str) -> FunctionAddress:
     """The function that an invocation is for. Raises AwsError as `_locate` does."""
-    path, _, query = target.partition(b"?")
-    owner, name, qualifier = _locate(path, query, account_id, region)
+    owner, name, qualifier = _locate(target, account_id, region)
     return FunctionAddress(owner, region, name, qualifier)
 
 
-# The same few addresses come again and again; long ones are not kept, so that strangers cannot fill the memory.
-_REMEMBERED_MAX_BYTES: Final = 400
 _remembered = functools.lru_cache(maxsize=2048)(_locate)
 
 

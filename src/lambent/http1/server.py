@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -35,6 +36,9 @@ WAITING_MAX: Final = 16  # requests that were pipelined
 WAITING_MAX_BYTES: Final = 256 * 1024  # of their bodies
 REFUSED_WAITING: Final = (
     1024  # no honest client sends so many ahead; one reading of a socket may bring ten times as many
+)
+COPIED_BYTES: Final = (
+    16_384  # a body of so many is sent in one piece with its head; a larger one is not copied for that
 )
 HOLD_S: Final = 0.002  # how long an answer may wait for company
 
@@ -93,7 +97,9 @@ class Request:
         self.method = method
         self.target = target  # path and query, as sent
         self.headers = headers
-        self.fields = dict(headers[::-1])  # the first value of each
+        self.fields = dict(headers)
+        if len(self.fields) != len(headers):
+            self.fields = dict(headers[::-1])  # the first value of each
         length = self.fields.get(b"content-length")  # the parser has seen that it is one number
         self.content_length = None if length is None else int(length)  # of the body, in bytes; None when it is chunked
         self.body = b""
@@ -144,16 +150,18 @@ class Request:
             raise RuntimeError("a request is answered once")
         self.answered = True
         if isinstance(headers, bytes) and self.keep_alive and status != 204 and self.method != b"HEAD":
-            lines = b"%b%b%bcontent-length: %d\r\n\r\n" % (_STATUS_LINES[status], date_header(), headers, len(body))
-            self._connection.answer(self, [lines, body], hold)
+            self._connection.last_progress = now_s = time.monotonic()
+            date = _date_line if now_s < _date_until_s else date_header(now_s)
+            lines = b"%b%b%bcontent-length: %d\r\n\r\n" % (_STATUS_LINES[status], date, headers, len(body))
+            self._connection.answer(self, lines, body, hold)
             return
         head = self._head(status, headers)
         if status != 204 and not (self.method == b"HEAD" and not isinstance(headers, bytes) and _has_length(headers)):
             head.append(b"content-length: %d\r\n" % len(body))
         head.append(b"\r\n")
-        if body and self.method != b"HEAD":
-            head.append(body)
-        self._connection.answer(self, head, hold and self.keep_alive)
+        if self.method == b"HEAD":
+            body = b""
+        self._connection.answer(self, b"".join(head), body, hold and self.keep_alive)
 
     def set_shortcut(self, shortcut: Callable[[bytes], bool]) -> None:
         """`shortcut` sees bytes that begin a message on this connection first, and says whether it took them all."""
@@ -193,7 +201,7 @@ class Request:
         self._connection.abort()
 
     def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]] | bytes) -> list[bytes]:
-        head = [_STATUS_LINES[status], date_header()]
+        head = [_STATUS_LINES[status], date_header(time.monotonic())]
         if isinstance(headers, bytes):
             head.append(headers)
         else:
@@ -238,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._waiting: collections.deque[Request] = collections.deque()
         self._is_serving = False  # those who wait
         self._writable: asyncio.Event | None = None
-        self._held: list[bytes] = []  # an answer that waits a moment for the next one
+        self._held = b""  # an answer that waits a moment for the next one
         self._release: asyncio.TimerHandle | None = None
 
     # asyncio.Protocol
@@ -455,19 +463,21 @@ class Connection(asyncio.Protocol):
 
     # answers
 
-    def answer(self, request: Request, pieces: list[bytes], hold: bool) -> None:
+    def answer(self, request: Request, head: bytes, body: bytes, hold: bool) -> None:
         """A whole answer to the request whose turn it is."""
         if hold:
-            self.hold(pieces)
-        else:
-            self.send(pieces)
+            self.hold(head + body)
+        elif len(body) > COPIED_BYTES or self._writable is not None or self.transport is None:
+            self.send([head, body])
+        else:  # as `send`, for nearly all of them
+            self.transport.write(self._take_held() + head + body if self._held else head + body)
         if self._waiting or not request.keep_alive or self._refused:
             self.finished(request)
         else:
             self._current = None
 
     def ask_again(self, request: Request, answers: bytes) -> None:
-        self._held.append(answers)
+        self._held += answers
         self._current = request
 
     def send(self, pieces: list[bytes]) -> None:
@@ -475,20 +485,24 @@ class Connection(asyncio.Protocol):
             return
         self.last_progress = time.monotonic()
         if self._held:
-            pieces, self._held = self._held + pieces, []
-            if self._release is not None:
-                self._release.cancel()
-                self._release = None
+            pieces = [self._take_held(), *pieces]
         if self._writable is not None:
             self.server.lobby.hold(self, sum(map(len, pieces)))
-        if len(pieces) > 1 and len(pieces[-1]) > 16_384:
+        if len(pieces) > 1 and len(pieces[-1]) > COPIED_BYTES:
             self.transport.writelines(pieces)
         else:
             self.transport.write(b"".join(pieces))
 
-    def hold(self, pieces: list[bytes]) -> None:
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, b""
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        return held
+
+    def hold(self, answer: bytes) -> None:
         """Sends with whatever is sent next, which a pipelined request may bring about; or in a moment."""
-        self._held += pieces
+        self._held += answer
         if self._release is None:
             self._release = asyncio.get_running_loop().call_later(HOLD_S, self.send, [])
 
@@ -636,15 +650,15 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%b: %b\r\n" % pair for pair in headers)
 
 
-_date_second = 0
 _date_line = b""
+_date_until_s = -math.inf  # monotonic
 
 
-def date_header() -> bytes:
-    """The Date header's line, made once a second."""
-    global _date_second, _date_line
-    second = int(time.time())
-    if second != _date_second:
-        _date_second = second
-        _date_line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+def date_header(now_s: float) -> bytes:
+    """The Date header's line, made once a second. `now_s`: the monotonic time."""
+    global _date_line, _date_until_s
+    if now_s >= _date_until_s:
+        time_s = time.time()
+        _date_line = b"date: %b\r\n" % formatdate(time_s // 1, usegmt=True).encode()
+        _date_until_s = now_s + 1 - time_s % 1
     return _date_line

@@ -50,6 +50,8 @@ Phase = Literal["init", "invoke", "snap-start"]
 PEAK_SHORT_MS: Final = 1.0
 PEAK_FRESH_S: Final = 0.01
 TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
+# Every invocation asks; an Enum's own look-up is slow.
+_FROZEN, _INVOKED, _FINISHED = EnvironmentState.FROZEN, EnvironmentEvent.INVOKED, EnvironmentEvent.FINISHED
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
 
 
@@ -364,9 +366,9 @@ class Environment:
             self._freezing.cancel()
             self._freezing = None
         session = self._session
-        if self.state is EnvironmentState.FROZEN and session is not None:
+        if self.state is _FROZEN and session is not None:
             session.cage.thaw()
-        self._move(EnvironmentEvent.INVOKED)
+        self.state = after(self.state, _INVOKED)
         self._request_id = invocation.request_id
         if invocation.want_log_tail:
             self._log.begin_tail()
@@ -424,10 +426,10 @@ class Environment:
         self._end_failed(run, failures.INTERRUPTED)
 
     def _call(self, invocation: Invocation, left_s: float) -> RuntimeCall:
-        arn = self._arn
+        arn, now_s = self._arn, self._clock.now()
         return RuntimeCall(
             request_id=invocation.request_id,
-            deadline_ms=int((self._clock.now() + left_s) * 1000),
+            deadline_ms=int((now_s + left_s) * 1000),
             invoked_function_arn=f"{arn}:{invocation.qualifier}" if invocation.qualifier else arn,
             trace_id=invocation.trace_header or _new_trace_header(),
             client_context=invocation.client_context,
@@ -507,7 +509,7 @@ class Environment:
         self._report(run, self._session, Failure("error", fault.error_type, b"") if fault else None)
         if not run.answered:
             run.answer(self._outcome(run, response))
-        self._move(EnvironmentEvent.FINISHED)
+        self.state = after(self.state, _FINISHED)
         run.release(self)
 
     def _end_failed(self, run: Run, failure: Failure, response: RuntimeResponse | None = None) -> None:

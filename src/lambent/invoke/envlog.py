@@ -60,7 +60,7 @@ class EnvironmentLog:
         if self._is_json or (api is not None and api.wants_telemetry):
             self.publish([loglines.started(request_id, self._version.version)], api)
         else:  # the text alone, which is what nearly every invocation needs
-            self._held.append((self.now_ms(), loglines.start_text(request_id, self._version.version)))
+            self._held.append((int(self._clock.now() * 1000), loglines.start_text(request_id, self._version.version)))
 
     def show(self) -> None:
         """Hands on the START line that `started` keeps until there is more to say: called soon after, now and then."""
@@ -72,7 +72,7 @@ class EnvironmentLog:
         if self._is_json or (api is not None and api.wants_telemetry):
             self.publish([loglines.runtime_done(report), loglines.reported(report)], api)
         else:
-            now_ms = self.now_ms()
+            now_ms = int(self._clock.now() * 1000)
             self._append([(now_ms, loglines.end_text(report)), (now_ms, loglines.report_text(report))])
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:

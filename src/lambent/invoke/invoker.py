@@ -19,6 +19,7 @@ from lambent.ports import FunctionResolver
 
 log = logging.getLogger(__name__)
 
+_ACTIVE: Final = State.ACTIVE  # every invocation asks; an Enum's own look-up is slow
 PENDING_WAIT_S: Final = 10.0  # an invocation may arrive while CreateFunction's unpacking still runs
 
 
@@ -46,7 +47,7 @@ class Invoker:
         """See `ports.Invoke`. What must wait, for a function to be ready or an environment, waits in a task."""
         try:
             version = self._resolve(invocation)
-            if version.state is State.ACTIVE:
+            if version.state is _ACTIVE:
                 self._run(version, invocation, done)
             else:
                 self._spawn(self._run_once_active(invocation, done), done)
@@ -55,7 +56,8 @@ class Invoker:
 
     def _run(self, version: FunctionVersion, invocation: Invocation, done: Done) -> None:
         """Raises AwsError."""
-        _check_tenant(version, invocation.tenant_id)
+        if invocation.tenant_id is not None or "TenancyConfig" in version.extra:
+            _check_tenant(version, invocation.tenant_id)
         lease = self._admission.admit(version, invocation.qualifier)
         try:
             pool = self._pools.pool_for(version, invocation.tenant_id)

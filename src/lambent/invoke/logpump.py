@@ -58,6 +58,7 @@ class LogPump:
         self._caught_up = caught_up
         self._share = share
         self._unchecked_bytes = 0
+        self._is_read = False  # something, since the decoders were flushed last
         self._worked_s = 0.0  # and not rested for yet
         self._looked_s = 0.0
         self._paused: asyncio.Task[None] | None = None
@@ -77,9 +78,11 @@ class LogPump:
             for fd in list(self._sources):
                 self._take(fd, DRAIN_BYTES)
             self._worked_s += time.thread_time() - began_s
-        for origin, decoder in self._sources.values():
-            if rest := decoder.flush():
-                self._emit(origin, rest)
+        if self._is_read:
+            self._is_read = False
+            for origin, decoder in self._sources.values():
+                if rest := decoder.flush():
+                    self._emit(origin, rest)
 
     def close(self) -> None:
         if self._closed:
@@ -115,6 +118,7 @@ class LogPump:
             if not data:
                 self._loop.remove_reader(fd)
                 return
+            self._is_read = True
             if records := decoder.feed(data):
                 self._emit(origin, records)
             self._unchecked_bytes += len(data)

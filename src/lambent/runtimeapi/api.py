@@ -16,7 +16,7 @@ from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
 from lambent.runtimeapi.credentials import CREDENTIALS_TARGET, IssuedForOne, answer_credentials
 from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
-from lambent.runtimeapi.protocol import ExtensionState
+from lambent.runtimeapi.protocol import ExtensionState, RuntimeState
 from lambent.runtimeapi.runtime import SMALL_BODY_MAX_BYTES, TOO_LARGE, PendingResponse, RuntimeEndpoints
 from lambent.runtimeapi.telemetry import Connect, TelemetryEndpoints
 from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
@@ -24,6 +24,8 @@ from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCa
 NEXT_TARGET: Final = b"/2018-06-01/runtime/invocation/next"
 INVOCATION_PREFIX: Final = b"/2018-06-01/runtime/invocation/"
 CONNECTIONS_MAX: Final = 64  # of one environment: a runtime, ten extensions, and room for careless ones
+
+_READY, _GONE = RuntimeState.READY, RuntimeState.GONE  # every invocation asks; an Enum's own look-up is slow
 
 Endpoint = Callable[[Request], None]
 
@@ -113,9 +115,9 @@ class EnvironmentApi:
         Only once the invocation before is done (`PendingResponse.runtime_done`); raises RuntimeError otherwise. A runtime
         that does not wait in /next right now gets it when it comes.
         """
-        if self._runtime.is_gone:
+        pending, state = self._runtime.pending, self._runtime.protocol.state
+        if state is _GONE:
             raise RuntimeError("the runtime of this environment has ended")
-        pending = self._runtime.pending
         if pending is not None and not pending.finished:
             raise RuntimeError("an environment works on one invocation at a time")
         if self._extensions.registry.by_name:  # before the runtime's own, whose answer could otherwise come first
@@ -204,8 +206,6 @@ class EnvironmentApi:
     def request(self, request: Request) -> None:
         if request.target == NEXT_TARGET and request.method == b"GET":
             self._runtime.next(request)
-        elif request.target == self._runtime.response_target and request.method == b"POST":
-            self._runtime.response(request)
         else:
             self._endpoint(request)(request)
 
@@ -253,7 +253,7 @@ class EnvironmentApi:
 
     def _progress(self, response: RuntimeResponse | None = None) -> None:
         """Something came to its /next, or went: looks whether all are there. `response`: see `Ready`."""
-        if self._runtime.is_ready:
+        if self._runtime.protocol.state is _READY:
             # AWS lets nobody register once the runtime's own init is over.
             registry = self._extensions.registry
             registry.open = False
@@ -262,7 +262,7 @@ class EnvironmentApi:
                     self._init_is_over()
                     self._telemetry.close_subscriptions()
                 pending = self._runtime.pending
-                if pending is not None and (pending.answered or response is not None):
+                if pending is not None and (response is not None or pending.answered):
                     pending.finish(response)
         self._changed.set()
 

@@ -38,6 +38,8 @@ from lambent.runtimeapi.values import RuntimeCall, RuntimeFault, RuntimeResponse
 
 SMALL_BODY_MAX_BYTES: Final = 64 * 1024  # the connection may gather as much by itself
 _LENGTH_DIGITS: Final = 5  # of a small body's length
+_RUNNING: Final = RuntimeState.RUNNING  # every invocation asks; an Enum's own look-up is slow
+_EXCHANGE, _EVENT = RuntimeMove.EXCHANGE, RuntimeMove.EVENT
 TOO_LARGE: Final = Refusal(
     413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({SYNC_RESPONSE_MAX_BYTES} bytes)."
 )
@@ -125,13 +127,12 @@ class RuntimeEndpoints:
         self._waiting: Request | None = None  # parked in /next
         self._lean: Request | None = None  # the /next of a client that speaks as Lambent's own do: see `_exchange`
         self._lean_next = b""  # the bytes of that request
-        self._lean_head = b""  # what its answers begin with, up to the invocation's path and after it
+        self._lean_head = b""  # what its answers begin with, from the path's end on
         self._event: tuple[bytes, bytes] | None = None  # headers and payload, until answered
         self._stream: StreamedBody | None = None  # a response that is being passed on
         self.protocol = RuntimeProtocol()
         self.pending: PendingResponse | None = None
-        self.response_target: bytes | None = None  # what the runtime must POST to; None between invocations
-        self._error_target: bytes | None = None
+        self._request_id: bytes | None = None  # of the invocation that the runtime must answer; None between two
 
     # the platform's side
 
@@ -139,9 +140,7 @@ class RuntimeEndpoints:
         """Hands an event to the runtime, now if it waits, else when it asks next."""
         self.pending = PendingResponse(call)
         self._event = (event_headers(call), call.payload)
-        request_id = call.request_id.encode()
-        self.response_target = b"/2018-06-01/runtime/invocation/%b/response" % request_id
-        self._error_target = b"/2018-06-01/runtime/invocation/%b/error" % request_id
+        self._request_id = call.request_id.encode()
         if self._waiting is not None:
             self._deliver()
         return self.pending
@@ -160,14 +159,6 @@ class RuntimeEndpoints:
                 response = replace(response, payload=b"", streamed=True, stream_error=broken)
             self.pending.finish(response)
 
-    @property
-    def is_ready(self) -> bool:
-        return self.protocol.state is RuntimeState.READY
-
-    @property
-    def is_gone(self) -> bool:
-        return self.protocol.state is RuntimeState.GONE
-
     # endpoints
 
     def next(self, request: Request) -> None:
@@ -179,7 +170,7 @@ class RuntimeEndpoints:
             request.respond(200, *self._event)
             return
         if self.pending is not None and self.pending.answered:
-            self.response_target = self._error_target = None
+            self._request_id = None
         if len(request.headers) == 1 and request is not self._lean:
             self._learn(request)
         self._park(request)
@@ -208,21 +199,21 @@ class RuntimeEndpoints:
 
         Whatever is not exactly that, byte for byte, is left to the parser.
         """
-        pending, answer_to = self.pending, self.response_target
-        if pending is None or answer_to is None or lean is not self._lean:
+        pending, request_id = self.pending, self._request_id
+        if pending is None or request_id is None or lean is not self._lean:
             return False
-        if self.protocol.state is not RuntimeState.RUNNING:
+        if self.protocol.state is not _RUNNING:
             return False
-        end = len(data) - len(self._lean_next)
-        head = b"POST %b%b" % (answer_to, self._lean_head)
+        head = b"POST /2018-06-01/runtime/invocation/%b/response%b" % (request_id, self._lean_head)
         if not (data.startswith(head) and data.endswith(self._lean_next)):
             return False
-        at = data.find(b"\r\n\r\n", len(head), len(head) + _LENGTH_DIGITS + 4)
-        digits = data[len(head) : at]
+        begin, end = len(head), len(data) - len(self._lean_next)
+        at = data.find(b"\r\n\r\n", begin, begin + _LENGTH_DIGITS + 4)
+        digits = data[begin:at]
         if at < 0 or not digits.isdigit() or at + 4 + int(digits) != end:
             return False
-        self.protocol.move(RuntimeMove.EXCHANGE)
-        self._event = self.response_target = self._error_target = None
+        self.protocol.move(_EXCHANGE)
+        self._event = self._request_id = None
         response = RuntimeResponse(
             payload=data[at + 4 : end], content_type="application/json", response_bytes=end - at - 4
         )
@@ -271,8 +262,9 @@ class RuntimeEndpoints:
 
     def _begin(self, request: Request, move: RuntimeMove) -> Refusal | None:
         """Whether this request may answer the invocation under way; then it is the only one that may."""
-        wanted = self.response_target if move is RuntimeMove.RESPONSE else self._error_target
-        if wanted is None or request.target != wanted:
+        verb = b"response" if move is RuntimeMove.RESPONSE else b"error"
+        request_id = self._request_id
+        if request_id is None or request.target != b"/2018-06-01/runtime/invocation/%b/%b" % (request_id, verb):
             return INVALID_REQUEST_ID
         return self.protocol.move(move)
 
@@ -295,7 +287,7 @@ class RuntimeEndpoints:
         request, self._waiting = self._waiting, None
         assert request is not None
         assert self._event is not None
-        self.protocol.move(RuntimeMove.EVENT)
+        self.protocol.move(_EVENT)
         request.on_disconnect = None
         request.eof_is_disconnect = False
         request.respond(200, *self._event)
