@@ -121,8 +121,9 @@ def test_no_descriptor_leads_to_the_image(neighbours: list[dict[str, Any]]) -> N
 # What its code changed in the client before the image was taken leaves it the image's descriptor after the restore.
 PREPARED = """
 import ctypes, fcntl, mmap, os, random, socket, sys
-import lambent_image
-lambent_image._CLOSE = 39  # getpid
+import lambent_restore
+lambent_restore.os = type(os)("os")
+lambent_restore.os.__dict__.update({**vars(os), "close": lambda fd: None if fd == 4 else os.close(fd)})
 
 WORD = b"a word that lies in the image " * 200
 
@@ -173,14 +174,16 @@ HOSTILE_IMAGES = {
     "os._exit(0)",
     "a nested description": "import os, struct; os.pwrite(4, struct.pack('<16sQQ', b'lambent image 1\\n', 32, 500_000), 0); "
     "os.pwrite(4, b'[' * 500_000, 32); os._exit(0)",
-    "a lie about the calls": """
-import os, struct, json
-d = json.dumps({"zygote": "0" * 32, "files": [], "descriptors": [], "umask": 0, "directory": "/", "data": [0, 0], "calls": 0})
-os.pwrite(4, struct.pack('<16sQQ', b'lambent image 1\\n', 32, len(d)), 0); os.pwrite(4, d.encode(), 32)
+    "another zygote's": """
+import os, struct
+os.pwrite(4, struct.pack('<16sQQ', b'lambent image 1\\n', 4096, 2), 0); os.pwrite(4, bytes(16), 64); os.pwrite(4, b'{}', 4096)
 os._exit(0)""",
+    "no calls": """
+import lambent_image as i
+i._Writer.write_calls = lambda self, *kernel: None""",
     "calls that crash": """
 import lambent_image as i
-i._Writer._gaps = lambda self: [(11, 0x10000, 0x7FFFFFFFF000 - 0x10000)]""",
+i._Writer._gaps = lambda self: [i.call(11, 0x10000, 0x7FFFFFFFF000 - 0x10000)]""",
     "more than fits": """
 import os
 try:

@@ -7,7 +7,6 @@ import signal
 import socket
 
 import lambent_leftovers
-from lambent_restore import FILES_FROM_FD
 
 READ_ONLY_ROOTS = ("/var/task/", "/opt/", "/var/lang/", "/var/runtime/", "/usr/", "/lib", "/bin/", "/etc/")
 
@@ -75,8 +74,6 @@ def _descriptors(started_with):
         except OSError:
             continue  # the one that the directory was read with
         flags = int(info["flags"], 8)
-        if number >= FILES_FROM_FD:
-            raise Unfit(f"the init code left descriptor {number} open; only those below {FILES_FROM_FD} are kept")
         family = _family_of_connection(number) if path.startswith("socket:") else None
         if family is not None:
             sockets.append([number, family, flags])

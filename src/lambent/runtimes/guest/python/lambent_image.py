@@ -20,37 +20,39 @@ import lambent_leftovers
 from lambent_fitness import Unfit
 from lambent_restore import (
     ANYTHING,
-    CALL,
     CALLS_MAX,
+    END,
     FILES_FROM_FD,
+    HEAD_OFFSET,
+    IDENTITY_AT,
+    IDENTITY_OFFSET,
     IMAGE_FD,
     MAGIC,
     PAGE,
     TABLE_AT,
+    TEXTS_AT,
     TRAILER,
-    UNLESS_ERROR,
-    identify,
+    VARIABLES_AT,
+    call,
+    compared,
 )
 
-_PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _CLOSE, _SIGALTSTACK, _CLOSE_RANGE = (
-    17,
-    9,
-    11,
-    12,
-    13,
-    14,
-    3,
-    131,
-    436,
-)
+_PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _SIGALTSTACK, _CLOSE_RANGE = 17, 9, 11, 12, 13, 14, 131, 436
+_OPENAT, _FSTAT = 257, 5
+_AT_FDCWD = -100 & 0xFFFF_FFFF_FFFF_FFFF
 _PRIVATE, _SHARED, _FIXED, _ANONYMOUS, _NORESERVE = 2, 1, 0x10, 0x20, 0x4000
 _FIRST_ADDRESS, _LAST_ADDRESS = 0x10000, 0x7FFF_FFFF_F000  # that a program can have mapped
 _SIGACTIONS_AT, _MASK_AT, _ALTSTACK_AT = 0x100, 0x1000, 0x1010  # in the area's data
 _SIGACTION_BYTES, _SIGNALS = 32, 64
-_ARCH_PRCTL, _GET_FS = 158, 0x1003
+_STATUS_BYTES, _IDENTIFYING = (
+    144,
+    (8, 48, 88, 96),
+)  # of what fstat gives: number, size, and seconds and their rest of the last change
 _MADVISE, _POPULATE_WRITE = 28, 23  # the latter from Linux 5.14 on; without it pages are copied when they are written
 _PRESENT, _SWAPPED, _OF_FILE, _ALONE = 1 << 63, 1 << 62, 1 << 61, 1 << 56  # of an entry in /proc/…/pagemap
 _GAP_PAGES = 16  # untouched pages up to as many are not worth a mapping of their own
+_COPIED_MAX_BYTES = 4 << 20  # of a library's variables: up to here, copying them costs less than opening its file
+_NO_FD = 0xFFFF_FFFF_FFFF_FFFF
 _CHUNK_BYTES = 1 << 20
 
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ([0-9a-f]+) (\S+) (\d+) *(.*)\n")
@@ -125,10 +127,8 @@ def take(area, kept, beginning, rehearse):
         writer = _Writer(pid, area, kept)
         writer.write_memory()
         writer.copy_ahead(written)
-        data = writer.data_and_calls(kernel)
-        writer.finish(
-            data, {"descriptors": files, "sockets": sockets, "left": lambent_leftovers.pack(left, writer.append)}
-        )
+        writer.write_calls(*kernel)
+        writer.finish({"descriptors": files, "sockets": sockets, "left": lambent_leftovers.pack(left, writer.append)})
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -154,35 +154,25 @@ def decline(reason):
     os.pwrite(IMAGE_FD, TRAILER.pack(MAGIC, TRAILER.size, len(text)), 0)
 
 
-def _thread_pointer():
-    """Where thread-local storage is."""
-    pointer = ctypes.c_ulong()
-    ctypes.CDLL(None).syscall(_ARCH_PRCTL, _GET_FS, ctypes.byref(pointer))
-    return pointer.value
-
-
 def _kernel_state(area):
-    """What the kernel keeps of a process besides its memory: (the data that the calls point to, calls, break)."""
+    """What the kernel keeps of a process besides its memory: the data that calls point to, calls, break."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.sbrk.restype = ctypes.c_void_p
-    call = libc.syscall
-    data = (ctypes.c_ubyte * (TABLE_AT - _SIGACTIONS_AT))()
+    ask = libc.syscall
+    data = (ctypes.c_ubyte * (IDENTITY_AT - _SIGACTIONS_AT))()
     base = ctypes.addressof(data) - _SIGACTIONS_AT
     calls = []
     for number in range(1, _SIGNALS + 1):
         if number in (signal.SIGKILL, signal.SIGSTOP):
             continue
         at = _SIGACTIONS_AT + (number - 1) * _SIGACTION_BYTES
-        call(_SIGACTION, number, None, ctypes.c_void_p(base + at), ctypes.c_size_t(8))
-        calls.append((_SIGACTION, number, area.data + at, 0, 8))
-    call(_SIGALTSTACK, None, ctypes.c_void_p(base + _ALTSTACK_AT))
-    calls.append((_SIGALTSTACK, area.data + _ALTSTACK_AT, 0))
-    call(_SIGPROCMASK, 0, None, ctypes.c_void_p(base + _MASK_AT), ctypes.c_size_t(8))
-    calls.append((_SIGPROCMASK, signal.SIG_SETMASK, area.data + _MASK_AT, 0, 8))
+        ask(_SIGACTION, number, None, ctypes.c_void_p(base + at), ctypes.c_size_t(8))
+        calls.append(call(_SIGACTION, number, area.data + at, 0, 8))
+    ask(_SIGALTSTACK, None, ctypes.c_void_p(base + _ALTSTACK_AT))
+    calls.append(call(_SIGALTSTACK, area.data + _ALTSTACK_AT, 0, bound=ANYTHING))
+    ask(_SIGPROCMASK, 0, None, ctypes.c_void_p(base + _MASK_AT), ctypes.c_size_t(8))
+    calls.append(call(_SIGPROCMASK, signal.SIG_SETMASK, area.data + _MASK_AT, 0, 8))
     return bytes(data), calls, libc.sbrk(0)
-
-
-# what it does hold
 
 
 class _Writer:
@@ -194,10 +184,12 @@ class _Writer:
         self._mappings = mappings(pid)
         self._memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         self._pages = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        self._calls = []
-        self._thread = _thread_pointer()
+        self._pieces = []  # (start, end, rights, kind, descriptor, offset) of what is mapped, by address
+        self._opening = []  # the calls before that
+        self._calls = []  # those after it
         self._remaining = []  # (start, end) of what is there all the time
-        self._files = {}  # path → its number among FILES_FROM_FD
+        self._files = {}  # path → its descriptor
+        self._texts = bytearray()
         self._end = PAGE  # of what is written; the first page is the trailer's
 
     def write_memory(self):
@@ -205,36 +197,31 @@ class _Writer:
             if mapping.end <= _LAST_ADDRESS + 1:
                 self._place(mapping)
 
-    def data_and_calls(self, kernel):
-        """The area's data as it must be when the calls are made, and how many they are. Raises Unfit."""
-        kernel_data, kernel_calls, program_break = kernel
-        everything = [(_BRK, program_break), *self._gaps(), *self._calls, *kernel_calls]
-        everything += [(_CLOSE_RANGE, FILES_FROM_FD, 0xFFFF_FFFF, 0), (_CLOSE, IMAGE_FD)]
-        if len(everything) > CALLS_MAX:
+    def write_calls(self, kernel_data, kernel_calls, program_break):
+        """What the machine code of `lambent_restore` does. Raises Unfit."""
+        calls = [
+            *self._opening, call(_BRK, program_break, bound=ANYTHING), *self._gaps(), *self._mapped(), *self._calls,
+            *kernel_calls, call(_CLOSE_RANGE, FILES_FROM_FD, 0xFFFF_FFFF, 0),
+        ]  # fmt: skip
+        if len(calls) > CALLS_MAX or len(self._texts) > VARIABLES_AT - TEXTS_AT:
             raise Unfit(f"the process has {len(self._mappings)} mappings, which is too many")
-        table = b"".join(
-            CALL.pack(
-                *call, *([0] * (7 - len(call))), ANYTHING if call[0] in (_SIGALTSTACK, _BRK, _MADVISE) else UNLESS_ERROR
-            )
-            for call in everything
-        )
         registers = os.pread(self._memory, _SIGACTIONS_AT, self._area.data)
-        return registers + kernel_data + table, len(everything)
+        head = [
+            call(_PREAD, IMAGE_FD, self._area.data + at, len(data), self.append(data))
+            for at, data in (
+                (0, registers + kernel_data),
+                (TEXTS_AT, bytes(self._texts)),
+                (TABLE_AT, b"".join([*calls, END])),
+            )
+        ]
+        _write(b"".join(head), HEAD_OFFSET)
 
-    def finish(self, data_and_calls, opened):
-        data, calls = data_and_calls
+    def finish(self, description):
         mask = os.umask(0)
         os.umask(mask)
-        description = {
-            "zygote": self._area.identity,
-            "files": [(path, identify(os.stat(path))) for path in self._files],
-            **opened,
-            "umask": mask,
-            "directory": os.getcwd(),
-            "data": (self.append(data), len(data)),
-            "calls": calls,
-        }
+        description = {**description, "umask": mask, "directory": os.getcwd()}
         text = json.dumps(description).encode()  # comes last: the file ends with it
+        _write(self._area.identity, IDENTITY_OFFSET)
         _write(TRAILER.pack(MAGIC, self.append(text), len(text)), 0)
 
     def _place(self, mapping):
@@ -249,9 +236,6 @@ class _Writer:
             if is_stack:
                 self._place_stack(mapping)
             return
-        if mapping.start <= self._thread < mapping.end:
-            # Replaced in one step: the kernel itself writes into it (rseq), whenever the process moves to another processor.
-            self._remaining.append((mapping.start, mapping.end))
         strange = next((what for flag, what in _STRANGE.items() if flag in mapping.flags), None)
         if strange or ("sh" in mapping.flags and "mw" in mapping.flags):
             raise Unfit(f"the init code mapped {strange or 'shared memory'} ({mapping.name or 'without a name'})")
@@ -268,7 +252,7 @@ class _Writer:
 
     def copy_ahead(self, runs):
         """Has the kernel copy at once what will be written soon, which saves the faults."""
-        self._calls += [(_MADVISE, start, end - start, _POPULATE_WRITE) for start, end in runs]
+        self._calls += [call(_MADVISE, start, end - start, _POPULATE_WRITE, bound=ANYTHING) for start, end in runs]
 
     def _place_stack(self, mapping):
         """Copied and not mapped, so that it can still grow."""
@@ -276,30 +260,77 @@ class _Writer:
         if not mapping.start <= top < mapping.end:
             raise Unfit("the init code runs on a stack of its own")
         start = max(mapping.start, top // PAGE * PAGE - PAGE)
-        self._calls.append((_PREAD, IMAGE_FD, start, mapping.end - start, self._copy(start, mapping.end)))
+        self._calls.append(call(_PREAD, IMAGE_FD, start, mapping.end - start, self._copy(start, mapping.end)))
 
     def _place_own(self, mapping):
         """Memory of its own: what was touched from the image, the rest empty."""
-        at = mapping.start
         empty = _PRIVATE | _ANONYMOUS | _FIXED | _NORESERVE
-        for start, end in _joined(_own_pages(self._pages, mapping), _GAP_PAGES * PAGE):
-            if start > at:
-                self._map(at, start, mapping.rights, empty, -1, 0)
-            self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
-            at = end
-        if at < mapping.end:
-            self._map(at, mapping.end, mapping.rights, empty, -1, 0)
+        self._place_runs(mapping, _GAP_PAGES, lambda start, end: (empty, _NO_FD, 0))
 
     def _place_file(self, mapping):
-        number = FILES_FROM_FD + self._files.setdefault(mapping.name, len(self._files))
-        kind = _SHARED if "sh" in mapping.flags else _PRIVATE
-        self._map(mapping.start, mapping.end, mapping.rights, kind | _FIXED, number, mapping.offset)
-        if mapping.own_kib:
-            for start, end in _joined(_own_pages(self._pages, mapping), 0):
-                self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD, self._copy(start, end))
+        """What is its own from the image, the rest from the file; all of it from the image where that saves opening the file."""
+        if mapping.rights & 2 and mapping.end - mapping.start <= _COPIED_MAX_BYTES and _is_within(mapping):
+            self._map(mapping.start, mapping.end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD)
+            return
+        kind = (_SHARED if "sh" in mapping.flags else _PRIVATE) | _FIXED
+        self._place_runs(
+            mapping, 0, lambda start, end: (kind, self._file(mapping.name), mapping.offset + start - mapping.start)
+        )
 
-    def _map(self, start, end, rights, kind, descriptor, offset):
-        self._calls.append((_MMAP, start, end - start, rights, kind, descriptor & 0xFFFF_FFFF_FFFF_FFFF, offset))
+    def _place_runs(self, mapping, gap_pages, between):
+        """Pages of its own from the image. `between(start, end)` says where others come from: kind, descriptor, offset."""
+        at = mapping.start
+        for start, end in _joined(_own_pages(self._pages, mapping), gap_pages * PAGE):
+            start, end = (
+                at if start - at <= gap_pages * PAGE else start,
+                mapping.end if mapping.end - end <= gap_pages * PAGE else end,
+            )
+            if start > at:
+                self._map(at, start, mapping.rights, *between(at, start))
+            self._map(start, end, mapping.rights, _PRIVATE | _FIXED, IMAGE_FD)
+            at = end
+        if at < mapping.end:
+            self._map(at, mapping.end, mapping.rights, *between(at, mapping.end))
+
+    def _file(self, name):
+        """The descriptor that it is mapped from. Replaced by another file, its code would not fit the image's memory."""
+        number = self._files.get(name)
+        if number is None:
+            number = self._files[name] = FILES_FROM_FD + len(self._files)
+            status = os.stat(name)
+            path = self._text(os.fsencode(name) + b"\0")
+            expected = self._text(struct.pack("<4q", status.st_ino, status.st_size, *divmod(status.st_mtime_ns, 10**9)))
+            found = self._text(bytes(_STATUS_BYTES))
+            self._opening += [
+                call(_OPENAT, _AT_FDCWD, path, os.O_RDONLY | os.O_CLOEXEC, bound=number),
+                call(_FSTAT, number, found),
+                *(
+                    each
+                    for at, place in enumerate(_IDENTIFYING)
+                    for each in compared(expected + 8 * at, found + place, 8)
+                ),
+            ]
+        return number
+
+    def _text(self, data):
+        """Where it is when the calls are made."""
+        self._texts += bytes(-len(self._texts) % 8)
+        self._texts += data
+        return self._area.data + TEXTS_AT + len(self._texts) - len(data)
+
+    def _map(self, start, end, rights, kind, descriptor, offset=None):
+        """Without an offset: from the image, into which it is copied; together with what lies before it, if that does, too."""
+        if offset is None:
+            offset = self._copy(start, end)
+            if self._pieces:
+                first, last, *others, begin = self._pieces[-1]
+                if last == start and others == [rights, kind, descriptor] and begin + last - first == offset:
+                    self._pieces[-1] = (first, end, rights, kind, descriptor, begin)
+                    return
+        self._pieces.append((start, end, rights, kind, descriptor, offset))
+
+    def _mapped(self):
+        return [call(_MMAP, start, end - start, *how) for start, end, *how in self._pieces]
 
     def _copy(self, start, end):
         """Where in the image the memory from `start` to `end` is from now on."""
@@ -310,13 +341,13 @@ class _Writer:
         return begin
 
     def _gaps(self):
-        """Takes away everything else, whatever it is by then."""
+        """Takes away what is not mapped over, whatever it is by then."""
         calls, at = [], _FIRST_ADDRESS
-        for start, end in sorted(set(self._remaining)):
+        for start, end in sorted({*self._remaining, *(piece[:2] for piece in self._pieces)}):
             if start > at:
-                calls.append((_MUNMAP, at, start - at))
+                calls.append(call(_MUNMAP, at, start - at))
             at = max(at, end)
-        calls.append((_MUNMAP, at, _LAST_ADDRESS - at))
+        calls.append(call(_MUNMAP, at, _LAST_ADDRESS - at))
         return calls
 
     def append(self, data):
@@ -328,6 +359,11 @@ class _Writer:
 
 def _is_library(mapping):
     return mapping.has_file and not mapping.rights & 2 and mapping.name.startswith("/")
+
+
+def _is_within(mapping):
+    """Whether the file has all that is mapped of it."""
+    return mapping.offset + mapping.end - mapping.start <= os.stat(mapping.name).st_size + PAGE - 1
 
 
 def _digest(memory, pages, mapping):

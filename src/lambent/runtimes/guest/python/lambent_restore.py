@@ -21,29 +21,40 @@ import lambent_leftovers
 
 PAGE = 4096
 IMAGE_FD = 4
-FILES_FROM_FD = 512  # files to be mapped are opened from here on, where programs seldom are
+FILES_FROM_FD = 5  # files to be mapped are opened from here on, which is where the kernel opens them
 EXIT_STATUS = 71  # of a process that could not become what the image says
 
+# An image begins with a page of this: what it is, the zygote's identity, and the first calls.
 MAGIC = b"lambent image 1\n"
 TRAILER = struct.Struct("<16sQQ")  # magic, offset and length of the description
+IDENTITY_OFFSET, HEAD_OFFSET = 64, 128
+
 CALL = struct.Struct("<8Q")  # number, six arguments, the largest result that is not an error
 UNLESS_ERROR, ANYTHING = 0xFFFF_FFFF_FFFF_F000, 0xFFFF_FFFF_FFFF_FFFF
+COMPARE = 0x10000  # no system call: the result is 0 if the eight bytes at two addresses are equal
+END = CALL.pack(ANYTHING, 0, 0, 0, 0, 0, 0, 0)
 
-# Of the area: a guard, the machine code, then data: the registers, what the table points to, the table, variables; a guard.
+# Of the area: a guard, the machine code, then data; a guard. The data are registers and what calls point to, calls that this
+# process makes, the first calls of the image, which read the others, texts, variables.
 DATA_BYTES = 0x180000
-TABLE_AT = 0x2000
+IDENTITY_AT, OTHERS_IDENTITY_AT = 0x1F00, 0x1F10
+HEAD_AT = 0x8000
+HEAD_CALLS = 3
+TABLE_AT = HEAD_AT + HEAD_CALLS * CALL.size
+TEXTS_AT = 0x110000
 VARIABLES_AT = 0x140000
 AREA_BYTES = 2 * PAGE + DATA_BYTES + PAGE
-CALLS_MAX = (VARIABLES_AT - TABLE_AT) // CALL.size
+CALLS_MAX = (TEXTS_AT - TABLE_AT) // CALL.size - 1
 
+_PREAD = 17
 _PROT_NONE, _PROT_READ, _PROT_WRITE, _PROT_EXEC = 0, 1, 2, 4
 _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE = 2, 0x20, 0x4000
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 # x86-64. save(context) keeps what a call must keep (rbx, rbp, r12–r15, rsp, the return address, the two control words of
 # floating point), then forks by the bare system call, so that libc and Python in the copy believe that they are the original.
-# The copy waits for ever: it is there to be read. load(context, table, count) makes the system calls of the table without
-# touching the stack, ends the process if one fails, and returns from `save` with 0.
+# The copy waits for ever: it is there to be read. load(context, table) makes the system calls of the table without touching
+# the stack, ends the process if one fails, and returns from `save` with 0. The table may be read while it is carried out.
 _SAVE = bytes.fromhex(
     "48891f"  # mov [rdi], rbx
     "48896f08 4c896710 4c896f18 4c897720 4c897f28"  # mov [rdi+8…40], rbp, r12, r13, r14, r15
@@ -56,10 +67,12 @@ _SAVE = bytes.fromhex(
     "b822000000 0f05 ebf7"  # in the copy: pause, again and again
 )
 _LOAD = bytes.fromhex(
-    "4989fd 4889f3 4889d5"  # r13 = context, rbx = table, rbp = count
-    "4885ed 7438"  # next: if there is none left, go on at done
-    "488b03 488b7b08 488b7310 488b5318 4c8b5320 4c8b4328 4c8b4b30 0f05"  # rax, rdi, rsi, rdx, r10, r8, r9; syscall
-    "483b4338 7709 4883c340 48ffcd ebcf"  # a result beyond its bound: failed; else the next one
+    "4989fd 4889f3"  # r13 = context, rbx = table
+    "488b03 4885c0 7841"  # next: rax = number; if it is negative, go on at done
+    "488b7b08 488b7310 488b5318 4c8b5320 4c8b4328 4c8b4b30"  # rdi, rsi, rdx, r10, r8, r9
+    "3d00000100 740e 0f05"  # if the number is COMPARE, go on at compare; syscall
+    "483b4338 770e 4883c340 ebcb"  # check: a result beyond its bound: failed; else the next one
+    "488b07 483306 ebec"  # compare: rax = [rdi] ^ [rsi]; go on at check
     "bf47000000 b8e7000000 0f05"  # failed: exit_group(71)
     "4c89e9 488b19 488b6908 4c8b6110 4c8b6918 4c8b7120 4c8b7928"  # done: rbx, rbp, r12, r13, r14, r15
     "0fae5140 d96948"  # ldmxcsr, fldcw
@@ -73,7 +86,7 @@ class Area:
 
     def __init__(self):
         """Raises OSError."""
-        self.identity = os.urandom(16).hex()
+        self.identity = os.urandom(16)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._libc.mmap.restype = ctypes.c_void_p
         kind = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE
@@ -91,7 +104,7 @@ class Area:
         self._protect(self.data, DATA_BYTES, _PROT_READ | _PROT_WRITE)
         # Called with the interpreter's lock held, as whatever returns from it has to hold it, too.
         self._save = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(code)
-        self._load = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long)(code + _LOAD_AT)
+        self._load = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)(code + _LOAD_AT)
 
     def fork(self):
         """A copy of this process that does nothing: its number. In what is restored from its image: 0."""
@@ -100,68 +113,76 @@ class Area:
             raise OSError(-pid, "clone")
         return pid
 
-    def view(self):
-        """The area's data, to be read and written."""
-        return memoryview((ctypes.c_ubyte * DATA_BYTES).from_address(self.data)).cast("B")
+    def write(self, at, data):
+        """Into the area's data."""
+        ctypes.memmove(self.data + at, data, len(data))
 
-    def load(self, calls):
-        """Never returns here."""
+    def read_text(self, at):
+        """What was written there, up to its first zero byte."""
+        return ctypes.string_at(self.data + at)
+
+    def load(self):
+        """Becomes what the image behind IMAGE_FD says. Never returns here."""
+        calls = [
+            call(_PREAD, IMAGE_FD, self.data + OTHERS_IDENTITY_AT, 16, IDENTITY_OFFSET),
+            *compared(self.data + IDENTITY_AT, self.data + OTHERS_IDENTITY_AT, 16),
+            call(_PREAD, IMAGE_FD, self.data + HEAD_AT, HEAD_CALLS * CALL.size, HEAD_OFFSET),
+        ]
+        table = b"".join(calls)
+        self.write(IDENTITY_AT, self.identity)
+        self.write(HEAD_AT - len(table), table)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._load(self.data, self.data + TABLE_AT, calls)
+        self._load(self.data, self.data + HEAD_AT - len(table))
 
     def _protect(self, start, length, rights):
         if self._libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(length), rights):
             raise OSError(ctypes.get_errno(), "mprotect")
 
 
+def call(number, *arguments, bound=UNLESS_ERROR):
+    """An entry of the table."""
+    return CALL.pack(number, *arguments, *([0] * (6 - len(arguments))), bound)
+
+
+def compared(address, other, length):
+    """Entries that end the process unless what is at both addresses is the same."""
+    return [call(COMPARE, address + at, other + at, bound=0) for at in range(0, length, 8)]
+
+
 def restore(area, variables):
     """Becomes the process of the image behind IMAGE_FD. Never returns; ends the process where that cannot be."""
+    if area is not None:
+        area.write(VARIABLES_AT, json.dumps({"variables": variables}).encode() + b"\0")
+        area.load()
+    os._exit(EXIT_STATUS)
+
+
+def settle(area):
+    """In what was restored: has again what it held besides memory, and returns the variables that `restore` was called with.
+
+    Ends the process where that cannot be.
+    """
     try:
-        description = read_description(IMAGE_FD)
-        if description is None or area is None or description["zygote"] != area.identity:
-            raise OSError("the image was taken of another interpreter")
-        for place, (path, status) in enumerate(description["files"]):
-            _open_at(FILES_FROM_FD + place, path, os.O_RDONLY, status)
-        for number, path, flags, position in description["descriptors"]:
-            _open_at(number, path, flags, None)
-            os.lseek(number, position, os.SEEK_SET)
+        description = _read_description()
         lambent_leftovers.unpack(description["left"], IMAGE_FD)
-        for number, family, flags in description["sockets"]:
-            _put_socket(number, family, flags)
         os.umask(description["umask"])
         os.chdir(description["directory"])
-        data = area.view()
-        start, length = description["data"]
-        if os.preadv(IMAGE_FD, [data[:length]], start) != length:
-            raise OSError("the image is incomplete")
-        text = json.dumps(variables).encode()
-        data[VARIABLES_AT : VARIABLES_AT + 8] = len(text).to_bytes(8, "little")
-        data[VARIABLES_AT + 8 : VARIABLES_AT + 8 + len(text)] = text
-        area.load(description["calls"])
+        os.close(IMAGE_FD)
+        for number, family, flags in description["sockets"]:
+            _put_socket(number, family, flags)
+        for number, path, flags, position in description["descriptors"]:
+            _open_at(number, path, flags)
+            os.lseek(number, position, os.SEEK_SET)
+        return json.loads(area.read_text(VARIABLES_AT))["variables"]
     except Exception as error:
         os.write(2, f"SnapStart: the environment could not be restored: {error}\n".encode())
     os._exit(EXIT_STATUS)
 
 
-def variables_given(area):
-    """In what was restored: the variables that `restore` was called with."""
-    data = area.view()
-    length = int.from_bytes(data[VARIABLES_AT : VARIABLES_AT + 8], "little")
-    return json.loads(bytes(data[VARIABLES_AT + 8 : VARIABLES_AT + 8 + length]))
-
-
-def read_description(image):
-    """What `lambent_image` wrote at the end; None when there is nothing whole."""
-    end = os.lseek(image, 0, os.SEEK_END)
-    if end < TRAILER.size:
-        return None
-    magic, start, length = TRAILER.unpack(os.pread(image, TRAILER.size, 0))
-    return json.loads(os.pread(image, length, start)) if magic == MAGIC else None
-
-
-def identify(status):
-    """Of a file that is to be mapped: replaced by another one, its code would not fit the image's memory."""
-    return [status.st_ino, status.st_size, status.st_mtime_ns]
+def _read_description():
+    """What `lambent_image` wrote for us at the end."""
+    _, start, length = TRAILER.unpack(os.pread(IMAGE_FD, TRAILER.size, 0))
+    return json.loads(os.pread(IMAGE_FD, length, start))
 
 
 def be_unlike_others(old, new):
@@ -188,10 +209,8 @@ def _put_socket(number, family, flags):
     os.set_blocking(number, not flags & os.O_NONBLOCK)
 
 
-def _open_at(number, path, flags, status):
+def _open_at(number, path, flags):
     opened = os.open(path, flags | os.O_CLOEXEC)
-    if status is not None and identify(os.fstat(opened)) != status:
-        raise OSError(f"{path} is another file now")
     if opened != number:
         os.dup2(opened, number, inheritable=False)
         os.close(opened)

@@ -82,7 +82,7 @@ def take(client, output, touch):
         decline_if_asked(f"the image could not be taken: {error}")
     if is_original:
         os._exit(0)
-    _restore.be_unlike_others(_given, _restore.variables_given(_area))
+    _restore.be_unlike_others(_given, _restore.settle(_area))
 
 
 def _rehearse(touch):
