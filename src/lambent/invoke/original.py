@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import Final
 
@@ -68,6 +69,8 @@ class Original(Environment):
             )
             await self._run_init()
             image.seal(descriptor)
+            with contextlib.suppress(SandboxError):  # the first environment will say it
+                await self._around.sandbox.prepare(attrs.evolve(spec, image=Image(descriptor, ImageUse.RESTORE)))
         except Unfit as unfit:
             os.close(descriptor)
             raise self._unfit(str(unfit)) from None

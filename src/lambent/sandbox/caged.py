@@ -444,6 +444,8 @@ def installation_of(spec: EnvironmentSpec) -> wire.Message:
 
 def program_of(spec: EnvironmentSpec) -> wire.Message | None:
     """What cells may start ahead for functions like this one. Nothing in it is any function's own."""
+    if spec.image is not None and spec.image.use is ImageUse.RESTORE:
+        return layout.RESTORE
     if not programs.starts_ahead(spec):
         return None
     return {"argv": list(spec.argv), "variables": dict(spec.installation.environment)}

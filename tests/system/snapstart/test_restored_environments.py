@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
 import snapstart
+from cage_census import descendants
 from live_server import Answer, LiveServer
 
 REMEMBERING = """
@@ -144,6 +148,28 @@ def test_latest_starts_as_other_functions_do(live: LiveServer, published: tuple[
     answer = live.invoke(published[0], {})
     assert answer.value["moments"] == ["init on-demand"]
     assert "AWS_LAMBDA_LOG_STREAM_NAME" in answer.value["variables"]
+
+
+WHERE = """
+import os
+def handler(event, context):
+    return os.stat("/proc/self/ns/net").st_ino
+"""
+
+
+def test_what_is_restored_has_waited_with_no_memory_but_its_libraries_code(live: LiveServer) -> None:
+    name = snapstart.create(live, WHERE)
+    assert snapstart.status_of(snapstart.publish(live, name)) == ("Active", "On")
+    empty: dict[int, str] = {}  # by network namespace
+    for pid in descendants(live.process.pid):
+        with contextlib.suppress(OSError):
+            mapped = Path(f"/proc/{pid}/maps").read_text()
+            if "libpython" in mapped and "[heap]" not in mapped and "lambent-image" not in mapped:
+                empty[os.stat(f"/proc/{pid}/ns/net").st_ino] = mapped
+    assert live.invoke(name, {}, Qualifier="1").value in empty
+    for mapped in empty.values():
+        writable = [line for line in mapped.splitlines() if line.split()[1].startswith("rw") and "[stack]" not in line]
+        assert len(writable) <= 3, "the area for images, and what the kernel writes to of a thread"
 
 
 CREDENTIALS = """

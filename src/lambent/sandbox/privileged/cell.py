@@ -42,7 +42,8 @@ class Order:
         self.host_id = int(message["host_id"])
         self.endpoint_port = int(message["endpoint_port"])
         self.rootless = bool(message["rootless"])
-        self.program: wire.Message | None = message["program"]  # to be started ahead
+        self.restores = message["program"] == layout.RESTORE  # the runtime is to wait for an image
+        self.program: wire.Message | None = None if self.restores else message["program"]  # to be started ahead
         self.descriptors = descriptors
         self.intake, self.groups = descriptors[0], descriptors[1:]
 
@@ -96,7 +97,7 @@ class _Pipes:
 def _start_ahead(order: Order, client: init.Client | None, pipes: _Pipes | None) -> Standby | Understudy | None:
     if order.program is not None and pipes is not None:
         return Standby(order.program, *pipes.theirs)
-    return Understudy(client) if client is not None else None
+    return Understudy(client, restores=order.restores) if client is not None else None
 
 
 def _enter(order: Order) -> list[socket.socket]:

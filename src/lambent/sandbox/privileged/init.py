@@ -52,14 +52,14 @@ else:
 class Client:
     """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
 
-    `restore(variables)` goes on from the image behind descriptor 4, and never returns.
+    `restore(variables)` goes on from the image behind descriptor 4, and never returns; `restore(None, channel_fd)` waits for it.
     """
 
     def __init__(
         self,
         main: Callable[[], None],
         touch: Callable[[], None] | None = None,
-        restore: Callable[[dict[str, str]], None] | None = None,
+        restore: Callable[..., None] | None = None,
     ) -> None:
         self.main = main
         self.touch = touch

@@ -20,6 +20,9 @@ PROCESSES_MAX = 1_024
 DESCRIPTORS_MAX = 1_024
 SHARED_MEMORY = "64m"  # /dev/shm; counts as the function's memory
 
+# Where launches name a program to be started ahead: the runtime waits for an image instead, with nothing else in its memory.
+RESTORE: dict[str, object] = {"restore": True}
+
 PRIVATE_DIR = "/run/lambent"  # in a zygote's root only while it starts: its own program
 
 # The host's directories that everybody sees, read-only. /usr/local, /usr/src and /usr/include are not needed.

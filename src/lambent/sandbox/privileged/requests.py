@@ -7,7 +7,7 @@ import os
 import re
 import stat
 
-from . import roots, syscalls
+from . import layout, roots, syscalls
 
 _PYTHON = re.compile(r"/(?:[\w.+-]+/)*python3(?:\.\d+)?")
 _LIBRARY_PATH = re.compile(r"(?:/(?:var|usr|opt|lib|lib64)(?:/[\w.+-]+)*:?)*")
@@ -65,9 +65,11 @@ class Launch:
 
 
 def program(message: object) -> dict[str, object] | None:
-    """What cells may start ahead. It runs as they run functions, so only its form is looked at. Raises Refused."""
+    """What cells may start ahead, or `layout.RESTORE`. It runs as they run functions, so only its form is looked at. Raises Refused."""
     if message is None:
         return None
+    if message == layout.RESTORE:
+        return layout.RESTORE
     if not isinstance(message, dict) or set(message) != {"argv", "variables"}:
         raise Refused("a program to start ahead has argv and variables")
     argv, variables = message["argv"], message["variables"]

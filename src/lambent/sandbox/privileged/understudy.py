@@ -16,15 +16,16 @@ from . import init, syscalls, wire
 
 
 class Understudy:
-    """Init's hold on it. Closing the channel ends it."""
+    """Init's hold on it. Closing the channel ends it. One that `restores` has given up its memory for that of an image."""
 
-    def __init__(self, client: init.Client) -> None:
+    def __init__(self, client: init.Client, *, restores: bool = False) -> None:
         """Raises OSError when it cannot be forked."""
+        self._restores = restores
         self.channel, theirs = wire.pair()
         self.pid = syscalls.fork()
         if self.pid == 0:
             self.channel.close()
-            _wait(theirs, client)
+            _wait(theirs, client, restores=restores)
         theirs.close()
         if self.pid < 0:
             self.channel.close()
@@ -37,7 +38,7 @@ class Understudy:
 
     def suits(self, message: wire.Message) -> bool:
         """Whether it is what this order to start asks for."""
-        return bool(message["fork"])
+        return bool(message["image"] == "restore" if self._restores else message["fork"])
 
     def call(self, message: wire.Message, descriptors: list[int]) -> bool:
         """`descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
@@ -60,7 +61,7 @@ class Understudy:
         self.forget()  # it ends by itself
 
 
-def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
+def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoReturn:
     """In the child. Never returns, whatever happens."""
     try:
         syscalls.close_from(3, channel.fileno() - 1)
@@ -68,6 +69,10 @@ def _wait(channel: socket.socket, client: init.Client) -> NoReturn:
         channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))
         null_fd = init.out_of_the_way(os.open("/dev/null", os.O_RDWR))
         init.become_ordinary(caged=True)
+        if restores and client.restore is not None:
+            os.dup2(null_fd, 0)
+            os.close(null_fd)
+            client.restore(None, channel.fileno())
         _rehearse(client, null_fd)
         with contextlib.suppress(EOFError):
             message, descriptors = wire.receive(channel)

@@ -10,7 +10,6 @@ import array
 import ctypes
 import json
 import os
-import re
 import signal
 import struct
 import zlib
@@ -18,6 +17,7 @@ import zlib
 import lambent_fitness
 import lambent_leftovers
 from lambent_fitness import Unfit
+from lambent_mappings import FIRST_ADDRESS, KERNELS, LAST_ADDRESS, mappings
 from lambent_restore import (
     ANYTHING,
     CALLS_MAX,
@@ -41,7 +41,6 @@ _PREAD, _MMAP, _MUNMAP, _BRK, _SIGACTION, _SIGPROCMASK, _SIGALTSTACK, _CLOSE_RAN
 _OPENAT, _FSTAT = 257, 5
 _AT_FDCWD = -100 & 0xFFFF_FFFF_FFFF_FFFF
 _PRIVATE, _SHARED, _FIXED, _ANONYMOUS, _NORESERVE = 2, 1, 0x10, 0x20, 0x4000
-_FIRST_ADDRESS, _LAST_ADDRESS = 0x10000, 0x7FFF_FFFF_F000  # that a program can have mapped
 _SIGACTIONS_AT, _MASK_AT, _ALTSTACK_AT = 0x100, 0x1000, 0x1010  # in the area's data
 _SIGACTION_BYTES, _SIGNALS = 32, 64
 _STATUS_BYTES, _IDENTIFYING = (
@@ -55,42 +54,7 @@ _COPIED_MAX_BYTES = 4 << 20  # of a library's variables: up to here, copying the
 _NO_FD = 0xFFFF_FFFF_FFFF_FFFF
 _CHUNK_BYTES = 1 << 20
 
-_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) ([0-9a-f]+) (\S+) (\d+) *(.*)\n")
-_KEPT_NAMES = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]")
 _STRANGE = {"io": "a device", "pf": "a device", "ht": "huge pages", "ss": "a shadow stack"}
-
-
-class Mapping:
-    """A line of /proc/…/smaps with what follows it."""
-
-    def __init__(self, match):
-        self.start, self.end, self.offset = (int(match[n], 16) for n in (1, 2, 4))
-        self.rights = sum(bit for bit, letter in ((1, "r"), (2, "w"), (4, "x")) if letter in match[3])
-        self.has_file = match[6] != "0"
-        self.name = match[7]
-        self.flags = ()
-        self.own_kib = 0  # in memory or swapped out, and not the file's
-
-    @property
-    def key(self):
-        return self.start, self.end, self.rights, self.offset, self.name
-
-
-def mappings(pid="self", detailed=True):
-    """The mappings of a process, in order."""
-    found = []
-    with open(f"/proc/{pid}/{'smaps' if detailed else 'maps'}", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            match = _MAPPING.match(line)
-            if match:
-                found.append(Mapping(match))
-                continue
-            name, _, value = line.partition(":")
-            if name == "VmFlags":
-                found[-1].flags = value.split()
-            elif name in ("Anonymous", "Swap"):
-                found[-1].own_kib += int(value.split()[0])
-    return found
 
 
 def unchanging():
@@ -102,7 +66,7 @@ def unchanging():
     memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
     pages = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return {m.key: _digest(memory, pages, m) for m in mappings() if _is_library(m)}
+        return {m.key: _digest(memory, pages, m) for m in mappings() if m.is_library}
     finally:
         os.close(memory)
         os.close(pages)
@@ -194,7 +158,7 @@ class _Writer:
 
     def write_memory(self):
         for mapping in self._mappings:
-            if mapping.end <= _LAST_ADDRESS + 1:
+            if mapping.end <= LAST_ADDRESS + 1:
                 self._place(mapping)
 
     def write_calls(self, kernel_data, kernel_calls, program_break):
@@ -231,7 +195,7 @@ class _Writer:
                 raise Unfit("the init code changed memory that is the runtime's")
             return
         is_stack = mapping.name == "[stack]"
-        if mapping.name in _KEPT_NAMES or is_stack or self._is_unchanged(mapping):
+        if mapping.name in KERNELS or is_stack or self._is_unchanged(mapping):
             self._remaining.append((mapping.start, mapping.end))
             if is_stack:
                 self._place_stack(mapping)
@@ -342,12 +306,12 @@ class _Writer:
 
     def _gaps(self):
         """Takes away what is not mapped over, whatever it is by then."""
-        calls, at = [], _FIRST_ADDRESS
+        calls, at = [], FIRST_ADDRESS
         for start, end in sorted({*self._remaining, *(piece[:2] for piece in self._pieces)}):
             if start > at:
                 calls.append(call(_MUNMAP, at, start - at))
             at = max(at, end)
-        calls.append(call(_MUNMAP, at, _LAST_ADDRESS - at))
+        calls.append(call(_MUNMAP, at, LAST_ADDRESS - at))
         return calls
 
     def append(self, data):
@@ -355,10 +319,6 @@ class _Writer:
         _write(data, at)
         self._end += _pages_of(len(data))
         return at
-
-
-def _is_library(mapping):
-    return mapping.has_file and not mapping.rights & 2 and mapping.name.startswith("/")
 
 
 def _is_within(mapping):

@@ -18,6 +18,7 @@ import struct
 import sys
 
 import lambent_leftovers
+from lambent_mappings import FIRST_ADDRESS, KERNELS, LAST_ADDRESS, mappings
 
 PAGE = 4096
 IMAGE_FD = 4
@@ -37,7 +38,9 @@ END = CALL.pack(ANYTHING, 0, 0, 0, 0, 0, 0, 0)
 # Of the area: a guard, the machine code, then data; a guard. The data are registers and what calls point to, calls that this
 # process makes, the first calls of the image, which read the others, texts, variables.
 DATA_BYTES = 0x180000
+MESSAGE_AT, CONTROL_AT, CONTROL_BYTES = 0x1800, 0x1900, 0x100
 IDENTITY_AT, OTHERS_IDENTITY_AT = 0x1F00, 0x1F10
+FIRST_AT = 0x2000
 HEAD_AT = 0x8000
 HEAD_CALLS = 3
 TABLE_AT = HEAD_AT + HEAD_CALLS * CALL.size
@@ -46,7 +49,11 @@ VARIABLES_AT = 0x140000
 AREA_BYTES = 2 * PAGE + DATA_BYTES + PAGE
 CALLS_MAX = (TEXTS_AT - TABLE_AT) // CALL.size - 1
 
-_PREAD = 17
+_CLOSE, _MUNMAP, _BRK, _PREAD, _DUP2, _RECVMSG, _CLOSE_RANGE = 3, 11, 12, 17, 33, 47, 436
+_ARCH_PRCTL, _GET_FS = 158, 0x1003
+# For recvmsg: no name; where the parts are, and how many; control data; no flags; the part.
+_MESSAGE = struct.Struct("<16xQQQQ8xQQ")
+_PART_PLACE = 56
 _PROT_NONE, _PROT_READ, _PROT_WRITE, _PROT_EXEC = 0, 1, 2, 4
 _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE = 2, 0x20, 0x4000
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -121,14 +128,17 @@ class Area:
         """What was written there, up to its first zero byte."""
         return ctypes.string_at(self.data + at)
 
-    def load(self):
-        """Becomes what the image behind IMAGE_FD says. Never returns here."""
+    def load(self, before=()):
+        """Becomes what the image behind IMAGE_FD says, once the calls `before` are made. Never returns here. Raises OSError."""
         calls = [
+            *before,
             call(_PREAD, IMAGE_FD, self.data + OTHERS_IDENTITY_AT, 16, IDENTITY_OFFSET),
             *compared(self.data + IDENTITY_AT, self.data + OTHERS_IDENTITY_AT, 16),
             call(_PREAD, IMAGE_FD, self.data + HEAD_AT, HEAD_CALLS * CALL.size, HEAD_OFFSET),
         ]
         table = b"".join(calls)
+        if len(table) > HEAD_AT - FIRST_AT:
+            raise OSError("the process has too many mappings")
         self.write(IDENTITY_AT, self.identity)
         self.write(HEAD_AT - len(table), table)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -151,10 +161,49 @@ def compared(address, other, length):
 
 def restore(area, variables):
     """Becomes the process of the image behind IMAGE_FD. Never returns; ends the process where that cannot be."""
-    if area is not None:
-        area.write(VARIABLES_AT, json.dumps({"variables": variables}).encode() + b"\0")
-        area.load()
-    os._exit(EXIT_STATUS)
+    area.write(VARIABLES_AT, json.dumps({"variables": variables}).encode() + b"\0")
+    area.load()
+
+
+def wait(area, channel_fd):
+    """Gives up all that an image replaces, then waits for one: by then, only mapping it is left to be done. Never returns.
+
+    What comes is {"variables": …} with the descriptors of output, log and image. Standard input stays what it is, and others are closed.
+    """
+    part = area.data + MESSAGE_AT + _PART_PLACE
+    variables = area.data + VARIABLES_AT, DATA_BYTES - VARIABLES_AT - 1
+    area.write(MESSAGE_AT, _MESSAGE.pack(part, 1, area.data + CONTROL_AT, CONTROL_BYTES, *variables))
+    area.load([
+        *_clearing(area),
+        call(_CLOSE_RANGE, 1, channel_fd - 1, 0),
+        call(_RECVMSG, channel_fd, area.data + MESSAGE_AT, 0),
+        call(_DUP2, 3, IMAGE_FD),
+        call(_DUP2, 2, 3),
+        call(_DUP2, 1, 2),
+        call(_CLOSE, channel_fd),
+    ])  # fmt: skip
+
+
+def _clearing(area):
+    """Takes away all memory but libraries' code, the stack, the area, and what the kernel uses itself."""
+    pointer = ctypes.c_ulong()
+    ctypes.CDLL(None).syscall(_ARCH_PRCTL, _GET_FS, ctypes.byref(pointer))
+    # The kernel itself writes there (rseq), whenever the process moves to another processor.
+    of_thread = pointer.value // PAGE * PAGE
+    kept = [(area.start, area.end), (of_thread - PAGE, of_thread + 2 * PAGE)]
+    calls, at = [], FIRST_ADDRESS
+    for mapping in mappings(detailed=False):
+        if mapping.is_library or mapping.name in KERNELS or mapping.name == "[stack]":
+            kept.append((mapping.start, mapping.end))
+        elif mapping.name == "[heap]" and not calls:
+            calls.append(call(_BRK, mapping.start, bound=ANYTHING))
+    for start, end in sorted(kept):
+        if start > at:
+            calls.append(call(_MUNMAP, at, min(start, LAST_ADDRESS) - at))
+        at = max(at, end)
+    if at < LAST_ADDRESS:
+        calls.append(call(_MUNMAP, at, LAST_ADDRESS - at))
+    return calls
 
 
 def settle(area):

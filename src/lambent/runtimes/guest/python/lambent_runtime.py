@@ -75,9 +75,9 @@ def touch():
     lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
 
 
-def restore(variables):
-    """Becomes a process whose init is done, from its image. Never returns."""
-    lambent_snapstart.restore(variables)
+def restore(variables=None, channel_fd=-1):
+    """Becomes a process whose init is done, from its image; see `lambent_snapstart`. Never returns."""
+    lambent_snapstart.restore(variables, channel_fd)
 
 
 def main():

@@ -97,10 +97,12 @@ def run_after_restore():
         function(*positional, **named)
 
 
-def restore(variables):
-    """Never returns."""
-    if _restore is not None:
+def restore(variables=None, channel_fd=-1):
+    """With these variables, or with those that come through the channel, and the image too. Never returns."""
+    if _area is not None and variables is not None:
         _restore.restore(_area, variables)
+    elif _area is not None:
+        _restore.wait(_area, channel_fd)
     os._exit(71)
 
 
