@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import json
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ variables = dict(os.environ)
 os.environ.pop("PYTHONPATH", None)
 import lambent_runtime
 lambent_runtime.preload()
+rehearse, *_ = lambent_runtime.rehearsal()
+rehearse(), rehearse()
 pid = os.fork()
 if pid == 0:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -620,3 +623,40 @@ def test_a_runtime_without_its_api_says_so_and_ends(start: Start) -> None:
 
     assert status == 1
     assert "LAMBDA_RUNTIME Failed to get next invocation" in err
+
+
+STATE = """
+import gc, json, logging, os, signal, sys, time
+sys.path[0] = sys.argv[1]
+import lambent_runtime
+lambent_runtime.preload()
+from lambent_output import Current
+
+def state():
+    root = logging.getLogger()
+    return {
+        "modules": {name: id(module) for name, module in sys.modules.items()}, "variables": dict(os.environ),
+        "path": list(sys.path), "finders": sorted(sys.path_importer_cache), "arguments": list(sys.argv),
+        "streams": [id(one) for one in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)],
+        "logging": [root.level, [id(one) for one in root.handlers], sorted(root.manager.loggerDict), str(logging.Formatter.converter)],
+        "current": [Current.request_id, Current.tenant_id], "directory": os.getcwd(), "time": time.tzname, "umask": os.umask(0o022),
+        "open": os.listdir("/proc/self/fd"), "threads": len(os.listdir("/proc/self/task")), "collects": gc.isenabled(),
+        "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD)],
+        "bytecode": [sys.dont_write_bytecode, sys.pycache_prefix], "there": sorted(os.listdir(sys.argv[1] + "/rehearsal")),
+    }
+
+before = state()
+rehearse, *_ = lambent_runtime.rehearsal()
+rehearse()
+after = state()
+print(json.dumps([name for name in before if before[name] != after[name]]))
+"""
+
+
+@every_version
+def test_a_rehearsal_leaves_the_process_as_it_was(installation: RuntimeInstallation, client_dir: Path) -> None:
+    assert installation.executable is not None
+    command = [str(installation.executable), "-S", "-c", STATE, str(client_dir)]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "TZ": "Asia/Tokyo"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -24,6 +24,7 @@ from lambent.runtimes.search import SearchPaths, base_variables, is_binary
 
 OLDEST: Final = (3, 8)
 SDK_DISTRIBUTIONS: Final = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "python-dateutil", "six")
+AS_SOURCE: Final = "/rehearsal/"  # left uncompiled, as the code of functions is
 FETCHED: Final = "python-sdk"  # below the runtimes' directory: SDKs that pip brought
 COMPILE_TIMEOUT_S: Final = 60.0
 FETCH_TIMEOUT_S: Final = 300.0
@@ -187,7 +188,18 @@ def _compile(installation: RuntimeInstallation, directory: Path, *, recursive: b
     depth = () if recursive else ("-l",)
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(
-            [str(installation.executable), "-I", "-S", "-m", "compileall", "-q", *depth, str(directory)],
+            [
+                str(installation.executable),
+                "-I",
+                "-S",
+                "-m",
+                "compileall",
+                "-q",
+                *depth,
+                "-x",
+                AS_SOURCE,
+                str(directory),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

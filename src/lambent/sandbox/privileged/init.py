@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from . import syscalls, wire
+from .pages import Needed
 from .watchdog import Watchdog
 
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
@@ -49,6 +50,16 @@ else:
     import _signal  # `signal` makes members of enumerations of all numbers, which touches much shared memory
 
 
+class Rehearsal:
+    """A life of a runtime to try: `live` here, from its variables to its end, and what one needs that lives elsewhere."""
+
+    def __init__(self, live: Callable[[], None], variables: dict[str, str], event: bytes, accepted: bytes) -> None:
+        self.live = live
+        self.variables = variables
+        self.event = event  # the Runtime API's answer to a request for one
+        self.accepted = accepted  # the one to a response
+
+
 class Client:
     """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
 
@@ -60,10 +71,14 @@ class Client:
         main: Callable[[], None],
         touch: Callable[[], None] | None = None,
         restore: Callable[..., None] | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.main = main
         self.touch = touch
         self.restore = restore
+        self.rehearsal = rehearsal
+        # Pages: of init, of init when the runtime has been forked, of the runtime.
+        self.needed_by_init = self.needed_by_init_again = self.needed = Needed()
 
 
 class Init:

@@ -24,8 +24,11 @@ class Understudy:
         self.channel, theirs = wire.pair()
         self.pid = syscalls.fork()
         if self.pid == 0:
+            if not restores:
+                client.needed.have()
             self.channel.close()
             _wait(theirs, client, restores=restores)
+        client.needed_by_init_again.have()
         theirs.close()
         if self.pid < 0:
             self.channel.close()

@@ -6,24 +6,24 @@ that anybody but root can have written.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
 
-from . import cell, immortal, init, layout, syscalls, wire
+from . import cell, gaps, gathering, immortal, init, layout, syscalls, trial, wire
 
+_ROUNDS = 24  # after as many lives no interpreter learns more about the code; 3.11 is the slowest
 _PRELOAD = "lambent_runtime"  # in /var/runtime: preload() is called once here, main() in each environment
 
 
 def serve(channel: socket.socket, client: init.Client | None) -> None:
     """Until the launcher closes its end."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    gc.collect()
     gc.disable()  # neither this loop nor an init leaves garbage; a runtime turns it on again
-    immortal.make_everything_immortal()
-    gc.freeze()
+    _settle(client)
     wire.send(channel, {"event": "ready"})
     while True:
         try:
@@ -36,6 +36,23 @@ def serve(channel: socket.socket, client: init.Client | None) -> None:
             _fork(channel, message, descriptors, client)
 
 
+def _settle(client: init.Client | None) -> None:
+    """Brings this process's memory into a state in which its children need as few pages of their own as can be."""
+    rehearsal = client.rehearsal if client is not None else None
+    if rehearsal is not None:
+        gaps.take_up()
+        gathering.gather(rehearsal.live, always=__package__)
+        for _ in range(_ROUNDS):
+            rehearsal.live()
+    gc.collect()
+    immortal.make_everything_immortal()
+    gaps.take_up()
+    gc.freeze()
+    if client is not None and rehearsal is not None:
+        with contextlib.suppress(OSError, EOFError, wire.MessageError):  # then its children meet their pages one by one
+            trial.learn(client, rehearsal)
+
+
 def _fork(channel: socket.socket, message: wire.Message, descriptors: list[int], client: init.Client | None) -> None:
     """What this process writes to between two forks, the children do not share: so it does as little as can be."""
     name = message["name"]
@@ -43,6 +60,8 @@ def _fork(channel: socket.socket, message: wire.Message, descriptors: list[int],
         pid, pidfd = syscalls.fork_into(syscalls.CLONE_NEWPID)
         if pid == 0:
             channel.close()
+            if client is not None:
+                client.needed_by_init.have()
             _live(message, descriptors, client)
     except OSError as error:
         wire.close_all(descriptors)
@@ -72,4 +91,7 @@ def main() -> None:
     client = sys.modules[_PRELOAD]
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
-    serve(channel, init.Client(client.main, getattr(client, "touch", None), getattr(client, "restore", None)))
+    rehearsal = init.Rehearsal(*client.rehearsal()) if hasattr(client, "rehearsal") else None
+    serve(
+        channel, init.Client(client.main, getattr(client, "touch", None), getattr(client, "restore", None), rehearsal)
+    )

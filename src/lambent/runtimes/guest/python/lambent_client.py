@@ -15,7 +15,7 @@ ATTEMPTS = 3  # a connection may be closed under us while we wait; the request i
 
 _PREFIX = b"/2018-06-01/runtime/"
 # What Lambent answers to a response: known by sight, where it says so in just these bytes.
-_ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{"status":"OK"}\n'
 # What an event of its begins with, unless it has more to say. Whatever else comes is parsed line by line.
 _EVENT = re.compile(
     rb"HTTP/1\.1 200 OK\r\ndate: [ -~]*\r\nContent-Type: application/json\r\n"
@@ -110,8 +110,8 @@ class RuntimeClient:
     def _read_acceptance(self):
         if not self._unread and self._socket is not None:
             self._unread = self._receive()
-        if self._unread.startswith(_ACCEPTED):
-            self._unread = self._unread[len(_ACCEPTED) :]
+        if self._unread.startswith(ACCEPTED):
+            self._unread = self._unread[len(ACCEPTED) :]
             return 202, b""
         status, _, answer = self._read()
         return status, answer

@@ -12,8 +12,9 @@ import time
 import types
 
 import lambent_preload
+import lambent_rehearsal
 import lambent_snapstart
-from lambent_client import RuntimeApiError, RuntimeClient
+from lambent_client import ACCEPTED, RuntimeApiError, RuntimeClient
 from lambent_context import LambdaContext
 from lambent_faults import (
     HERE,
@@ -75,6 +76,18 @@ def touch():
     lambent_preload.touch(Marshaller(), LambdaContext, client.parse_head)
 
 
+def rehearsal():
+    """For the process that forks: a whole life to try, and what one asks for elsewhere (its variables, an event, its receipt)."""
+
+    def live():
+        lambent_rehearsal.rehearse(_rehearse, RuntimeClient, ACCEPTED)
+
+    elsewhere = {**lambent_rehearsal.VARIABLES, "_LAMBDA_TELEMETRY_LOG_FD": "3"}
+    if _library_path is not None:
+        elsewhere["LD_LIBRARY_PATH"] = _library_path
+    return live, elsewhere, lambent_rehearsal.EVENT, ACCEPTED
+
+
 def restore(variables=None, channel_fd=-1):
     """Becomes a process whose init is done, from its image; see `lambent_snapstart`. Never returns."""
     lambent_snapstart.restore(variables, channel_fd)
@@ -86,9 +99,7 @@ def main():
     _start_anew_if_needed(os.environ)
     output = Output(os.environ)
     try:
-        _look_like_aws(os.environ)
-        output.install()
-        _run(output)
+        _live(output)
     except SystemExit as stop:
         status = _exit_status(stop.code)
     except RuntimeApiError as error:
@@ -100,6 +111,23 @@ def main():
     else:
         status = 0
     _end(status)
+
+
+def _live(output, client=None):
+    """Init and invocations, until something ends them by an exception. The client is a new one where none is given."""
+    _look_like_aws(os.environ)
+    output.install()
+    _run(output, client or RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]))
+
+
+def _rehearse(client):
+    """What `main` does, in a process that goes on."""
+    lambent_snapstart.begin(os.environ)
+    _needs_own_interpreter(os.environ)
+    try:
+        _live(Output(os.environ), client)
+    except RuntimeApiError:
+        client.hang_up()
 
 
 def _start_anew_if_needed(environ):
@@ -178,8 +206,7 @@ def _add_path_files(directory):
         site.addsitedir(directory)
 
 
-def _run(output):
-    client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"])
+def _run(output, client):
     marshaller = Marshaller()
     if os.environ.get("AWS_EXECUTION_ENV") in PREVIEW_RUNTIMES and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
         _log_warning(PREVIEW_WARNING)
