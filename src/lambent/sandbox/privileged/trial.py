@@ -11,9 +11,9 @@ from . import cell, init, pages, syscalls, wire
 
 # A nobody in a user namespace of its own: no other id of the host's is taken.
 _ORDER = {"name": "trial", "host_id": 0, "endpoint_port": 0, "rootless": True, "program": None}
-_LIVE = {"op": "live", "memory_bytes": 0, "watched": False}
+_LIVE = {"op": "live", "memory_bytes": 0}  # and no descriptor to watch memory by
 _START = {"op": "start", "name": "runtime", "argv": [], "fork": True, "ahead": False, "telemetry": True, "image": None}
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 3.0
 _READ_BYTES = 64 * 1024
 
 
@@ -89,7 +89,7 @@ def _moved_in(intake: socket.socket) -> socket.socket:
     control, theirs = wire.pair()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     with theirs:
-        wire.send(intake, _LIVE, [theirs.fileno(), null, null, null])
+        wire.send(intake, _LIVE, [theirs.fileno(), null, null])
     os.close(null)
     return control
 
