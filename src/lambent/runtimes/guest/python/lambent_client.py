@@ -77,6 +77,11 @@ class RuntimeClient:
         """The same for an error after the process was restored from its image."""
         return self._fail_start(b"restore/error", body, error_type)
 
+    def rehearse(self):
+        """Does what the first request does, and takes it back."""
+        self._connect()
+        self.hang_up()
+
     def hang_up(self):
         """Closes the connection; the next request makes a new one."""
         self._disconnect()

@@ -27,8 +27,10 @@ from lambent_restore import (
     IDENTITY_AT,
     IDENTITY_OFFSET,
     IMAGE_FD,
+    MADVISE,
     MAGIC,
     PAGE,
+    POPULATE_WRITE,
     TABLE_AT,
     TEXTS_AT,
     TRAILER,
@@ -47,12 +49,13 @@ _STATUS_BYTES, _IDENTIFYING = (
     144,
     (8, 48, 88, 96),
 )  # of what fstat gives: number, size, and seconds and their rest of the last change
-_MADVISE, _POPULATE_WRITE = 28, 23  # the latter from Linux 5.14 on; without it pages are copied when they are written
 _PRESENT, _SWAPPED, _OF_FILE, _ALONE = 1 << 63, 1 << 62, 1 << 61, 1 << 56  # of an entry in /proc/…/pagemap
 _GAP_PAGES = 16  # untouched pages up to as many are not worth a mapping of their own
 _COPIED_MAX_BYTES = 4 << 20  # of a library's variables: up to here, copying them costs less than opening its file
 _NO_FD = 0xFFFF_FFFF_FFFF_FFFF
 _CHUNK_BYTES = 1 << 20
+
+_left_alone = []  # what is needed for the image only: restored processes would have to touch it to free it
 
 _STRANGE = {"io": "a device", "pf": "a device", "ht": "huge pages", "ss": "a shadow stack"}
 
@@ -82,6 +85,7 @@ def take(area, kept, beginning, rehearse):
     files, sockets, left = lambent_fitness.check(beginning)
     kernel = _kernel_state(area)
     writable = [m for m in mappings(detailed=False) if m.rights & 2 and m.name != "[stack]"]
+    _left_alone.extend((files, sockets, left, kernel, writable))
     pid = area.fork()
     if pid == 0:
         return False
@@ -216,7 +220,7 @@ class _Writer:
 
     def copy_ahead(self, runs):
         """Has the kernel copy at once what will be written soon, which saves the faults."""
-        self._calls += [call(_MADVISE, start, end - start, _POPULATE_WRITE, bound=ANYTHING) for start, end in runs]
+        self._calls += [call(MADVISE, start, end - start, POPULATE_WRITE, bound=ANYTHING) for start, end in runs]
 
     def _place_stack(self, mapping):
         """Copied and not mapped, so that it can still grow."""

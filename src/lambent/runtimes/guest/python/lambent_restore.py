@@ -51,6 +51,7 @@ CALLS_MAX = (TEXTS_AT - TABLE_AT) // CALL.size - 1
 
 _CLOSE, _MUNMAP, _BRK, _PREAD, _DUP2, _RECVMSG, _CLOSE_RANGE = 3, 11, 12, 17, 33, 47, 436
 _ARCH_PRCTL, _GET_FS = 158, 0x1003
+MADVISE, POPULATE_READ, POPULATE_WRITE = 28, 22, 23  # from Linux 5.14 on; without them pages come when they are touched
 # For recvmsg: no name; where the parts are, and how many; control data; no flags; the part.
 _MESSAGE = struct.Struct("<16xQQQQ8xQQ")
 _PART_PLACE = 56
@@ -161,7 +162,7 @@ def compared(address, other, length):
 
 def restore(area, variables):
     """Becomes the process of the image behind IMAGE_FD. Never returns; ends the process where that cannot be."""
-    area.write(VARIABLES_AT, json.dumps({"variables": variables}).encode() + b"\0")
+    _give(area, variables)
     area.load()
 
 
@@ -185,18 +186,21 @@ def wait(area, channel_fd):
 
 
 def _clearing(area):
-    """Takes away all memory but libraries' code, the stack, the area, and what the kernel uses itself."""
+    """Takes away all memory but libraries' code, the stack, the area, and what the kernel uses itself. Code is mapped in full."""
     pointer = ctypes.c_ulong()
     ctypes.CDLL(None).syscall(_ARCH_PRCTL, _GET_FS, ctypes.byref(pointer))
     # The kernel itself writes there (rseq), whenever the process moves to another processor.
     of_thread = pointer.value // PAGE * PAGE
     kept = [(area.start, area.end), (of_thread - PAGE, of_thread + 2 * PAGE)]
-    calls, at = [], FIRST_ADDRESS
+    calls, heap, at = [], [], FIRST_ADDRESS
     for mapping in mappings(detailed=False):
         if mapping.is_library or mapping.name in KERNELS or mapping.name == "[stack]":
             kept.append((mapping.start, mapping.end))
-        elif mapping.name == "[heap]" and not calls:
-            calls.append(call(_BRK, mapping.start, bound=ANYTHING))
+            if mapping.is_library:
+                calls.append(call(MADVISE, mapping.start, mapping.end - mapping.start, POPULATE_READ, bound=ANYTHING))
+        elif mapping.name == "[heap]":
+            heap.append(mapping.start)
+    calls += [call(_BRK, start, bound=ANYTHING) for start in heap[:1]]
     for start, end in sorted(kept):
         if start > at:
             calls.append(call(_MUNMAP, at, min(start, LAST_ADDRESS) - at))
@@ -222,10 +226,29 @@ def settle(area):
         for number, path, flags, position in description["descriptors"]:
             _open_at(number, path, flags)
             os.lseek(number, position, os.SEEK_SET)
-        return json.loads(area.read_text(VARIABLES_AT))["variables"]
+        return _given(area)
     except Exception as error:
         os.write(2, f"SnapStart: the environment could not be restored: {error}\n".encode())
     os._exit(EXIT_STATUS)
+
+
+def rehearse(area, variables):
+    """In a process that is about to end: touches what `settle` does, and returns the same."""
+    _give(area, variables)
+    os.pread(IMAGE_FD, TRAILER.size, 0)
+    json.loads(b'{"left": [], "umask": 18}')
+    os.umask(os.umask(0))
+    os.chdir(os.getcwd())
+    os.close(os.dup(IMAGE_FD))
+    return _given(area)
+
+
+def _give(area, variables):
+    area.write(VARIABLES_AT, json.dumps({"variables": variables}).encode() + b"\0")
+
+
+def _given(area):
+    return json.loads(area.read_text(VARIABLES_AT))["variables"]
 
 
 def _read_description():

@@ -6,7 +6,6 @@ start nothing.
 
 import errno
 import gc
-import json
 import os
 import sys
 
@@ -73,7 +72,7 @@ def take(client, output, touch):
     gc.collect()
     gc.freeze()  # the collector would otherwise touch, and so copy, every page in each environment
     try:
-        is_original = _image.take(_area, _kept, _beginning, lambda: _rehearse(touch))
+        is_original = _image.take(_area, _kept, _beginning, lambda: _rehearse(client, touch))
     except _fitness.Unfit as unfit:
         decline_if_asked(str(unfit))
     except OSError as error:
@@ -85,10 +84,11 @@ def take(client, output, touch):
     _restore.be_unlike_others(_given, _restore.settle(_area))
 
 
-def _rehearse(touch):
+def _rehearse(client, touch):
     """In the original, which is about to end: what a restored process does before its first event, and with it."""
     variables = {**_given, "AWS_CONTAINER_AUTHORIZATION_TOKEN": os.urandom(32).hex()}
-    _restore.be_unlike_others(_given, json.loads(json.dumps(variables)))
+    _restore.be_unlike_others(_given, _restore.rehearse(_area, variables))
+    client.rehearse()
     touch()
 
 
