@@ -85,6 +85,7 @@ class Road:
         self.templates = Templates(
             catalog,
             lambda version: Original(version, around, config.snapstart_memory_mib),
+            lambda version: self.pools.room_for(version),
             clock,
             config.snapstart_memory_mib,
         )

@@ -13,6 +13,7 @@ from typing import Final
 
 from lambent.invoke.image import Template, Unfit
 from lambent.invoke.original import Original, OriginalFailed
+from lambent.invoke.pool import RoomFor
 from lambent.model.errors import AwsError, SandboxError
 from lambent.model.function import FunctionVersion
 from lambent.model.limits import MIB
@@ -32,10 +33,16 @@ class Templates:
     """`make(version)` is the environment that an image is taken of; `budget_mib` bounds all images together."""
 
     def __init__(
-        self, catalog: Catalog, make: Callable[[FunctionVersion], Original], clock: Clock, budget_mib: int
+        self,
+        catalog: Catalog,
+        make: Callable[[FunctionVersion], Original],
+        room_for: RoomFor,
+        clock: Clock,
+        budget_mib: int,
     ) -> None:
         self._catalog = catalog
         self._make = make
+        self._room_for = room_for
         self._clock = clock
         self._budget_bytes = budget_mib * MIB
         self._found: dict[_Key, Template] = {}
@@ -105,7 +112,8 @@ class Templates:
         """Raises OriginalFailed."""
         async with self._slots:
             try:
-                template = await self._make(version).take()
+                async with self._room_for(version):
+                    template = await self._make(version).take()
             except Unfit as unfit:
                 self._without[key] = float("inf")
                 log.info("SnapStart is off for %s: %s", version.qualified_arn, unfit)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hand_clock import HandClock
+from hand_memory import HandMemory
 from lambent.invoke import image
 from lambent.invoke.failures import timed_out
 from lambent.invoke.image import MAGIC, TRAILER, Template, Unfit, new_image, seal
 from lambent.invoke.original import Original, OriginalFailed
+from lambent.invoke.room import STARTING_MIB, Room
 from lambent.invoke.templates import IDLE_S, RETRY_S, Templates
 from lambent.model.errors import SandboxError
 from lambent.model.function import FunctionSettings, FunctionVersion
@@ -37,15 +40,26 @@ class World:
         self.catalog = catalog
         self.clock = HandClock()
         self.outcome: int | Exception = 1
-        self.takes = 0
-        self.templates = Templates(catalog, self._make, self.clock, budget_mib)
+        self.takes = self.under_way = self.most_at_once = 0
+        self.memory = HandMemory()
+        self.room = Room(self.memory, reserve_mib=0, wait_s=0.05)
+        self.templates = Templates(catalog, self._make, self._room_for, self.clock, budget_mib)
+
+    def _room_for(self, version: FunctionVersion) -> AbstractAsyncContextManager[bool]:
+        async def reap() -> bool:
+            return False
+
+        return self.room.for_one((version.account_id, version.region, version.name), reap)
 
     def _make(self, version: FunctionVersion) -> Original:
         return cast(Original, self)
 
     async def take(self) -> Template:
         self.takes += 1
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         await asyncio.sleep(0)
+        self.under_way -= 1
         if isinstance(self.outcome, Exception):
             raise self.outcome
         descriptor = os.memfd_create("image")
@@ -77,6 +91,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(catalog)
     yield made
     await made.templates.close()
+    await made.room.close()
     await catalog.close()
 
 
@@ -113,6 +128,27 @@ async def test_a_version_that_can_have_none_is_not_tried_again(world: World) -> 
     assert world.templates.find(ONE) is None
     await world.until_made()
     assert (world.takes, world.templates.has(ONE)) == (1, False)
+
+
+async def test_a_machine_without_memory_takes_no_image_and_tries_again_later(world: World) -> None:
+    world.memory.free_mib = STARTING_MIB - 1
+    await world.templates.prepare(ONE)
+    assert (world.takes, world.templates.has(ONE)) == (0, False)
+    world.memory.free_mib = STARTING_MIB
+    assert world.templates.find(ONE) is None
+    await world.until_made()
+    assert world.takes == 0, "not at once"
+    world.clock.at += RETRY_S + 1
+    assert world.templates.find(ONE) is None
+    await world.until_made()
+    assert (world.takes, world.templates.has(ONE)) == (1, True)
+
+
+async def test_what_images_are_taken_of_counts_as_starting(world: World) -> None:
+    world.memory.free_mib = STARTING_MIB
+    world.room = Room(world.memory, reserve_mib=0, wait_s=60.0)
+    await asyncio.gather(world.templates.prepare(ONE), world.templates.prepare(TWO))
+    assert (world.takes, world.most_at_once) == (2, 1)
 
 
 @pytest.mark.parametrize("fault", [SandboxError("no memory is left"), OSError("no file")])
@@ -158,7 +194,7 @@ async def test_one_that_is_larger_than_all_may_be_is_not_kept(world: World) -> N
 
 
 async def test_without_a_budget_nothing_is_ever_made(world: World) -> None:
-    templates = Templates(world.catalog, world._make, world.clock, 0)
+    templates = Templates(world.catalog, world._make, world._room_for, world.clock, 0)
     await templates.prepare(ONE)
     assert templates.find(ONE) is None
     assert world.takes == 0
