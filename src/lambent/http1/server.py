@@ -173,7 +173,8 @@ class Request:
         `answers` are sent together with that.
         """
         self.answered = False
-        self._connection.ask_again(self, answers)
+        self._connection._held += answers
+        self._connection._current = self
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Starts a chunked answer."""
@@ -214,6 +215,12 @@ class Request:
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
+
+    __slots__ = ("_asked", "_between", "_big_input", "_body", "_body_bytes", "_current", "_head_since", "_headers",
+                 "_held", "_is_large", "_is_serving", "_lines", "_mid_head", "_parser", "_paused", "_receiver",
+                 "_refused", "_release", "_request", "_taken_since", "_target", "_trailers", "_untaken_bytes",
+                 "_waiting", "_writable", "application", "held_bytes", "last_progress", "server", "shortcut",
+                 "transport")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -475,10 +482,6 @@ class Connection(asyncio.Protocol):
             self.finished(request)
         else:
             self._current = None
-
-    def ask_again(self, request: Request, answers: bytes) -> None:
-        self._held += answers
-        self._current = request
 
     def send(self, pieces: list[bytes]) -> None:
         if self.transport is None:

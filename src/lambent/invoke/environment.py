@@ -603,7 +603,7 @@ def runtime_version_arn(version: FunctionVersion) -> str:
 
 def _new_trace_header() -> str:
     """A trace for an invocation whose caller has none: not sampled."""
-    digits = f"{random.getrandbits(160):040x}"
+    digits = random.getrandbits(160).to_bytes(20, "big").hex()
     return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
 
 

@@ -60,7 +60,8 @@ class EnvironmentLog:
         if self._is_json or (api is not None and api.wants_telemetry):
             self.publish([loglines.started(request_id, self._version.version)], api)
         else:  # the text alone, which is what nearly every invocation needs
-            self._held.append((int(self._clock.now() * 1000), loglines.start_text(request_id, self._version.version)))
+            text = loglines.start_text(request_id, self._version.version)
+            self._held.append((int(self._clock.now() * 1000), f"{text}\n"))
 
     def show(self) -> None:
         """Hands on the START line that `started` keeps until there is more to say: called soon after, now and then."""
@@ -73,7 +74,9 @@ class EnvironmentLog:
             self.publish([loglines.runtime_done(report), loglines.reported(report)], api)
         else:
             now_ms = int(self._clock.now() * 1000)
-            self._append([(now_ms, loglines.end_text(report)), (now_ms, loglines.report_text(report))])
+            self._append_lines(
+                [(now_ms, f"{loglines.end_text(report)}\n"), (now_ms, f"{loglines.report_text(report)}\n")]
+            )
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
         """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
@@ -111,10 +114,14 @@ class EnvironmentLog:
         return LogPump(sources, emit, lambda: sink.drained(*place), self._share)
 
     def _append(self, events: list[tuple[int, str]]) -> None:
-        if self._held:
-            events, self._held = self._held + events, []
         if not self._is_json:  # AWS's text events end with their newline, its JSON ones do not
             events = [(at_ms, text if text[-1:] == "\n" else text + "\n") for at_ms, text in events]
+        self._append_lines(events)
+
+    def _append_lines(self, events: list[tuple[int, str]]) -> None:
+        """Events that end as they should."""
+        if self._held:
+            events, self._held = self._held + events, []
         self._sink.append(*self._place, events)
         if self._tail is not None:
             self._tail.extend(text for _, text in events)

@@ -76,7 +76,7 @@ class Summary:
             if self._coarseness:
                 value = self._rounded(value)
             values[value] = values.get(value, 0.0) + count
-            if len(values) > DISTINCT_MAX:
+            if len(values) > (ROUNDED_MAX if self._coarseness else DISTINCT_MAX):
                 self._bound(values)
 
     def merge(self, other: Summary) -> None:
@@ -131,6 +131,8 @@ class Summary:
         self._log_step = math.log1p(_STEP * 2 ** (coarseness - 1)) if coarseness else 0.0
 
     def _rounded(self, value: float) -> float:
+        if value > 0.0:
+            return math.exp(round(math.log(value) / self._log_step) * self._log_step)
         if value == 0.0:
             return 0.0
         return math.copysign(math.exp(round(math.log(abs(value)) / self._log_step) * self._log_step), value)

@@ -27,11 +27,12 @@ class _Encoder(json.JSONEncoder):
         super().__init__(ensure_ascii=not _writes_unicode(), allow_nan=True)
         self._mark = None
         self._under_way = {}  # the containers that are being written, so that circles are found
+        self._quote = json.encoder.encode_basestring_ascii if self.ensure_ascii else json.encoder.encode_basestring
         # What `JSONEncoder.encode` makes anew for every call.
         self._write = json.encoder.c_make_encoder and json.encoder.c_make_encoder(
             self._under_way,
             self.default,
-            json.encoder.encode_basestring_ascii if self.ensure_ascii else json.encoder.encode_basestring,
+            self._quote,
             None,
             self.key_separator,
             self.item_separator,
@@ -78,7 +79,7 @@ class _Encoder(json.JSONEncoder):
         for name, value in o.items():
             if type(name) is not str:
                 return None
-            begin = (", " if pieces else "{") + self.encode(name) + ": "
+            begin = (", " if pieces else "{") + self._quote(name) + ": "
             text = self._unescaped(value)
             try:
                 if text is None:
