@@ -23,7 +23,8 @@ import attrs
 import uvloop
 
 from lambent.front.gateway import Gateway
-from lambent.http1.server import Connection, Server
+from lambent.http1.connection import Connection
+from lambent.http1.server import Server
 from lambent.invoke.admission import Admission
 from lambent.invoke.environment import Environment, Surroundings
 from lambent.invoke.invoker import Invoker

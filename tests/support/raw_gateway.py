@@ -59,7 +59,7 @@ class Reply:
 
 
 class _Request:
-    """As much of `http1.server.Request` as a gateway uses."""
+    """As much of `http1.request.Request` as a gateway uses."""
 
     application_data = None
     peer_address = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 
 log = logging.getLogger(__name__)
 

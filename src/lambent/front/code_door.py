@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.model.errors import AwsError
 
 CODE_DOOR: Final = "/_lambent/code/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lambent.http1.server import HeaderList
+from lambent.http1.request import HeaderList
 
 _LOCAL: Final = re.compile(rb"https?://(?:[a-z0-9-]+\.)*(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?")
 

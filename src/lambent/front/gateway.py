@@ -25,7 +25,8 @@ from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucke
 from lambent.front.invoke_api import InvokeApi, address, is_invoke, new_request_id
 from lambent.front.large_bodies import BoundedBody
 from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
-from lambent.http1.server import BodyReceiver, HeaderList, Request
+from lambent.http1.application import BodyReceiver
+from lambent.http1.request import HeaderList, Request
 from lambent.model import lineage
 from lambent.model.errors import AwsError, payload_too_large
 from lambent.model.function import FunctionVersion
@@ -77,7 +78,7 @@ _LAMBDA_FAULT: Final = AwsError("ServiceException", "Internal Error", 500, {"Typ
 
 
 class Gateway:
-    """An `http1.server.Application`. Give it to a `Server`; `close` it when the server has stopped listening."""
+    """An `http1.application.Application`. Give it to a `Server`; `close` it when the server has stopped listening."""
 
     body_max_bytes = BODY_MAX_BYTES
 
@@ -124,7 +125,7 @@ class Gateway:
         self._neighbours = neighbours
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # http1.server.Application
+    # http1.application.Application
 
     def body_receiver(self, request: Request) -> BodyReceiver | None:
         """Small bodies of a known length are gathered by the server itself."""

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from lambent import ports
 from lambent.front import payload as payloads
 from lambent.front.authorize import Authorizer
-from lambent.http1.server import HeaderList, Request, header_lines
+from lambent.http1.request import HeaderList, Request, header_lines
 from lambent.model.errors import AwsError, invalid_request_content, payload_too_large, request_too_large, validation
 from lambent.model.invocation import Invocation, Outcome
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES, CLIENT_CONTEXT_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.model.limits import MIB
 
 DISCARD_MAX_BYTES: Final = 1024 * MIB  # ours: who sends more than this is cut off
 
 
 class BoundedBody:
-    """A `http1.server.BodyReceiver` that keeps at most `limit_bytes`.
+    """A `http1.application.BodyReceiver` that keeps at most `limit_bytes`.
 
     `whole` is called with a request whose body is all there, `too_large` with one whose body was thrown away.
     """

@@ -27,7 +27,7 @@ import msgspec
 
 from lambent.front.access import Access
 from lambent.front.identify import Asked, Home, Scope, caller_of
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.model.errors import AwsError, not_found, validation
 from lambent.model.function import FunctionVersion
 from lambent.model.names import FunctionAddress, parse_function_ref

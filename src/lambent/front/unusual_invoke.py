@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 
 STREAM_PREFIX: Final = "/2021-11-15/"
 # A target this short has no qualifier, nor a name, of more characters than the model allows.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 import lambent
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 
 
 def is_browser(request: Request) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from lambent.http1.server import HeaderList, Request, header_lines
+from lambent.http1.request import HeaderList, Request, header_lines
 from lambent.runtimeapi.protocol import Refusal
 
 JSON: Final = ((b"content-type", b"application/json"),)

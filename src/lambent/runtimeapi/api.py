@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from lambent.http1.server import BodyReceiver, HeaderList, Request, Server
+from lambent.http1.application import BodyReceiver
+from lambent.http1.request import HeaderList, Request
+from lambent.http1.server import Server
 from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
 from lambent.runtimeapi.credentials import CREDENTIALS_TARGET, IssuedForOne, answer_credentials

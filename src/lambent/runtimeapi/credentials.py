@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.runtimeapi.answers import JSON, not_found
 
 CREDENTIALS_TARGET: Final = b"/2021-04-23/credentials"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.model.cage import ProcessExit
 from lambent.runtimeapi.answers import JSON, accept, refuse
 from lambent.runtimeapi.headers import header_text

@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import Final
 
-from lambent.http1.server import HeaderList, Request
+from lambent.http1.request import HeaderList, Request
 from lambent.runtimeapi.values import RuntimeCall, RuntimeFault
 
 ERROR_TYPE_HEADER: Final = b"lambda-runtime-function-error-type"

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
-from lambent.http1.server import BodyReceiver, HeaderList, Request
+from lambent.http1.application import BodyReceiver
+from lambent.http1.request import HeaderList, Request
 from lambent.model.limits import SYNC_RESPONSE_MAX_BYTES
 from lambent.runtimeapi.answers import Collected, Discarded, accept, accept_with_next, refuse
 from lambent.runtimeapi.headers import (

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from lambent.http1.server import HeaderList, Request
+from lambent.http1.request import HeaderList, Request
 from lambent.model.invocation import ResponseSink
 from lambent.model.limits import STREAMED_RESPONSE_MAX_BYTES
 from lambent.runtimeapi.answers import DISCARDED_BODY_MAX_BYTES, accept, refuse

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lambent.http1.server import Request
+from lambent.http1.request import Request
 from lambent.runtimeapi.answers import JSON, refuse
 from lambent.runtimeapi.protocol import Extension, Refusal
 from lambent.runtimeapi.subscription import Subscription, parse_subscription

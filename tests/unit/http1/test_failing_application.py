@@ -8,7 +8,9 @@ import socket
 
 import pytest
 
-from lambent.http1.server import BodyReceiver, Request, Server
+from lambent.http1.application import BodyReceiver
+from lambent.http1.request import Request
+from lambent.http1.server import Server
 
 
 class Failing:

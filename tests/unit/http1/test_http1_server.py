@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent.http1.server import BodyReceiver, Connection, HeaderList, Request, Server
+from lambent.http1.application import BodyReceiver
+from lambent.http1.connection import Connection
+from lambent.http1.request import HeaderList, Request
+from lambent.http1.server import Server
 
 
 @attrs.define

@@ -12,8 +12,10 @@ import attrs
 import pytest
 import uvloop
 
+from lambent.http1.application import BodyReceiver
 from lambent.http1.large_body import LARGE_BYTES, LargeBody
-from lambent.http1.server import BodyReceiver, HeaderList, Request, Server
+from lambent.http1.request import HeaderList, Request
+from lambent.http1.server import Server
 
 LARGE = bytes(range(256)) * (3 * LARGE_BYTES // 256)
 

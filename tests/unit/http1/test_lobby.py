@@ -11,8 +11,10 @@ from typing import Any
 import attrs
 import pytest
 
+from lambent.http1.application import BodyReceiver
 from lambent.http1.lobby import Lobby, Patience
-from lambent.http1.server import BodyReceiver, Request, Server
+from lambent.http1.request import Request
+from lambent.http1.server import Server
 
 MIB = 1 << 20
 ASK = b"GET / HTTP/1.1\r\n\r\n"

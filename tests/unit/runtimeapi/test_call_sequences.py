@@ -8,7 +8,7 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambent.http1.server import Connection
+from lambent.http1.connection import Connection
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import RuntimeCall

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.http1.server import Connection
+from lambent.http1.connection import Connection
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.runtime import PendingResponse
 from lambent.runtimeapi.values import RuntimeCall

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from lambent.http1.server import Connection
+from lambent.http1.connection import Connection
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.values import RuntimeCall
 from lambent.runtimes.family import GUESTS
