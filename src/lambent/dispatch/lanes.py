@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from lambent.ports import Clock
@@ -52,7 +52,7 @@ class Window:
             self._full_since_s = now_s
 
 
-Claim = Callable[[FunctionKey, int], Awaitable[tuple[list[Claimed], int | None]]]
+Claim = Callable[[FunctionKey, int], Awaitable[tuple[Sequence[Claimed], int | None]]]
 Attempt = Callable[[Claimed], Awaitable[bool]]
 """Attempts an event and settles it in the store; True when it was throttled. Does not raise."""
 
@@ -108,7 +108,7 @@ class FunctionLane:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _take(self, limit: int) -> tuple[list[Claimed], int | None]:
+    async def _take(self, limit: int) -> tuple[Sequence[Claimed], int | None]:
         """What runs already must not suffer from a disk that does not take the next claim."""
         while True:
             try:

@@ -18,6 +18,7 @@ import pytest
 
 import lambent
 from lambent.store.database import Database, StoreError
+from lambent.store.events import batches
 from lambent.store.events.batches import Batches
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(lambent.__file__).parents[1])}
@@ -112,21 +113,55 @@ async def test_a_mistake_in_taking_note_of_a_write_keeps_nobody_else_waiting(dat
     assert [str(context["exception"]) for context in reported] == ["no"]
 
 
+class Written:
+    """What `Batches` wrote, batch by batch."""
+
+    def __init__(self, database: Database) -> None:
+        self.batches: list[list[str]] = []
+        self.into = Batches[str](database, self._write, len)
+
+    def _write(self, connection: sqlite3.Connection, items: Sequence[str]) -> None:
+        connection.executemany("INSERT INTO notes (text) VALUES (?)", [(item,) for item in items])
+        self.batches.append(list(items))
+
+    async def add(self, *items: str) -> None:
+        await asyncio.gather(*(self.into.add(item) for item in items))
+
+
 async def test_of_a_batch_each_is_told_whatever_the_others_do(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def write(connection: sqlite3.Connection, items: Sequence[str]) -> None:
-        connection.executemany("INSERT INTO notes (text) VALUES (?)", [(item,) for item in items])
-
     def mistaken(error: BaseException | None) -> None:
         raise RuntimeError("no")
 
-    batches = Batches[str](database, write, len)
-    batches.put("one", mistaken)
-    await batches.add("two")
-    await batches.drained()
+    written = Written(database)
+    written.into.put("one", mistaken)
+    await written.add("two")
+    await written.into.drained()
     assert await database.read(texts) == {"one", "two"}
     assert "could not be told" in caplog.text
+
+
+async def test_who_comes_first_after_a_large_batch_waits_for_half_as_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "GATHER_S", 60.0)
+    written = Written(database)
+    await written.add(*"abcdefgh")
+    first = asyncio.ensure_future(written.add("1"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await written.add("2", "3", "4")
+    await first
+    assert written.batches == [list("abcdefgh"), list("1234")]
+
+
+async def test_nobody_waits_for_company_that_does_not_come(database: Database) -> None:
+    written = Written(database)
+    await written.add(*"abcdefgh")
+    await written.add("1")
+    await written.into.drained()
+    assert written.batches == [list("abcdefgh"), ["1"]]
 
 
 async def test_memory_follows_in_the_order_of_the_commits_even_when_the_caller_has_gone(database: Database) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from lambent.model.invocation import Invocation
 from lambent.store.database import migrate
 from lambent.store.events import reading, rows
-from lambent.store.events.rows import Accepted, Claimed, Finished, NewDelivery, NewStep
+from lambent.store.events.rows import Accepted, Claim, Claimed, Finished, NewDelivery, NewStep
 
 NAMES = st.sampled_from(["f", "g"])
 
@@ -66,7 +66,9 @@ class EventQueue(RuleBasedStateMachine):
 
     @rule(target=claims, name=NAMES, limit=st.integers(1, 3))
     def claim(self, name: str, limit: int) -> object:
-        claimed, due_ms = rows.claim(self.connection, ("a", "r", name), self.now_ms, limit)
+        claim = Claim(key=("a", "r", name), now_ms=self.now_ms, limit=limit)
+        rows.change(self.connection, [claim])
+        claimed, due_ms = claim.claimed, claim.next_due_ms
         waiting = [(e.due_ms, int(i[1:]), i) for i, e in self.events.items() if (e.name, e.state) == (name, "waiting")]
         due = [request_id for at_ms, _, request_id in sorted(waiting) if at_ms <= self.now_ms]
         assert [event.invocation.request_id for event in claimed] == due[:limit]

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Done = Callable[[BaseException | None], None]
 
 BATCH_MAX: Final = 256
+GATHER_S: Final = 0.001  # how long one that may be small waits for company
 BATCH_BYTES: Final = 4 * 1024 * 1024  # of payloads; bounds how long the first of a batch waits
 
 
@@ -43,6 +44,9 @@ class Batches(Generic[T]):
         self._atomic = atomic
         self._waiting: deque[tuple[T, Done]] = deque()
         self._is_queued = False  # a write that has taken nothing yet is on its way; set and cleared by two threads
+        self._gathering: asyncio.Handle | None = None  # before a write is queued
+        self._is_patient = False
+        self._last_count = 0  # of those that were written together
         self._unanswered = 0  # writes
         self._answered = asyncio.Event()
 
@@ -67,12 +71,34 @@ class Batches(Generic[T]):
         On the event loop, perhaps before this returns; it must not raise.
         """
         self._waiting.append((item, done))
-        if not self._is_queued:
-            self._queue()
+        if self._gathering is None:
+            if not self._is_queued:
+                self._gather(seen=0)
+        elif self._is_patient and 2 * len(self._waiting) >= self._last_count:
+            self._gathering.cancel()
+            self._gather(seen=0)
+
+    def _gather(self, seen: int) -> None:
+        """Whoever comes in this turn of the event loop, and in those that follow as long as each brings more."""
+        self._is_patient = False
+        self._gathering = asyncio.get_running_loop().call_soon(self._gathered, seen)
+
+    def _gathered(self, seen: int) -> None:
+        count = len(self._waiting)
+        if seen < count < BATCH_MAX:
+            self._gather(count)
+        elif 2 * count < self._last_count and not self._is_patient:
+            # Many have just been answered and ask again in a moment: a commit costs as much as ten of them.
+            self._is_patient = True
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._gathered, BATCH_MAX)
+        else:
+            self._gathering = None
+            if not self._is_queued:
+                self._queue()
 
     async def drained(self) -> None:
         """Returns when nothing is being written."""
-        while self._unanswered:
+        while self._unanswered or self._gathering is not None:
             self._answered.clear()
             await self._answered.wait()
 
@@ -97,12 +123,13 @@ class Batches(Generic[T]):
             self._is_queued = False
             self._take(taken)
         self._unanswered -= 1
+        self._last_count = len(taken)
         for _, done in taken:
             try:
                 done(error)
             except Exception:  # a mistake in one caller's function, which must not keep the others waiting
                 log.exception("what was written could not be told: report it with this traceback")
-        if self._waiting and not self._is_queued:
+        if self._waiting and not self._is_queued and self._gathering is None:
             self._queue()
         if not self._unanswered:
             self._answered.set()

@@ -107,57 +107,79 @@ class Finished:
         return sum(len(delivery.body) for delivery in self.deliveries)
 
 
+@attrs.define(kw_only=True)
+class Claim:
+    """Attempts to begin: up to `limit` due events of a function, oldest first."""
+
+    key: FunctionKey
+    now_ms: int
+    limit: int
+    claimed: Sequence[Claimed] = ()  # what came of it
+    next_due_ms: int | None = None  # with less than `limit`: when the next waiting one is due, if any
+
+    weight = 0
+
+
 def last_id(connection: sqlite3.Connection) -> int:
     """No event has or had a higher one."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     return 0 if row is None else int(row[0])
 
 
-def change(connection: sqlite3.Connection, changes: Sequence[Accepted | Finished]) -> None:
-    """Adds events and ends them, in one statement however many they are: see `batches`.
+def change(connection: sqlite3.Connection, changes: Sequence[Accepted | Claim | Finished]) -> None:
+    """Adds events, claims and ends them, by one statement however many they are: see `batches`.
 
-    What is to be sent because of an end is kept with that.
+    A claim does not see what is added beside it. What is to be sent because of an end is kept with that.
     """
     accepted: list[tuple[Any, ...]] = []
     payloads: list[tuple[int, str]] = []
+    steps: list[tuple[int, int, str, Mapping[str, Any]]] = []
+    claims: dict[FunctionKey, Claim] = {}
     ended: list[Finished] = []
     for each in changes:
-        if isinstance(each, Finished):
+        if isinstance(each, Accepted):
+            invocation, payload = each.invocation, each.invocation.payload
+            members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
+            key = (invocation.account_id, invocation.region, invocation.function_name)
+            accepted.append((each.id, *key, invocation.request_id, members, len(payload), each.at_ms))
+            payloads.append((each.id, payload.decode()))
+            steps.append((each.id, each.at_ms, "accepted", each.detail))
+        elif isinstance(each, Finished):
             ended.append(each)
-            continue
-        invocation = each.invocation
-        members = {name: value for name in _MEMBERS if (value := getattr(invocation, name)) is not None}
-        key = (invocation.account_id, invocation.region, invocation.function_name)
-        payload = invocation.payload
-        accepted.append((each.id, *key, invocation.request_id, members, len(payload), each.at_ms, each.detail))
-        payloads.append((each.id, payload.decode()))
-    steps = [(each.event_id, step.at_ms, step.what, step.detail) for each in ended for step in each.steps]
+            steps += [(each.event_id, step.at_ms, step.what, step.detail) for step in each.steps]
+        elif each.key in claims:
+            each.next_due_ms = each.now_ms  # those of the other one are not told from the rest yet
+        else:
+            claims[each.key] = each
+            _select(connection, each)
+    attempted = [(event, claim.now_ms) for claim in claims.values() for event in claim.claimed]
+    steps += [(event.id, now_ms, "attempted", {"attempt": event.attempts}) for event, now_ms in attempted]
+    ends = [(each.event_id, each.at_ms, each.attempts) for each in ended]
     deliveries = [
         (each.event_id, delivery.target, delivery.message, delivery.body.decode(), each.at_ms)
         for each in ended
         for delivery in each.deliveries
     ]
-    ends = [(each.event_id, each.at_ms, each.attempts) for each in ended]
-    columns = (_rows(accepted), _rows(payloads), _rows(ends), _rows(steps), _rows(deliveries))
-    connection.executemany(
-        "INSERT INTO changes VALUES (?, ?, ?, ?, ?)", [columns]
-    )  # `execute` takes the lock once more
+    if accepted or attempted or ended:
+        ids = [event.id for event, _ in attempted]
+        columns = [
+            msgspec.json.encode(column).decode() for column in (accepted, payloads, ids, ends, steps, deliveries)
+        ]
+        # `execute` would give the interpreter's lock away once more.
+        connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)", [columns])
 
 
-def claim(
-    connection: sqlite3.Connection, key: FunctionKey, now_ms: int, limit: int
-) -> tuple[list[Claimed], int | None]:
-    """Begins attempts of up to `limit` due events, oldest first; with less, when the next waiting one is due, if any."""
+def _select(connection: sqlite3.Connection, claim: Claim) -> None:
     rows = connection.execute(
         "SELECT id, request_id, invocation, accepted_ms, attempts, function_errors, refusals, body "
         "FROM events JOIN payloads ON event_id = id WHERE state = 0 AND account_id = ? AND region = ? AND name = ? "
         "AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
-        (*key, now_ms, limit),
+        (*claim.key, claim.now_ms, claim.limit),
     ).fetchall()
-    claimed = [
+    claim.claimed = [
         Claimed(
             id=event_id,
-            invocation=_invocation(key, request_id, members, payload),
+            invocation=_invocation(claim.key, request_id, members, payload),
             accepted_ms=accepted_ms,
             attempts=attempts + 1,
             function_errors=function_errors,
@@ -165,16 +187,11 @@ def claim(
         )
         for event_id, request_id, members, accepted_ms, attempts, function_errors, refusals, payload in rows
     ]
-    next_due_ms = None
-    if len(claimed) < limit:
-        (next_due_ms,) = connection.execute(
+    if len(rows) < claim.limit:
+        (claim.next_due_ms,) = connection.execute(
             "SELECT min(due_ms) FROM events WHERE state = 0 AND account_id = ? AND region = ? AND name = ? AND due_ms > ?",
-            (*key, now_ms),
+            (*claim.key, claim.now_ms),
         ).fetchone()
-    if claimed:
-        steps = [(each.id, now_ms, "attempted", {"attempt": each.attempts}) for each in claimed]
-        connection.executemany("INSERT INTO claims VALUES (?)", [(_rows(steps),)])
-    return claimed, next_due_ms
 
 
 def stored_invocation(
@@ -223,11 +240,6 @@ def add_steps(connection: sqlite3.Connection, event_id: int, steps: Sequence[New
         "INSERT INTO steps (event_id, at_ms, what, detail) VALUES (?, ?, ?, ?)",
         [(event_id, step.at_ms, step.what, _json(step.detail)) for step in steps],
     )
-
-
-def _rows(values: Sequence[tuple[Any, ...]]) -> str:
-    """For json_each: one statement for many rows."""
-    return msgspec.json.encode(values).decode()
 
 
 _NOT_OWED: Final = "NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = events.id)"

@@ -22,7 +22,7 @@ from lambent.store.database import Database, StoreError
 from lambent.store.events import reading, rows
 from lambent.store.events.batches import Batches, Done
 from lambent.store.events.reading import EventView, StepView
-from lambent.store.events.rows import Accepted, Claimed, Delivery, Finished, FunctionKey, NewDelivery, NewStep
+from lambent.store.events.rows import Accepted, Claim, Claimed, Delivery, Finished, FunctionKey, NewDelivery, NewStep
 
 # How long the timeline reaches back, all of them ours; AWS has none.
 KEEP_AGE_S: Final = 7 * 86_400
@@ -42,7 +42,9 @@ class EventStore:
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
         self._last_id = database.read_now(rows.last_id)
-        self._changes = Batches[Accepted | Finished](database, rows.change, lambda each: each.weight, atomic=True)
+        self._changes = Batches[Accepted | Claim | Finished](
+            database, rows.change, lambda each: each.weight, atomic=True
+        )
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> EventStore:
@@ -84,10 +86,11 @@ class EventStore:
         """Functions that have events which wait, and targets that something is to be sent to."""
         return await self._database.read(lambda c: (reading.functions_with_events(c), reading.targets(c)))
 
-    async def claim(self, key: FunctionKey, limit: int) -> tuple[list[Claimed], int | None]:
+    async def claim(self, key: FunctionKey, limit: int) -> tuple[Sequence[Claimed], int | None]:
         """Begins attempts of due events, oldest first; if that were less than `limit`, also when the next one is due (ms)."""
-        now_ms = self.now_ms()
-        return await self._database.write(lambda c: rows.claim(c, key, now_ms, limit), atomic=True)
+        claim = Claim(key=key, now_ms=self.now_ms(), limit=limit)
+        await self._changes.add(claim)
+        return claim.claimed, claim.next_due_ms
 
     async def postpone(self, event: Claimed, due_ms: int, *, failed: bool, steps: Sequence[NewStep]) -> None:
         """The event waits again: `failed` when the function did, else it was refused and did not run."""
