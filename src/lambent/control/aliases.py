@@ -10,8 +10,15 @@ import attrs
 from lambent.control import shapes
 from lambent.control.checks import check_revision
 from lambent.control.paging import page
-from lambent.control.revisions import forget_qualifier
-from lambent.control.tools import Tools, function_not_found, located_unqualified, need_latest, new_revision
+from lambent.control.revisions import family, forget_qualifier
+from lambent.control.tools import (
+    Tools,
+    function_not_found,
+    located_unqualified,
+    need_latest,
+    need_settings,
+    new_revision,
+)
 from lambent.model.errors import AwsError, conflict, invalid_parameter, not_found, validation
 from lambent.model.function import LATEST, Alias
 from lambent.model.names import (
@@ -22,6 +29,7 @@ from lambent.model.names import (
     is_version,
     pattern_constraint,
 )
+from lambent.model.provisioned import FAMILY as PROVISIONED
 from lambent.model.request import RequestContext
 from lambent.ports import CatalogTransaction, Operation
 
@@ -91,6 +99,9 @@ class AliasOperations:
             alias = attrs.evolve(current, **changes)
             check_weights(alias)
             _need_versions(tx, address, alias)
+            if alias.function_version == LATEST and name in family(need_settings(tx, address), PROVISIONED):
+                # https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html
+                raise invalid_parameter("Invalid alias configuration for Provisioned Concurrency")
             tx.put_alias(alias)
             return alias
 

@@ -234,3 +234,14 @@ async def test_what_other_functions_have_provisioned_the_account_has_no_more(pub
     await published("PutFunctionConcurrency", FunctionName="f", ReservedConcurrentExecutions=500)
     await put(published, "1", 400, name="g")
     await put(published, "1", 300)
+
+
+async def test_an_alias_that_is_provisioned_cannot_be_moved_to_what_is_not_published(published: Control) -> None:
+    await put(published, "live")
+    assert await refusal(published("UpdateAlias", FunctionName="f", Name="live", FunctionVersion="$LATEST")) == (
+        "InvalidParameterValueException", "Invalid alias configuration for Provisioned Concurrency",
+    )  # fmt: skip
+    assert (await published("GetAlias", FunctionName="f", Name="live"))["FunctionVersion"] == "1"
+    await published("UpdateAlias", FunctionName="f", Name="live", FunctionVersion="2")
+    await published("DeleteProvisionedConcurrencyConfig", FunctionName="f", Qualifier="live")
+    await published("UpdateAlias", FunctionName="f", Name="live", FunctionVersion="$LATEST")
