@@ -268,15 +268,6 @@ class Authorizer:
 _NOTHING: Final = IdentityPolicies()
 
 
-def acting_as(role_arn: str, session_name: str) -> KnownKey:
-    """A role at work without a request of its own: a function's destinations, its pollers. For `Asking`."""
-    principal = policy.role_session(role_arn, session_name)
-    return KnownKey(
-        access_key_id=f"{role_arn}/{session_name}", secret_access_key="", account_id=principal.account_id,
-        principal_arn=principal.arn, role_arn=role_arn,
-    )  # fmt: skip
-
-
 def principal_of(key: KnownKey) -> Principal:
     """Who holds a key."""
     kind = policy.Kind.USER

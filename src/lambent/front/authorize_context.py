@@ -16,9 +16,6 @@ from lambent.model.policy import Principal
 
 Values = dict[str, str | bool | int | float | Iterable[str]]
 
-VOLATILE: Final = frozenset({"aws:currenttime", "aws:epochtime", "aws:sourceip", "aws:useragent", "aws:referer"})
-"""Keys that differ from one request of a caller to the next: decisions that read them are not remembered."""
-
 # Members of Lambda's requests that policies can ask about.
 _LAMBDA_MEMBERS: Final = {
     "Principal": "lambda:Principal", "FunctionUrlAuthType": "lambda:FunctionUrlAuthType", "AuthType": "lambda:FunctionUrlAuthType",

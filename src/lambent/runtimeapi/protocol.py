@@ -7,7 +7,6 @@ State names are the ones that AWS prints in its refusals.
 from __future__ import annotations
 
 import enum
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Final
@@ -255,13 +254,3 @@ def _unsupported(events: tuple[str, ...], *, external: bool) -> Refusal | None:
         why = "ShutdownEventNotSupportedForInternalExtension" if event == "SHUTDOWN" else "ErrorInvalidEventType"
         return Refusal(403, "Extension.InvalidEventType", f"{event}: {why}")
     return None
-
-
-_KNOWN_ERROR_TYPE: Final = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
-
-
-def platform_error_type(error_type: str) -> str:
-    """The error type that platform.runtimeDone and platform.report show for one that a runtime posted."""
-    if _KNOWN_ERROR_TYPE.fullmatch(error_type) is not None:
-        return error_type
-    return "Function.Unknown" if error_type.startswith("Function.") else "Runtime.Unknown"

@@ -145,7 +145,10 @@ def _encode_header_value(value: HeaderValue) -> bytes:
 
 
 def decode_message(data: bytes) -> tuple[Message, int] | None:
-    """The first message of `data` and its length; None when it is not all there. Raises ValueError."""
+    """The first message of `data` and its length; None when it is not all there. Raises ValueError.
+
+    The server only sends streams; this other half is what tests hold `encode_message` against.
+    """
     if len(data) < 12:
         return None
     total, header_length, checksum = struct.unpack_from(">III", data)

@@ -13,7 +13,6 @@ from lambent.runtimeapi.protocol import (
     RuntimeMove,
     RuntimeProtocol,
     RuntimeState,
-    platform_error_type,
 )
 
 RUNTIME_ALLOWED = """
@@ -155,17 +154,3 @@ class TestRegistration:
         extension.move(ExtensionMove.EXITED)
         assert registry.all_ready
         assert registry.subscribed("INVOKE") == []
-
-
-@pytest.mark.parametrize(
-    ("posted", "shown"),
-    [
-        ("Runtime.ExitError", "Runtime.ExitError"),
-        ("Function.Oops", "Function.Oops"),
-        ("Function.<ValueError>", "Function.Unknown"),
-        ("ValueError", "Runtime.Unknown"),
-        ("Runtime.\nlog line of mine", "Runtime.Unknown"),
-    ],
-)
-def test_platform_events_show_only_well_formed_error_types(posted: str, shown: str) -> None:
-    assert platform_error_type(posted) == shown

@@ -179,7 +179,7 @@ async def test_pollers_read_a_stream_directly_and_wait_for_it(kinesis: Kinesis) 
     batch = await stream.read(SHARD, start, 1)
 
     assert ([record["Data"] for record in batch.records], batch.children) == ([b"a"], [])
-    assert batch.position == stream.position_after(SHARD, first)
+    assert batch.position == await stream.position(SHARD, "AFTER_SEQUENCE_NUMBER", sequence_number=first)
     assert [shard["ShardId"] for shard in stream.shards()] == [SHARD]
     await kinesis.call("SplitShard", StreamName="s", ShardToSplit=SHARD, NewStartingHashKey=str(2**127))
     last = await stream.read(SHARD, batch.position, 10)

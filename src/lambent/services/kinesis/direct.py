@@ -13,7 +13,7 @@ import attrs
 from lambent.services.kinesis.describing import record_members, shard_members
 from lambent.services.kinesis.errors import in_the_words_of_aws, shard_gone, stream_missing
 from lambent.services.kinesis.finding import shard_of
-from lambent.services.kinesis.records import children_at_end, position_of, starting_position
+from lambent.services.kinesis.records import children_at_end, starting_position
 from lambent.store.streams import Shard, Stream, StreamKey, StreamMissing, StreamStore
 
 READ_MAX_BYTES: Final = 10 * 1024 * 1024
@@ -59,11 +59,6 @@ class DirectStream:
         """
         stream, shard = self._shard(shard_id)
         return await starting_position(self._store, stream, shard, kind, sequence_number, timestamp, "GetShardIterator")
-
-    def position_after(self, shard_id: str, sequence_number: str) -> int:
-        """Behind a record that was given out before. Raises as `position` does."""
-        stream, shard = self._shard(shard_id)
-        return position_of(stream, shard, sequence_number, "GetShardIterator") + 1
 
     async def read(self, shard_id: str, position: int, limit: int, max_bytes: int = READ_MAX_BYTES) -> Batch:
         """At most `limit` records, at once; none when there are none. Raises AwsError ResourceNotFoundException."""

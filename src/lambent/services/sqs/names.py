@@ -14,9 +14,7 @@ from lambent.store.queues import Queue, QueueKey
 Resolver = Callable[[RequestContext, dict[str, Any], str], Queue]
 """The queue of `QueueUrl`, if the caller may do the named action with it. Raises AwsError."""
 
-NAME_MAX: Final = (
-    80  # with `.fifo`: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
-)
+# Up to 80 with `.fifo`: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 # Nothing that another reader of the same text could take for something else: whoever decides on access reads it as well.
