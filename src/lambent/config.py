@@ -95,6 +95,12 @@ def _region(value: Any) -> str:
     return value
 
 
+def _token(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{16,}", value):
+        raise ValueError("expected at least 16 visible ASCII characters without spaces")
+    return value
+
+
 def _origins(value: Any) -> tuple[str, ...]:
     """A list in the file; in the environment, separated by commas."""
     texts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -228,6 +234,11 @@ class Config:
         "Invocations that may run at once in each account and region; ten times as many synchronous ones may begin each "
         "second. 100 of them, or all where there are fewer, cannot be reserved by functions.",
         source="AWS's default quota",
+    )  # fmt: skip
+    metrics_token: str = _setting(
+        "", _token,
+        "With `auth = \"enforce\"`, who sends this in `Authorization: Bearer` reads `/_lambent/metrics`, besides the root: Prometheus "
+        "cannot sign its requests. Without it the page is the root's alone.",
     )  # fmt: skip
     role_check: str = _setting(
         "auto", _choice("auto", "always", "never"),

@@ -242,7 +242,10 @@ def _own_doors(
     }
     if isinstance(clock, VirtualClock):
         handlers[CLOCK_DOOR] = clock_handler(clock)
-    return {prefix: OwnDoor(prefix, handler, access, home) for prefix, handler in handlers.items()}
+    tokens = {METRICS_DOOR: config.metrics_token}
+    return {
+        prefix: OwnDoor(prefix, handler, access, home, tokens.get(prefix, "")) for prefix, handler in handlers.items()
+    }
 
 
 def _trust_of(directory: Directory, neighbours: Neighbours) -> TrustOf | None:

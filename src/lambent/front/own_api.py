@@ -1,7 +1,7 @@
 """What Lambent has besides AWS's API below `/_lambent/`: the timeline of events, the clock that can be turned, figures.
 
 Requests are signed like those to AWS where signatures are checked, and belong to the account and region of their
-credentials.
+credentials. The figures can also be read with a token of the configuration's, `metrics_token`.
 
     GET  /_lambent/events/NAME?limit=20             the function's newest events, with what happened to each
     GET  /_lambent/events/NAME/steps?after=0        what happened since that step, for all its events in order
@@ -17,6 +17,7 @@ All but the last are JSON.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -64,7 +65,9 @@ Handler = Callable[[Call], Awaitable[Answer]]
 class OwnDoor:
     """A door for the gateway."""
 
-    def __init__(self, prefix: str, handler: Handler, access: Access, home: Home) -> None:
+    def __init__(self, prefix: str, handler: Handler, access: Access, home: Home, token: str = "") -> None:
+        """`token`: whoever bears it need not sign; none does where it is empty."""
+        self._bearer = f"Bearer {token}".encode() if token else None
         self._prefix = prefix
         self._handler = handler
         self._access = access
@@ -108,16 +111,20 @@ class OwnDoor:
         asked = Asked(
             protocol="rest-json", service=None, operation=None, operation_name=None, caller=caller, region=scope[1]
         )
-        admitted = self._access.admit(asked, wire)
+        if not self._bears_token(request):
+            wire = self._access.admit(asked, wire)
         below = unquote(path)[len(self._prefix) :]
         return Call(
             method=wire.method,
             path=[part for part in below.split("/") if part],
             query={name: values[-1] for name, values in parse_qs(query).items()},
-            body=admitted.body,
+            body=wire.body,
             scope=scope,
             is_inside=isinstance(inside, FunctionVersion),
         )
+
+    def _bears_token(self, request: Request) -> bool:
+        return self._bearer is not None and hmac.compare_digest(request.header(b"authorization") or b"", self._bearer)
 
 
 class Timeline(Protocol):

@@ -158,6 +158,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path) -> None:
     samples |= {"endpoints": "s3=https://s3.example", "kinesis_limits": "on", "snapstart_memory_mib": "64"}
     samples |= {"brokers": "mail=amqp://127.0.0.1"}
     samples |= {"ready_memory_mib": "1", "memory_reserve_mib": "1", "memory_wait_s": "1"}
+    samples |= {"metrics_token": "0123456789abcdef"}
     assert set(samples) == set(FIELDS)
     config = load(environ={f"LAMBENT_{name.upper()}": value for name, value in samples.items()}, working_dir=tmp_path)
     changed = {name for name, value in attrs.asdict(config).items() if value != getattr(Config(), name)}
