@@ -558,6 +558,15 @@ async def test_unsigned_requests_with_a_host_name_find_their_service_and_region(
     assert world.services["logs"].asked[0][1].region == "ap-southeast-2"
 
 
+@pytest.mark.parametrize("host", [None, "bucket.s3.localhost", "bucket.s3.eu-west-1.amazonaws.com"])
+async def test_an_upload_by_a_form_is_told_that_it_is_not_built(world: World, strict: World, host: str | None) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"} | ({"Host": host} if host else {})
+    for asked in (world, strict):
+        status, _, body = await asked.fetch("/" if host else "/bucket", "POST", b"--b--\r\n", headers)
+        assert (status, b"<Code>NotImplemented</Code>" in body) == (501, True), body
+        assert b"not built" in body
+
+
 async def test_asynchronous_invocation_without_a_queue_says_that_it_is_not_built() -> None:
     world, server, gateway = await started(enqueue=None)
     with pytest.raises(ClientError, match="not built"):

@@ -21,7 +21,7 @@ from lambent import ports
 from lambent.front import cors, unambiguous, welcome
 from lambent.front.access import Access, AuthMode, SecretFor
 from lambent.front.authorize import Asking, Authorizer
-from lambent.front.identify import Asked, Home, Identifier, Scope, virtual_bucket
+from lambent.front.identify import POST_FORM, Asked, Home, Identifier, Scope, virtual_bucket
 from lambent.front.invoke_api import InvokeApi, address, is_invoke, new_request_id
 from lambent.front.large_bodies import BoundedBody
 from lambent.front.unusual_invoke import STREAM_PREFIX, is_unusual
@@ -331,6 +331,12 @@ class Gateway:
             self._answer_error(request, asked, _internal_failure(asked), wire, request_id, extra)
 
     async def _answer(self, asked: Asked, wire: WireRequest, request_id: str, request: Request) -> WireResponse:
+        if asked.operation_name == POST_FORM and asked.operation is None:
+            raise AwsError(
+                "NotImplemented",
+                f"Uploads by forms (POST) are not built in Lambent {lambent.__version__}; let pages send PUT to a presigned address.",
+                501,
+            )
         known = self._access.admit_known(asked, wire)
         admitted = _path_style(known.request)
         operation, call = self._built(asked)

@@ -18,6 +18,7 @@ from lambent.wire.shapes import Operation, Service
 from lambent.wire.uri import Router
 
 HOST_MAX_LENGTH: Final = 260  # a name of 253 characters, a colon and a port; no more of it is kept in memory
+POST_FORM: Final = "PostObject"  # a page's form that uploads to S3: signed inside, and in no model
 _REGION: Final = re.compile(r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2}")
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+(?:/[^/,\s]+)*?)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request")
 _OLD_CREDENTIAL: Final = re.compile(r"AWS ([^:\s]+):")
@@ -193,7 +194,7 @@ class Identifier:
                 if operation is not None:
                     return service.protocol, service, operation.name
         if first is not None:
-            return first.protocol, first, None
+            return first.protocol, first, POST_FORM if first.name == "s3" and _is_upload(request) else None
         return self._by_bare_address(request)
 
     def _by_bare_address(self, request: WireRequest) -> tuple[str, Service | None, str | None]:
@@ -203,7 +204,7 @@ class Identifier:
             operation = self._router(service := self._models.service(name)).find(request)
             if operation is not None:
                 return service.protocol, service, operation.name
-        return "rest-json", None, None
+        return ("rest-xml", service, POST_FORM) if _is_upload(request) else ("rest-json", None, None)
 
     def _candidates(self, signing_name: str | None, prefix: str | None) -> Iterator[Service]:
         """The likeliest first; the index of all services is only built when that does not help."""
@@ -226,6 +227,10 @@ class Identifier:
         if service.name not in self._routers:
             self._routers[service.name] = Router(service)
         return self._routers[service.name]
+
+
+def _is_upload(request: WireRequest) -> bool:
+    return request.method == "POST" and request.headers.get("content-type", "").startswith("multipart/form-data")
 
 
 def _form_of(request: WireRequest) -> tuple[str, str] | None:
