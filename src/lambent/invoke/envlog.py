@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lambent.invoke.applog import ApplicationLog
@@ -33,6 +33,7 @@ class EnvironmentLog:
         self._place = version.account_id, version.region, version.log_group, self.stream
         self._tail: collections.deque[str] | None = None
         self._held: list[tuple[int, str]] = []  # a START line that waits for company
+        self._pump: LogPump | None = None
 
     def now_ms(self) -> int:
         return int(self._clock.now() * 1000)
@@ -43,6 +44,8 @@ class EnvironmentLog:
 
     def take_tail(self) -> bytes | None:
         """What was kept since `begin_tail`; None when nobody had asked."""
+        if self._tail is not None and self._pump is not None:
+            self._pump.catch_up()
         tail, self._tail = self._tail, None
         return None if tail is None else _last_bytes(tail)
 
@@ -50,10 +53,9 @@ class EnvironmentLog:
         """Platform events, to the log and to those that subscribed to them."""
         now_ms = self.now_ms()
         lines = [loglines.line(event, now_ms, self.format) for event in events]
-        self._append([(now_ms, text) for text in lines if text is not None])
+        self._tell([(now_ms, text) for text in lines if text is not None])
         if api is not None and api.wants_telemetry:
-            for event in events:
-                api.publish_platform(event.type, dict(event.record))
+            self._in_turn(lambda: _publish(events, api))
 
     def started(self, request_id: str, api: EnvironmentApi | None) -> None:
         """START."""
@@ -61,7 +63,8 @@ class EnvironmentLog:
             self.publish([loglines.started(request_id, self._version.version)], api)
         else:  # the text alone, which is what nearly every invocation needs
             text = loglines.start_text(request_id, self._version.version)
-            self._held.append((int(self._clock.now() * 1000), f"{text}\n"))
+            line = (int(self._clock.now() * 1000), f"{text}\n")
+            self._in_turn(lambda: self._held.append(line))
 
     def show(self) -> None:
         """Hands on the START line that `started` keeps until there is more to say: called soon after, now and then."""
@@ -74,20 +77,19 @@ class EnvironmentLog:
             self.publish([loglines.runtime_done(report), loglines.reported(report)], api)
         else:
             now_ms = int(self._clock.now() * 1000)
-            self._append_lines(
-                [(now_ms, f"{loglines.end_text(report)}\n"), (now_ms, f"{loglines.report_text(report)}\n")]
-            )
+            lines = [(now_ms, f"{loglines.end_text(report)}\n"), (now_ms, f"{loglines.report_text(report)}\n")]
+            self._in_turn(lambda: self._append_lines(lines))
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
         """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
         now_ms = self.now_ms()
         text = loglines.line(loglines.observed(event_type, record), now_ms, self.format)
         if text is not None:
-            self._append([(now_ms, text)])
+            self._tell([(now_ms, text)])
 
     def say(self, text: str) -> None:
         """A line of the platform's that is no event."""
-        self._append([(self.now_ms(), text)])
+        self._tell([(self.now_ms(), text)])
 
     def pump_to(self, cage: Cage, api: EnvironmentApi, has_extensions: bool) -> LogPump:
         """Carries what the cage's processes print into this log. Implements session.PumpTo."""
@@ -111,7 +113,18 @@ class EnvironmentLog:
         if has_extensions:
             sources[cage.extension_output_fd] = ("extension", LineDecoder())
         place = version.account_id, version.region, version.log_group
-        return LogPump(sources, emit, lambda: sink.drained(*place), self._share)
+        self._pump = LogPump(sources, emit, lambda: sink.drained(*place), self._share)
+        return self._pump
+
+    def _tell(self, events: list[tuple[int, str]]) -> None:
+        self._in_turn(lambda: self._append(events))
+
+    def _in_turn(self, say: Callable[[], None]) -> None:
+        """After what the function has printed, when the pump is behind with that."""
+        if self._pump is not None and self._pump.is_behind:
+            self._pump.then(say)
+        else:
+            say()
 
     def _append(self, events: list[tuple[int, str]]) -> None:
         if not self._is_json:  # AWS's text events end with their newline, its JSON ones do not
@@ -126,6 +139,11 @@ class EnvironmentLog:
         if self._tail is not None:
             self._tail.extend(text for _, text in events)
             _trim(self._tail)
+
+
+def _publish(events: Sequence[loglines.PlatformEvent], api: EnvironmentApi) -> None:
+    for event in events:
+        api.publish_platform(event.type, dict(event.record))
 
 
 def _trim(tail: collections.deque[str]) -> None:

@@ -2,13 +2,19 @@
 
 A function can print faster than anybody can read, and every line costs the loop on which all other functions are served.
 So each pump reads in small bites, and rests when it has taken its share; meanwhile the pipe fills, and the function waits.
+What an invocation has written before its end comes before END all the same: END waits for it then (`then`).
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
+import collections
+import fcntl
+import math
 import os
 import select
+import termios
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
@@ -16,7 +22,6 @@ from typing import Final, Literal
 from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 
 READ_BYTES: Final = 4_096  # lines may be of one byte each, and a bite of them should take about a millisecond
-DRAIN_BYTES: Final = 256 * 1024  # what can have been written before an answer; a pipe holds 64 KiB unless it is widened
 BITE_S: Final = 0.001  # of work, before the others have their turn
 REST: Final = 7.0  # for as many times as long as it worked a pump that is over its share rests
 PAUSE_EVERY_BYTES: Final = 1024 * 1024  # between two looks at whether the log is behind
@@ -40,6 +45,16 @@ class LogShare:
         return self._free_at_s - now_s
 
 
+class _Mark:
+    """A place in what the processes print: how many bytes are left before it, and what is said there."""
+
+    __slots__ = ("owed", "sayings")
+
+    def __init__(self, owed: dict[int, int]) -> None:
+        self.owed = owed  # bytes, by descriptor
+        self.sayings: list[Callable[[], None]] = []
+
+
 class LogPump:
     """Reads non-blocking descriptors, lines or frames, and emits log events in order of arrival.
 
@@ -57,6 +72,7 @@ class LogPump:
         self._emit = emit
         self._caught_up = caught_up
         self._share = share
+        self._marks: collections.deque[_Mark] = collections.deque()  # while there are any it rests
         self._unchecked_bytes = 0
         self._is_read = False  # something, since the decoders were flushed last
         self._worked_s = 0.0  # and not rested for yet
@@ -70,30 +86,79 @@ class LogPump:
             self._written.register(fd, select.POLLIN)
 
     def drain(self) -> None:
-        """Emits what has already been written; called before END, which must come after it."""
+        """What has been written comes before all that is said from now on: at once, if it is little and the pump does not rest."""
         if self._closed:
             return
         if self._written.poll(0):
-            began_s = time.thread_time()
-            for fd in list(self._sources):
-                self._take(fd, DRAIN_BYTES)
-            self._worked_s += time.thread_time() - began_s
-        if self._is_read:
-            self._is_read = False
-            for origin, decoder in self._sources.values():
-                if rest := decoder.flush():
-                    self._emit(origin, rest)
+            self._mark()
+            if self._paused is None:
+                self._catch_up(BITE_S)
+            if self._marks and self._paused is None:
+                self._pause()
+        if self._is_read and not self._marks:
+            self._flush()
+
+    @property
+    def is_behind(self) -> bool:
+        """There is something that comes before what is to be said now: see `then`."""
+        return bool(self._marks)
+
+    def then(self, say: Callable[[], None]) -> None:
+        """Calls `say` when all that was there at the last `drain` has been emitted."""
+        if self._marks:
+            self._marks[-1].sayings.append(say)
+        else:
+            say()
+
+    def catch_up(self) -> None:
+        """Emits at once what was there at the last `drain`, however much that is; for those who cannot wait for it."""
+        self._catch_up(math.inf)
+
+    def _mark(self) -> None:
+        owed: dict[int, int] = {}
+        for fd in self._sources:
+            count = _waiting_bytes(fd) - sum(mark.owed.get(fd, 0) for mark in self._marks)
+            if count > 0:
+                owed[fd] = count
+        if owed:
+            self._marks.append(_Mark(owed))
+
+    def _catch_up(self, limit_s: float) -> None:
+        began_s = time.thread_time()
+        while self._marks and self._take_owed(self._marks[0].owed, began_s + limit_s):
+            self._flush()
+            for say in self._marks.popleft().sayings:
+                say()
+        self._worked_s += time.thread_time() - began_s
+
+    def _take_owed(self, owed: dict[int, int], until_s: float) -> bool:
+        """Whether there was time (of this thread) for all of it."""
+        for fd in list(owed):
+            while owed[fd] > 0:
+                taken = self._take(fd, min(READ_BYTES, owed[fd]))
+                owed[fd] = owed[fd] - taken if taken else 0
+                if time.thread_time() >= until_s:
+                    return not any(owed.values())
+        return True
+
+    def _flush(self) -> None:
+        self._is_read = False
+        for origin, decoder in self._sources.values():
+            if rest := decoder.flush():
+                self._emit(origin, rest)
 
     def close(self) -> None:
+        """Emits what there still is first."""
         if self._closed:
             return
         self._closed = True
         if self._paused is not None:
             self._paused.cancel()
-        for fd, (origin, decoder) in list(self._sources.items()):
+        self._mark()
+        self.catch_up()
+        self._flush()
+        for fd in self._sources:
             self._loop.remove_reader(fd)
-            if rest := decoder.flush():
-                self._emit(origin, rest)
         self._sources.clear()
 
     def _read(self, fd: int) -> None:
@@ -106,25 +171,23 @@ class LogPump:
         if self._paused is None and (self._worked_s >= BITE_S or self._unchecked_bytes >= PAUSE_EVERY_BYTES):
             self._pause()
 
-    def _take(self, fd: int, most_bytes: int) -> None:
+    def _take(self, fd: int, most_bytes: int) -> int:
+        """One bite; how many bytes it had."""
         origin, decoder = self._sources[fd]
-        while most_bytes > 0:
-            try:
-                data = os.read(fd, READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._loop.remove_reader(fd)
-                return
-            self._is_read = True
-            if records := decoder.feed(data):
-                self._emit(origin, records)
-            self._unchecked_bytes += len(data)
-            most_bytes -= READ_BYTES
-            if len(data) < READ_BYTES:
-                return
+        try:
+            data = os.read(fd, most_bytes)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(fd)
+            return 0
+        self._is_read = True
+        if records := decoder.feed(data):
+            self._emit(origin, records)
+        self._unchecked_bytes += len(data)
+        return len(data)
 
     def _pause(self) -> None:
         """Stops reading for its rest, and until the log has caught up: a full pipe then slows the function itself down."""
@@ -142,6 +205,19 @@ class LogPump:
             self._unchecked_bytes = 0
             await self._caught_up()
         self._paused = None
-        if not self._closed:
+        self._catch_up(BITE_S)
+        if self._marks:
+            self._pause()
+        elif not self._closed:
             for fd in self._sources:
                 self._loop.add_reader(fd, self._read, fd)
+
+
+def _waiting_bytes(fd: int) -> int:
+    """How much can be read at once."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(fd, termios.FIONREAD, count)
+    except OSError:  # it has no other end any more, or is closed
+        return 0
+    return count[0]

@@ -7,11 +7,20 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from lambent.invoke import logpump
+from lambent.invoke.envlog import EnvironmentLog
 from lambent.invoke.logpump import BITE_S, READ_BYTES, REST, LogPump, LogShare, Origin
+from lambent.model import loglines
+from lambent.model.function import FunctionVersion
+from lambent.ports import Cage, LogSink
+from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.logframes import LineDecoder, LogRecord
+from lambent.telemetry.system_clock import SystemClock
 
 LINES = 200_000
 
@@ -108,18 +117,105 @@ async def test_who_prints_now_and_then_does_not_wait_for_floods(pipes: list[Pipe
         pump.close()
 
 
-async def test_what_was_written_before_the_end_is_drained_while_the_pump_rests(pipes: list[Pipe]) -> None:
-    pump = pipes[0].pump(LogShare())
-    thread = pipes[0].flood(LINES)
-    await until_got(pipes[0], 1)
-    while len(pipes[0].got) < LINES - 20_000:
-        await asyncio.sleep(0.001)
-    thread.join(0.0)
-    while thread.is_alive():
-        await asyncio.sleep(0.001)
+async def test_the_end_waits_for_what_was_written_before_it_and_for_nothing_else(
+    pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logpump, "BITE_S", 0.0)
+    pipe, said = pipes[0], list[int]()
+    pump = pipe.pump(LogShare())
+    os.write(pipe.writing, b"x\n" * 25_000 + b"rest")
     pump.drain()
-    assert len(pipes[0].got) == LINES
+    assert len(pipe.got) == READ_BYTES // 2  # one bite: the others have their turn
+    pump.then(lambda: said.append(len(pipe.got)))
+    os.write(pipe.writing, b" of another\n")
+    pump.drain()
+    pump.then(lambda: said.append(len(pipe.got)))
+    await until_got(pipe, 25_002)
+    assert pipe.got == ["x"] * 25_000 + ["rest", " of another"]
+    assert said == [25_001, 25_002]
+    assert not pump.is_behind
     pump.close()
+
+
+async def test_little_is_drained_at_once_and_much_at_the_close(pipes: list[Pipe]) -> None:
+    pump = pipes[0].pump(LogShare())
+    os.write(pipes[0].writing, b"one\ntwo")
+    pump.drain()
+    assert (pipes[0].got, pump.is_behind) == (["one", "two"], False)
+    said = list[int]()
+    os.write(pipes[0].writing, b"x\n" * 30_000)
+    pump.drain()
+    pump.then(lambda: said.append(len(pipes[0].got)))
+    os.write(pipes[0].writing, b"last\n")
+    pump.close()
+    assert (len(pipes[0].got), pipes[0].got[-1], said) == (30_003, "last", [30_002])
+
+
+async def test_lines_of_the_platform_stand_where_they_were_said(
+    pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logpump, "BITE_S", 0.0)
+    lines: list[str] = []
+    log, pump = log_of(pipes, lines)
+    for number in range(3):
+        log.started(f"r{number}", None)
+        os.write(pipes[0].writing, b"x\n" * 8_000)
+        pump.drain()
+        log.say(f"said {number}")
+        log.reported(report(f"r{number}"), None)
+        assert pump.is_behind
+    async with asyncio.timeout(60):
+        while pump.is_behind:
+            await asyncio.sleep(0.001)
+    pump.close()
+    shown = [" ".join(line.split()[:3]) for line in lines if line != "x\n"]
+    assert shown == [
+        text
+        for n in range(3)
+        for text in (f"START RequestId: r{n}", f"said {n}", f"END RequestId: r{n}", f"REPORT RequestId: r{n}")
+    ]
+    places = [at for at, line in enumerate(lines) if line.startswith(("START", "END"))]
+    assert [end - start for start, end in zip(places[::2], places[1::2], strict=True)] == [8_002] * 3
+
+
+async def test_who_asks_for_the_tail_has_it_with_the_last_lines(
+    pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logpump, "BITE_S", 0.0)
+    log, pump = log_of(pipes, [])
+    log.begin_tail()
+    os.write(pipes[0].writing, b"x\n" * 8_000 + b"the last\n")
+    pump.drain()
+    log.reported(report("r"), None)
+    tail = log.take_tail()
+    assert tail is not None
+    assert tail.splitlines()[-3] == b"the last"
+    pump.close()
+
+
+def log_of(pipes: list[Pipe], lines: list[str]) -> tuple[EnvironmentLog, LogPump]:
+    """An environment's log and its pump, for a function that prints to the first pipe."""
+
+    class Sink:
+        def append(self, account_id: str, region: str, group: str, stream: str, events: Any) -> None:
+            lines.extend(text for _, text in events)
+
+        async def drained(self, account_id: str, region: str, group: str) -> None: ...
+
+    version = FunctionVersion(
+        account_id="000000000000", region="us-east-1", name="f", version="$LATEST", role="r", runtime="python3.13",
+        handler="h", code_digest="d", revision_id="1",
+    )  # fmt: skip
+    cage = SimpleNamespace(output_fd=pipes[0].reading, log_fd=pipes[1].reading)
+    log = EnvironmentLog(version, cast(LogSink, Sink()), SystemClock(), "e", LogShare())
+    return log, log.pump_to(cast(Cage, cage), cast(EnvironmentApi, SimpleNamespace(wants_telemetry=False)), False)
+
+
+def report(request_id: str) -> loglines.InvocationReport:
+    return loglines.InvocationReport(
+        request_id=request_id, duration_ms=1.0, memory_mib=128, max_memory_used_mib=20, init_duration_ms=None,
+        restore_duration_ms=None, status="success", error_type=None,
+    )  # fmt: skip
 
 
 def test_rests_add_up_over_all_pumps() -> None:
