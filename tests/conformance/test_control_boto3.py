@@ -15,18 +15,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from control_harness import ROLE, Control, zipped
-from invoking import Invoking
+from invoking import NoRoad
 from lambent.front.code_door import CODE_DOOR, CodeDoor
 from lambent.front.gateway import Gateway
 from lambent.http1.server import Server
-from lambent.model.invocation import Invocation, Outcome
 
 T = TypeVar("T")
-
-
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise AssertionError("nothing is invoked here")
 
 
 @pytest.fixture

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from bridge_harness import ACCOUNT, FUNCTION, QUEUE, REGION, ROLE, Bridge, bridge_in
-from invoking import Invoking
-from lambent.front.gateway import Gateway
-from lambent.http1.server import Server
-from lambent.model.errors import service_fault
-from lambent.model.invocation import Invocation, Outcome
+from gateway_clients import aws_cli, client_of, served
 from queue_clock import BEGIN_S
 
 NOW = datetime.fromtimestamp(int(BEGIN_S), UTC)
@@ -31,11 +22,6 @@ PATTERN = '{"source": ["shop"]}'
 RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/r"
 OFF = {"Mode": "OFF"}
 TARGET = {"Arn": QUEUE, "RoleArn": ROLE}
-
-
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise service_fault("there are no functions here")
 
 
 @attrs.define
@@ -57,41 +43,18 @@ class World:
 
     async def aws(self, *arguments: str) -> Any:
         """The AWS CLI's answer."""
-        environment = {
-            "PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
-        }  # fmt: skip
-        program = str(Path(sys.executable).with_name("aws"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, program, "--endpoint-url", self.url, "--output", "json", *arguments,
-            env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return json.loads(out) if out.strip() else {}
+        status, answer, errors = await aws_cli(self.url, *arguments)
+        assert status == 0, errors
+        return answer
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with bridge_in(tmp_path) as bridge:
-        gateway = Gateway(services=(bridge.events, bridge.scheduler), invoke=NoRoad())
-        server = Server(gateway)
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.setblocking(False)
-        await server.serve(listener)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        clients = {
-            name: boto3.client(
-                name, endpoint_url=url, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="x",
-                config=Config(retries={"max_attempts": 0}),
-            )
-            for name in ("events", "scheduler")
-        }  # fmt: skip
+    async with bridge_in(tmp_path) as bridge, served([bridge.events, bridge.scheduler]) as url:
+        clients = {name: client_of(name, url) for name in ("events", "scheduler")}
         yield World(url=url, bridge=bridge, clients=clients)
         for client in clients.values():
             client.close()
-        server.close()
-        await gateway.close()
 
 
 async def test_buses_rules_and_targets_by_boto3(world: World) -> None:

@@ -5,75 +5,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
-import json
-import os
-import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import attrs
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from invoking import Invoking
-from lambent.front.gateway import Gateway
-from lambent.http1.server import Server
-from lambent.model.errors import service_fault
-from lambent.model.invocation import Invocation, Outcome
+from gateway_clients import ACCOUNT, REGION, ServiceClients, client_of, served
 from lambent.services.kinesis import KinesisService
 from lambent.store.streams import StreamStore
 from lambent.telemetry.system_clock import SystemClock
 from lambent.wire import cbor
 
-ACCOUNT, REGION = "111122223333", "eu-west-1"
 ARN = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s"
 SHARD = "shardId-000000000000"
 CBOR = "application/x-amz-cbor-1.1"
 
 
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise service_fault("there are no functions here")
-
-
-@attrs.define
-class World:
-    url: str
-    client: Any
-
-    async def boto3(self, operation: str, **members: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, operation), **members)
-        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
-
-    async def refused(self, operation: str, **members: Any) -> ClientError:
-        with pytest.raises(ClientError) as caught:
-            await self.boto3(operation, **members)
-        return caught.value
-
-    async def aws(self, *arguments: str) -> tuple[int, Any, str]:
-        """The AWS CLI: exit status, its answer, standard error."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        program = str(Path(sys.executable).with_name("aws"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, program, "--endpoint-url", self.url, "--output", "json", "kinesis", *arguments,
-            env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        return process.returncode or 0, json.loads(out) if out.strip() else {}, err.decode()
-
+class World(ServiceClients):
     async def cbor(self, operation: str, **members: Any) -> tuple[int, Any]:
         """A request as the SDKs for Java make it: status and answer, its times still in milliseconds."""
         scope = f"{ACCOUNT}/20261121/{REGION}/kinesis/aws4_request"
@@ -103,20 +55,10 @@ def _answer(request: urllib.request.Request) -> tuple[int, Any]:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = SystemClock()
     store = await StreamStore.open(tmp_path / "streams.db", clock)
-    gateway = Gateway(services=(KinesisService(store, clock),), invoke=NoRoad())
-    server = Server(gateway)
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    await server.serve(listener)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    client = boto3.client(
-        "kinesis", endpoint_url=url, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="x",
-        config=Config(retries={"max_attempts": 0}),
-    )  # fmt: skip
-    yield World(url=url, client=client)
-    client.close()
-    server.close()
-    await gateway.close()
+    async with served([KinesisService(store, clock)]) as url:
+        client = client_of("kinesis", url)
+        yield World(url=url, service="kinesis", client=client)
+        client.close()
     await store.close()
 
 

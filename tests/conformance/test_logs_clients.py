@@ -5,41 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import attrs
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from invoking import Invoking
-from lambent.front.gateway import Gateway
-from lambent.http1.server import Server
-from lambent.model.errors import service_fault
-from lambent.model.invocation import Invocation, Outcome
+from gateway_clients import ACCOUNT, REGION, aws_cli, client_of, served
 from lambent.services.logs import LogsService
 from lambent.store.logs import LogStore
+from lambent.telemetry.system_clock import SystemClock
 
 GROUP, STREAM = "/aws/lambda/hello", "2026/11/21/[$LATEST]22be53a8cfde4e68b844f8ec293b2543"
-ACCOUNT, REGION = "111122223333", "eu-west-1"
-
-
-class Clock:
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(asyncio.sleep)
-
-
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise service_fault("there are no functions here")
 
 
 @attrs.define
@@ -48,56 +28,15 @@ class World:
     url: str
 
     def client(self) -> Any:
-        return boto3.client(
-            "logs",
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=ACCOUNT,
-            aws_secret_access_key="x",
-            # Live Tail's `stream-` before a host name makes no sense before an address.
-            config=Config(retries={"max_attempts": 0}, inject_host_prefix=False),
-        )
-
-    async def aws(self, *arguments: str) -> tuple[int, str, str]:
-        """The AWS CLI: exit status, standard output, standard error."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        program = Path(sys.executable).with_name("aws")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(program),
-            "--endpoint-url",
-            self.url,
-            "--output",
-            "json",
-            "logs",
-            *arguments,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        return process.returncode or 0, output.decode(), errors.decode()
+        # Live Tail's `stream-` before a host name makes no sense before an address.
+        return client_of("logs", self.url, inject_host_prefix=False)
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store = await LogStore.open(tmp_path / "logs.db", Clock())
-    gateway = Gateway([LogsService(store, Clock())], NoRoad())
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    server = Server(gateway)
-    await server.serve(listener)
-    yield World(store, f"http://127.0.0.1:{port}")
-    server.close()
-    await gateway.close()
+    store = await LogStore.open(tmp_path / "logs.db", SystemClock())
+    async with served([LogsService(store, SystemClock())]) as url:
+        yield World(store, url)
     await store.close()
 
 
@@ -158,16 +97,24 @@ async def test_what_a_function_prints_is_read_by_the_aws_cli(world: World) -> No
     began_ms = now_ms()
     lines = [(began_ms, "START RequestId: a Version: $LATEST"), (began_ms + 1, "hello"), (began_ms + 2, "END")]
     world.store.append(ACCOUNT, REGION, GROUP, STREAM, lines)
-    status, output, errors = await world.aws(
-        "get-log-events", "--log-group-name", GROUP, "--log-stream-name", STREAM, "--start-from-head"
+    status, output, errors = await aws_cli(
+        world.url, "logs", "get-log-events", "--log-group-name", GROUP, "--log-stream-name", STREAM, "--start-from-head"
     )
     assert (status, errors) == (0, "")
-    assert [event["message"] for event in json.loads(output)["events"]] == [text for _, text in lines]
-    status, output, _ = await world.aws(
-        "filter-log-events", "--log-group-name", GROUP, "--filter-pattern", "hello", "--start-time", str(began_ms)
+    assert [event["message"] for event in output["events"]] == [text for _, text in lines]
+    status, output, _ = await aws_cli(
+        world.url,
+        "logs",
+        "filter-log-events",
+        "--log-group-name",
+        GROUP,
+        "--filter-pattern",
+        "hello",
+        "--start-time",
+        str(began_ms),
     )
-    assert [event["message"] for event in json.loads(output)["events"]] == ["hello"]
-    status, _, errors = await world.aws("describe-log-streams", "--log-group-name", "nowhere")
+    assert [event["message"] for event in output["events"]] == ["hello"]
+    status, _, errors = await aws_cli(world.url, "logs", "describe-log-streams", "--log-group-name", "nowhere")
     assert status != 0
     assert errors.strip().endswith(
         "An error occurred (ResourceNotFoundException) when calling the DescribeLogStreams operation: "

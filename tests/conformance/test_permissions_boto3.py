@@ -15,19 +15,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from control_harness import ACCOUNT, REGION, ROLE, Control, zipped
-from invoking import Invoking
+from invoking import NoRoad
 from lambent.front.gateway import Gateway
 from lambent.http1.server import Server
-from lambent.model.invocation import Invocation, Outcome
 
 T = TypeVar("T")
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 NO_CONFIG = f"arn:aws:lambda:{REGION}:{ACCOUNT}:code-signing-config:csc-00000000000000000"
-
-
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise AssertionError("nothing is invoked here")
 
 
 @pytest.fixture

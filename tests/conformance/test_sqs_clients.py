@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import socket
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -18,61 +15,19 @@ from typing import Any
 from xml.etree import ElementTree
 
 import attrs
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from invoking import Invoking
-from lambent.front.gateway import Gateway
-from lambent.http1.server import Server
-from lambent.model.errors import service_fault
-from lambent.model.invocation import Invocation, Outcome
+from gateway_clients import ACCOUNT, REGION, ServiceClients, client_of, served
 from lambent.services.sqs import SqsService
 from lambent.store.queues import QueueStore
 from lambent.telemetry.system_clock import SystemClock
 
-ACCOUNT, REGION = "111122223333", "eu-west-1"
 NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 
 
-class NoRoad(Invoking):
-    async def invoke(self, invocation: Invocation) -> Outcome:
-        raise service_fault("there are no functions here")
-
-
 @attrs.define
-class World:
-    url: str
-    client: Any
+class World(ServiceClients):
     store: QueueStore
-
-    async def boto3(self, operation: str, **members: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, operation), **members)
-        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
-
-    async def refused(self, operation: str, **members: Any) -> ClientError:
-        with pytest.raises(ClientError) as caught:
-            await self.boto3(operation, **members)
-        return caught.value
-
-    async def aws(self, *arguments: str) -> tuple[int, Any, str]:
-        """The AWS CLI: exit status, its answer, standard error."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        program = str(Path(sys.executable).with_name("aws"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, program, "--endpoint-url", self.url, "--output", "json", "sqs", *arguments,
-            env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        return process.returncode or 0, json.loads(out) if out.strip() else {}, err.decode()
 
     async def form(self, path: str = "/", **fields: Any) -> tuple[int, ElementTree.Element]:
         """The query protocol: status and document. Without a signature when `signed` is False."""
@@ -103,20 +58,10 @@ def texts(document: ElementTree.Element, name: str) -> list[str | None]:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     store = await QueueStore.open(tmp_path / "queues.db", SystemClock())
-    gateway = Gateway(services=(SqsService(store),), invoke=NoRoad())
-    server = Server(gateway)
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    await server.serve(listener)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    client = boto3.client(
-        "sqs", endpoint_url=url, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="x",
-        config=Config(retries={"max_attempts": 0}),
-    )  # fmt: skip
-    yield World(url=url, client=client, store=store)
-    client.close()
-    server.close()
-    await gateway.close()
+    async with served([SqsService(store)]) as url:
+        client = client_of("sqs", url)
+        yield World(url=url, service="sqs", client=client, store=store)
+        client.close()
     await store.close()
 
 

@@ -13,6 +13,7 @@ import attrs
 
 from dispatch_harness import ACCOUNT, REGION, Functions, Invocations
 from lambent.model.errors import AwsError
+from lambent.model.invocation import Invocation, Outcome
 from lambent.model.metrics import Series
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, Invoke, Telemetry
@@ -72,6 +73,21 @@ class Polled:
     async def close(self) -> None:
         for poller in self._pollers:
             await poller.abandon()
+
+    def script(self, function: Callable[[Invocation], Awaitable[Outcome] | Outcome]) -> None:
+        self.invocations.scripts["f"] = function
+
+    def texts_of(self, invocation: Invocation) -> list[str]:
+        """What its event carries."""
+        raise NotImplementedError
+
+    @property
+    def seen(self) -> list[list[str]]:
+        """What each invocation carried, in order."""
+        return [self.texts_of(invocation) for invocation in self.invocations.of("f")]
+
+    async def until_seen(self, *texts: str, turn_s: float = 0.0) -> None:
+        await self.until(lambda: [text for batch in self.seen for text in batch] == list(texts), turn_s)
 
     def function(self, mapping: Mapping[str, Any]) -> MappedFunction:
         return MappedFunction.of(

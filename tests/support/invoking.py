@@ -23,3 +23,10 @@ class Invoking:
             done(error if isinstance(error, AwsError) else task.result())
 
         task.add_done_callback(ended)
+
+
+class NoRoad(Invoking):
+    """For servers on which nothing is invoked."""
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        raise AssertionError("nothing is invoked here")

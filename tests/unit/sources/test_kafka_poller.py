@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,8 @@ class World(Polled):
             self.services, self.clock, target, mapping_id=self.group, function_arn=FUNCTION_ARN, form=form
         )
 
-    def script(self, function: Callable[[Invocation], Awaitable[Outcome] | Outcome]) -> None:
-        self.invocations.scripts["f"] = function
-
-    @property
-    def seen(self) -> list[list[str]]:
-        """Values of each invocation, in order."""
-        return [values_of(invocation) for invocation in self.invocations.of("f")]
-
-    async def until_seen(self, *texts: str, turn_s: float = 0.0) -> None:
-        await self.until(lambda: [text for batch in self.seen for text in batch] == list(texts), turn_s)
+    def texts_of(self, invocation: Invocation) -> list[str]:
+        return values_of(invocation)
 
     async def until_committed(self, topic: str, offsets: dict[int, int], turn_s: float = 0.0) -> None:
         async def reached() -> bool:

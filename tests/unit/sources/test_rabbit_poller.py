@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -51,16 +51,8 @@ class World(Polled):
         self.started(poller)
         return poller
 
-    def script(self, function: Callable[[Invocation], Awaitable[Outcome] | Outcome]) -> None:
-        self.invocations.scripts["f"] = function
-
-    @property
-    def seen(self) -> list[list[str]]:
-        """Bodies of each invocation, in order."""
-        return [data_of(invocation) for invocation in self.invocations.of("f")]
-
-    async def until_seen(self, *texts: str, turn_s: float = 0.0) -> None:
-        await self.until(lambda: [text for batch in self.seen for text in batch] == list(texts), turn_s)
+    def texts_of(self, invocation: Invocation) -> list[str]:
+        return data_of(invocation)
 
     async def until_left(self, queue: str, ready: int) -> None:
         """Nobody holds any message, and so many are there."""
