@@ -29,6 +29,10 @@ def main():
     sys.stdout.flush()
     os._exit(0)
 """
+CAN_BE_CONNECTED = """
+def connected(descriptor):
+    sys.connection_fd = descriptor
+"""
 BOOTSTRAP = "print('executed', __import__('os').getuid())\n"
 
 
@@ -97,6 +101,17 @@ tell([preloaded_as, os.getresuid(), 'CapPrm:\\t0000000000000000' in status, 'Cap
     assert set(result[5].values()) - {"/proc/1/fd"} <= {"/dev/null", "pipe"}
     assert set(result[5]) == {"0", "1", "2", "3"}
     assert result[6:] == [["privileged"], 1]
+
+
+async def test_a_client_that_can_be_connected_has_a_connection_to_its_runtime_api(forks: Forks) -> None:
+    (forks.runtime_dir / "lambent_runtime.py").write_text(CLIENT + CAN_BE_CONNECTED)
+    peer, inheritable = await forks.tell("""
+import socket
+made = socket.socket(fileno=sys.connection_fd)
+tell([made.getpeername(), os.get_inheritable(sys.connection_fd)])
+""")
+    assert peer == ["127.0.0.1", 9001]
+    assert not inheritable
 
 
 async def test_the_programs_that_made_the_cage_cannot_be_read_in_it(forks: Forks) -> None:

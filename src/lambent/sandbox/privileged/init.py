@@ -63,6 +63,8 @@ class Rehearsal:
 class Client:
     """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
 
+    One that can be `connected(descriptor)` gets a connection to the Runtime API which was made while it waited.
+
     `restore(variables)` goes on from the image behind descriptor 4, and never returns; `restore(None, channel_fd)` waits for it.
     """
 
@@ -72,8 +74,10 @@ class Client:
         touch: Callable[[], None] | None = None,
         restore: Callable[..., None] | None = None,
         rehearsal: Rehearsal | None = None,
+        connected: Callable[[int], None] | None = None,
     ) -> None:
         self.main = main
+        self.connected = connected
         self.touch = touch
         self.restore = restore
         self.rehearsal = rehearsal
@@ -294,7 +298,7 @@ def become_ordinary(*, caged: bool) -> None:
 def settle(output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, fourth_fd: int | None = None) -> None:
     """In a child: the descriptors and the directory that a program finds. Descriptors given are above 10.
 
-    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, or an image.
+    `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, an image, or a connection.
     """
     os.dup2(null_fd, 0)
     os.dup2(output_fd, 1)  # before the numbers below are taken, one of which it may have

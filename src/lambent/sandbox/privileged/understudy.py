@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from . import init, syscalls, wire
+from . import init, layout, syscalls, wire
 
 
 class Understudy:
@@ -77,17 +77,33 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
             os.close(null_fd)
             client.restore(None, channel.fileno())
         _rehearse(client, null_fd)
+        connection_fd = _connect() if client.connected is not None else None
         with contextlib.suppress(EOFError):
             message, descriptors = wire.receive(channel)
             output_fd, log_fd, *image = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-            init.settle(output_fd, log_fd, null_fd, "/var/task", fourth_fd=image[0] if image else None)
+            fourth_fd = image[0] if image else connection_fd
+            init.settle(output_fd, log_fd, null_fd, "/var/task", fourth_fd=fourth_fd)
             if message["image"] == "restore" and client.restore is not None:
                 client.restore(message["variables"])
+            if client.connected is not None and fourth_fd is not None and not image:
+                client.connected(init.STATUS_FD)
             init.run_runtime(client, message["variables"])
     except BaseException:
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     os._exit(1)
+
+
+def _connect() -> int | None:
+    """To the Runtime API. Its listener is there before it has a server, which finds the connection when it comes."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.connect(("127.0.0.1", layout.RUNTIME_API_PORT))
+    except OSError:
+        connection.close()
+        return None  # the client will make its own
+    return init.out_of_the_way(connection.detach())
 
 
 def _rehearse(client: init.Client, null_fd: int) -> None:

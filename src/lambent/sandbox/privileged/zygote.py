@@ -92,6 +92,5 @@ def main() -> None:
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
     rehearsal = init.Rehearsal(*client.rehearsal()) if hasattr(client, "rehearsal") else None
-    serve(
-        channel, init.Client(client.main, getattr(client, "touch", None), getattr(client, "restore", None), rehearsal)
-    )
+    optional = {name: getattr(client, name, None) for name in ("touch", "restore", "connected")}
+    serve(channel, init.Client(client.main, rehearsal=rehearsal, **optional))

@@ -30,12 +30,15 @@ class RuntimeApiError(Exception):
 
 
 class RuntimeClient:
-    def __init__(self, address):
+    def __init__(self, address, connection_fd=None):
+        """`connection_fd` is a connection to it, where somebody has made one."""
         host, _, port = address.rpartition(":")
         self._address = (host or address, int(port) if host else 80)
         self._tail = b" HTTP/1.1\r\nHost: %s\r\n" % address.encode("latin-1")
         self._next = b"GET " + _PREFIX + b"invocation/next" + self._tail + b"\r\n"
         self._socket = None
+        if connection_fd is not None:
+            self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, connection_fd)
         self._unread = b""
         self._next_sent = False
         self._keeps_memory = False

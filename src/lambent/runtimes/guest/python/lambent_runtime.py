@@ -41,6 +41,7 @@ NOT_STARTUP_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "
 _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
 _forgotten = False  # what belongs to the forking process is no longer to be seen
+_connection_fd = None  # to the Runtime API, made ahead
 _library_path = None  # the dynamic linker read it when this process was started
 
 
@@ -88,6 +89,12 @@ def rehearsal():
     return live, elsewhere, lambent_rehearsal.EVENT, ACCEPTED
 
 
+def connected(descriptor):
+    """There is a connection to the Runtime API already."""
+    global _connection_fd
+    _connection_fd = descriptor
+
+
 def restore(variables=None, channel_fd=-1):
     """Becomes a process whose init is done, from its image; see `lambent_snapstart`. Never returns."""
     lambent_snapstart.restore(variables, channel_fd)
@@ -99,7 +106,8 @@ def main():
     _start_anew_if_needed(os.environ)
     output = Output(os.environ)
     try:
-        _live(output)
+        client = RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"], _connection_fd)
+        _live(output, client)
     except SystemExit as stop:
         status = _exit_status(stop.code)
     except RuntimeApiError as error:
@@ -113,11 +121,11 @@ def main():
     _end(status)
 
 
-def _live(output, client=None):
-    """Init and invocations, until something ends them by an exception. The client is a new one where none is given."""
+def _live(output, client):
+    """Init and invocations, until something ends them by an exception."""
     _look_like_aws(os.environ)
     output.install()
-    _run(output, client or RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]))
+    _run(output, client)
 
 
 def _rehearse(client):
