@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from lambent.invoke.environment import Environment
-from lambent.invoke.room import Room
+from lambent.invoke.room import Reap, Room
 from lambent.model.concurrency import FunctionKey, ScalingRate
-from lambent.model.errors import AwsError, service_fault
+from lambent.model.errors import AwsError, OutOfDescriptors, service_fault
 from lambent.model.function import FunctionVersion
 from lambent.ports import Clock
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 0.05
 MEMORY_SWEEPS: Final = 10  # the machine's memory is looked at once in so many
+GIVE_WAY_MAX: Final = 8  # idle environments end for one that finds no descriptors: others take what they leave, too
 FINISHING_S: Final = 0.005  # how long a caller waits for an environment that has answered, before it gets a new one
 _PoolKey = tuple[str, str, str, str, str | None]  # account, region, function, version, tenant
 EnvironmentFactory = Callable[[FunctionVersion], Environment]
@@ -40,7 +41,13 @@ class Pool:
     """The environments of one function version, as it is configured now."""
 
     def __init__(
-        self, version: FunctionVersion, factory: EnvironmentFactory, clock: Clock, room_for: RoomFor, scale: Scale
+        self,
+        version: FunctionVersion,
+        factory: EnvironmentFactory,
+        clock: Clock,
+        room_for: RoomFor,
+        reap: Reap,
+        scale: Scale,
     ) -> None:
         self.version = version
         self.idle: list[Environment] = []  # the one used last is at the end
@@ -51,6 +58,7 @@ class Pool:
         self._factory = factory
         self._clock = clock
         self._room_for = room_for
+        self._reap = reap
         self._scale = scale
         self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
         self._starts: set[asyncio.Task[None]] = set()
@@ -182,10 +190,19 @@ class Pool:
         async with self._room_for(self.version) as waited:
             if waited and self._starting > len(self._waiters):
                 return None
-            environment = self._factory(self.version)
-            environment.on_gone = self.forget
-            self.all.add(environment)
-            await environment.start()
+            for _ in range(GIVE_WAY_MAX):
+                try:
+                    return await self._new()
+                except OutOfDescriptors:
+                    if not await self._reap():
+                        raise
+            return await self._new()
+
+    async def _new(self) -> Environment:
+        environment = self._factory(self.version)
+        environment.on_gone = self.forget
+        self.all.add(environment)
+        await environment.start()
         return environment
 
     def longest_idle(self) -> Environment | None:
@@ -266,7 +283,7 @@ class Pools:
             if pool.version is version or pool.version.build == version.build:
                 return pool
             self._retire(pool)
-        pool = self._pools[key] = Pool(version, self._factory, self._clock, self.room_for, self._scale)
+        pool = self._pools[key] = Pool(version, self._factory, self._clock, self.room_for, self._reap_one, self._scale)
         return pool
 
     def room_for(self, version: FunctionVersion) -> AbstractAsyncContextManager[bool]:

@@ -43,6 +43,10 @@ class SandboxError(LambentError):
     """An execution environment could not be built or kept: our own fault, or the machine's; says what to do next."""
 
 
+class OutOfDescriptors(SandboxError):
+    """This process has as many files open as it may: an environment that ends would leave room for another one."""
+
+
 class EntrypointError(SandboxError):
     """The runtime's program or an extension cannot be executed. `path` is as the function sees it."""
 

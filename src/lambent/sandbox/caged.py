@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lambent.model.cage import EnvironmentSpec, ImageUse, IsolationLevel, ProcessExit
-from lambent.model.errors import SandboxError
+from lambent.model.errors import OutOfDescriptors, SandboxError
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.sandbox import programs
 from lambent.sandbox.initcontrol import RUNTIME, InitControl, Starting
@@ -281,11 +282,15 @@ class LauncherSandbox:
         return cage
 
     def _new_ends(self) -> Ends:
-        return Ends(is_watched=self._handle.cgroup_version is None)
+        try:
+            return Ends(is_watched=self._handle.cgroup_version is None)
+        except OSError as error:
+            kind = OutOfDescriptors if error.errno == errno.EMFILE else SandboxError
+            raise kind(f"no pipes can be made: {error}") from error
 
     def _make_spare(self) -> None:
         if self._spare is None and not self._lost:
-            with contextlib.suppress(OSError):  # too many files are open; the next launch says so
+            with contextlib.suppress(SandboxError):  # too many files are open; the next launch says so
                 self._spare = self._new_ends()
 
     async def prepare(self, spec: EnvironmentSpec) -> None:
@@ -317,7 +322,8 @@ class LauncherSandbox:
                 directories.append(_open_directory(spec.layers_dir))
             return await self._ask(message, [*descriptors, *directories], meanwhile)
         except OSError as error:
-            raise SandboxError(f"the function's code cannot be read: {error}") from error
+            kind = OutOfDescriptors if error.errno == errno.EMFILE else SandboxError
+            raise kind(f"the function's code cannot be read: {error}") from error
         finally:
             wire.close_all(directories)
 
@@ -381,12 +387,18 @@ class LauncherSandbox:
                 try:
                     message, descriptors = wire.receive(self._handle.socket)
                 except wire.DescriptorsLost as error:
-                    message, descriptors = {**error.message, "event": "refused", "reason": str(error)}, []
-                self._hear(message, descriptors)
+                    self._lost_descriptors(str(error.message["id"]), str(error))
+                else:
+                    self._hear(message, descriptors)
         except BlockingIOError:
             return
         except (EOFError, wire.MessageError):
             self._fail("the launcher has ended; restart Lambent")
+
+    def _lost_descriptors(self, key: str, reason: str) -> None:
+        answer = self._answers.get(key)
+        if answer is not None and not answer.done():
+            answer.set_exception(OutOfDescriptors(reason))
 
     def _hear(self, message: wire.Message, descriptors: list[int]) -> None:
         event, key = str(message["event"]), str(message["id"])
