@@ -62,15 +62,21 @@ PAYLOAD: Final = (
     "it passes four sockets where the yardstick passes two, and looking whether the event is JSON, parsing it and writing the answer "
     "as AWS's client does takes 10 ms, two and a half times the yardstick, in the standard library's fastest ways"
 )
+# docs/decisions/0002-cells-from-zygotes.md, at its end.
+HAND_OVERS: Final = (
+    "server, launcher, init and runtime hand over to each other, and after a pause each finds the caches cold: of what was traced of a hit, a "
+    "third is the server's until the launcher is told, a quarter the runtime's until it asks for its event, an eighth each the launcher's and init's"
+)
 GOALS: Final = (
     Goal(promise="Cold start of a Python hello over HTTP at level `root`, a cell waiting, against `python3 -S -E -c pass`",
-         part="cold", figure="python_hit_ratio", limit=0.25, unit=" ×", by="of_python", file="cold.py"),
+         part="cold", figure="python_hit_ratio", limit=0.25, unit=" ×", by="of_python", file="cold.py", holds_back=HAND_OVERS),
     Goal(promise="The same without a cell waiting, one right after the other",
-         part="cold", figure="python_miss_ratio", limit=0.6, unit=" ×", by="of_python", file="cold.py"),
+         part="cold", figure="python_miss_ratio", limit=0.6, unit=" ×", by="of_python", file="cold.py", holds_back=HAND_OVERS),
     Goal(promise="Cold start of a Node.js hello over HTTP, against `node -e 0`",
          part="cold", figure="node_hit_ratio", limit=0.25, unit=" ×", by="interleaved", file="cold.py"),
     Goal(promise="How often a cold start is faster than the quickest peer's, in the same language",
-         part="peers", figure="cold_least", limit=10, unit=" ×", at_least=True, by="ratios", file="peers/comparison.py"),
+         part="peers", figure="cold_least", limit=10, unit=" ×", at_least=True, by="ratios", file="peers/comparison.py",
+         holds_back="the quickest peer, lambda-local, runs the function in its own process: it has nothing to start, and isolates nothing"),
     Goal(promise="Restoring an environment with SnapStart, against the init that it saves: boto3 and a client",
          part="snapstart", figure="ratio", limit=0.025, unit=" ×", by="measure", file="snapstart.py",
          holds_back="about half is what every start costs before its runtime is told, and the rest is pages: 290 that are copied because "
@@ -98,7 +104,9 @@ GOALS: Final = (
     Goal(promise="Environments alive at once",
          part="density", figure="environments", limit=500, at_least=True, by="measure", file="density.py"),
     Goal(promise="Environments a second beyond those that wait in the pool",
-         part="beyond", figure="environments_per_s.median", limit=250, at_least=True, by="measure_beyond", file="burst.py"),
+         part="beyond", figure="environments_per_s.median", limit=250, at_least=True, by="measure_beyond", file="burst.py",
+         holds_back="a start takes 14 ms of processor time in all, so that two processors make 140: more than half is the kernel's, with forks and the "
+                    "pages that they copy, namespaces, mounts and control groups, the rest is Python in four processes"),
     Goal(promise="200 requests at once to a function without an environment, until all are answered",
          part="burst", figure="hello_first_s", limit=1, unit=" s", by="measure", file="burst.py"),
     Goal(promise="The same where each takes 0.1 s and so an environment of its own, when the stock has grown by such a burst",
@@ -108,7 +116,8 @@ GOALS: Final = (
     Goal(promise="Memory of the server under a mixed load, the end against after it has settled",
          part="soak", figure="memory_growth", limit=1.05, unit=" ×", by="growth", file="soak.py"),
     Goal(promise="The same, its descriptors",
-         part="soak", figure="descriptors_growth", limit=1.05, unit=" ×", by="growth", file="soak.py"),
+         part="soak", figure="descriptors_growth", limit=1.05, unit=" ×", by="growth", file="soak.py",
+         holds_back="they come and go by twelve, which is one environment that is alive or not when it is looked"),
     Goal(promise="`lambent up` until its health check answers",
          part="start", figure="healthy_after_s.median", limit=1, unit=" s", by="measure", file="starting.py"),
     Goal(promise="Memory of the idle server, all its processes",
