@@ -167,16 +167,6 @@ def _read(request: Request, account_id: str, region: str, request_id: str) -> tu
     payload = request.body
     if len(payload) > SYNC_PAYLOAD_MAX_BYTES:
         raise payload_too_large()
-    if parameters is _NONE:
-        invocation = Invocation(
-            request_id=request_id,
-            account_id=address[0],
-            region=region,
-            function_name=address[1],
-            qualifier=address[2],
-            payload=payloads.check(payload),
-        )
-        return invocation, parameters
     if parameters.invocation_type == b"Event" and len(payload) > ASYNC_PAYLOAD_MAX_BYTES:
         raise request_too_large(
             f"{len(payload)} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_MAX_BYTES} bytes)"

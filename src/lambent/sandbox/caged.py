@@ -138,7 +138,7 @@ class LauncherCage:
         if self._begun is not None:
             await self._begun.done()
         else:
-            await start_first(self._control, programs.candidates(self._spec), self._variables, fork=False)
+            await start_first(self._control, programs.candidates(self._spec), self._variables)
 
     async def start_extension(self, path: str) -> None:
         variables = programs.extension_variables(self._variables)
@@ -285,8 +285,7 @@ class LauncherSandbox:
         try:
             return Ends(is_watched=self._handle.cgroup_version is None)
         except OSError as error:
-            kind = OutOfDescriptors if error.errno == errno.EMFILE else SandboxError
-            raise kind(f"no pipes can be made: {error}") from error
+            raise _trouble("no pipes can be made", error) from error
 
     def _make_spare(self) -> None:
         if self._spare is None and not self._lost:
@@ -322,8 +321,7 @@ class LauncherSandbox:
                 directories.append(_open_directory(spec.layers_dir))
             return await self._ask(message, [*descriptors, *directories], meanwhile)
         except OSError as error:
-            kind = OutOfDescriptors if error.errno == errno.EMFILE else SandboxError
-            raise kind(f"the function's code cannot be read: {error}") from error
+            raise _trouble("the function's code cannot be read", error) from error
         finally:
             wire.close_all(directories)
 
@@ -432,6 +430,11 @@ class LauncherSandbox:
 
 def _open_directory(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _trouble(what: str, error: OSError) -> SandboxError:
+    kind = OutOfDescriptors if error.errno == errno.EMFILE else SandboxError
+    return kind(f"{what}: {error}")
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -100,7 +100,7 @@ class ProcessCage:
 
     async def start_runtime(self) -> None:
         argv_list = [tuple(self._paths.path(part) for part in argv) for argv in programs.candidates(self._spec)]
-        await start_first(self._init(), argv_list, self._variables, fork=False)
+        await start_first(self._init(), argv_list, self._variables)
 
     async def start_extension(self, path: str) -> None:
         await self._init().start(
@@ -226,14 +226,11 @@ async def start_first(
     init: InitControl,
     argv_list: list[tuple[str, ...]],
     variables: Mapping[str, str],
-    *,
-    fork: bool,
-    ahead: bool = False,
 ) -> None:
     """Starts the first of these programs that is there. Raises EntrypointError for one that is there and cannot run."""
     for last, argv in ((argv is argv_list[-1], argv) for argv in argv_list):
         try:
-            await init.start(RUNTIME, argv, variables, fork=fork, telemetry=True, ahead=ahead).done()
+            await init.start(RUNTIME, argv, variables, fork=False, telemetry=True).done()
         except EntrypointError as error:
             if last or error.reason != "no such file or directory":
                 raise
