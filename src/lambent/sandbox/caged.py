@@ -19,10 +19,10 @@ from lambent.model.cage import EnvironmentSpec, ImageUse, IsolationLevel, Proces
 from lambent.model.errors import OutOfDescriptors, SandboxError
 from lambent.model.limits import INIT_PHASE_S, MIB
 from lambent.sandbox import programs
+from lambent.sandbox.ends import Ends
 from lambent.sandbox.initcontrol import RUNTIME, InitControl, Starting
 from lambent.sandbox.launcher import LauncherHandle
 from lambent.sandbox.privileged import cgroups, layout, wire
-from lambent.sandbox.privileged.watchdog import SHARED
 from lambent.sandbox.process import ExtensionOutput, start_first
 
 log = logging.getLogger(__name__)
@@ -35,38 +35,6 @@ _FROZEN: Final = {1: (b"FROZEN", b"THAWED"), 2: (b"1", b"0")}
 
 class LaunchRefused(SandboxError):
     """The launcher says why it did not build the environment."""
-
-
-class Ends:
-    """Pipes, control socket and, where memory is watched, shared memory: what a cage has of the server's, made ahead."""
-
-    def __init__(self, *, is_watched: bool) -> None:
-        """Raises OSError."""
-        self.output_fd, self.output_write = os.pipe2(os.O_CLOEXEC)
-        self.log_fd, self.log_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.output_fd, False)
-        os.set_blocking(self.log_fd, False)
-        self.control, self.theirs = wire.pair()
-        self.watch_fds: list[int] = []
-        if is_watched:
-            self.watch_fds.append(os.memfd_create("lambent-watch"))
-            os.ftruncate(self.watch_fds[0], SHARED.size)
-
-    def handed_over(self) -> list[int]:
-        """What goes to the launcher; ours is given up by `give_up_theirs`."""
-        return [self.theirs.fileno(), self.output_write, self.log_write, *self.watch_fds]
-
-    def give_up_theirs(self) -> None:
-        """Safe to call twice."""
-        if self.output_write >= 0:
-            self.theirs.close()
-            wire.close_all([self.output_write, self.log_write])
-            self.output_write = self.log_write = -1
-
-    def close(self) -> None:
-        """All but the control socket, whose owner may be another one by now."""
-        self.give_up_theirs()
-        wire.close_all([self.output_fd, self.log_fd, *self.watch_fds])
 
 
 class LauncherCage:
@@ -182,11 +150,11 @@ class LauncherCage:
         self._write("freezer", _FROZEN[self._handle.cgroup_version or 1][1])
 
     def peak_memory_bytes(self) -> int:
-        return int(self._read("peak") or 0) if "peak" in self._files else self._watched()[0]
+        return int(self._read("peak") or 0) if "peak" in self._files else self._ends.watched()[0]
 
     def processor_time_s(self) -> float:
         if "processor_time" not in self._files:
-            return self._watched()[2] / 1e9
+            return self._ends.watched()[2] / 1e9
         text = self._read("processor_time")
         if self._handle.cgroup_version == 2:
             usage = re.search(r"^usage_usec (\d+)", text, re.MULTILINE)
@@ -238,11 +206,7 @@ class LauncherCage:
 
     def _was_out_of_memory(self) -> bool:
         killed = re.search(r"^oom_kill (\d+)", self._read("memory_events"), re.MULTILINE)
-        return int(killed[1]) > 0 if killed else self._watched()[1] > 0
-
-    def _watched(self) -> tuple[int, ...]:
-        watch_fds = self._ends.watch_fds
-        return SHARED.unpack(os.pread(watch_fds[0], SHARED.size, 0)) if self._open and watch_fds else (0, 0, 0)
+        return int(killed[1]) > 0 if killed else self._ends.watched()[1] > 0
 
 
 class LauncherSandbox:
@@ -302,7 +266,6 @@ class LauncherSandbox:
         await asyncio.gather(*(cage.destroy() for cage in list(self._cages.values())))
         self._fail("the sandbox was closed")
         if self._spare is not None:
-            self._spare.control.close()
             self._spare.close()
         await asyncio.to_thread(self._handle.close)
 

@@ -22,9 +22,9 @@ from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit
 from lambent.model.errors import EntrypointError, SandboxError
 from lambent.model.limits import FILE_DESCRIPTORS_MAX, MIB
 from lambent.sandbox import programs
+from lambent.sandbox.ends import Ends
 from lambent.sandbox.initcontrol import RUNTIME, InitControl
 from lambent.sandbox.privileged import wire
-from lambent.sandbox.privileged.watchdog import SHARED
 
 LISTEN_BACKLOG: Final = 1024
 END_TIMEOUT_S: Final = 5.0  # for init to kill what it has; then init is killed itself
@@ -71,13 +71,8 @@ class ProcessCage:
         self.runtime_api = listen_on_loopback()
         self.runtime_api_address = "{}:{}".format(*self.runtime_api.getsockname())
         self.endpoint: socket.socket | None = None  # the function reaches the host's loopback by itself
-        self.output_fd, self._output_write = os.pipe2(os.O_CLOEXEC)
-        self.log_fd, self._log_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.output_fd, False)
-        os.set_blocking(self.log_fd, False)
+        self._ends = Ends(is_watched=True)
         self._extensions = ExtensionOutput()
-        self._watch_fd = os.memfd_create("lambent-watch")
-        os.ftruncate(self._watch_fd, SHARED.size)
         self._variables = self._rewritten(programs.runtime_variables(spec, self.runtime_api_address, endpoint_url))
         self._process: asyncio.subprocess.Process | None = None
         self._control: InitControl | None = None
@@ -86,17 +81,25 @@ class ProcessCage:
 
     async def begin(self) -> None:
         """Starts init. Raises OSError."""
-        ours, theirs = wire.pair()
-        with ours, theirs:
-            descriptors = (theirs.fileno(), self._output_write, self._log_write, self._watch_fd)
-            arguments = (*map(str, descriptors[:3]), str(self._spec.code_dir), str(self._spec.memory_mib * MIB),
-                         str(self._watch_fd), str(FILE_DESCRIPTORS_MAX))  # fmt: skip
-            program = _INIT.format(str(Path(__file__).parent))
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", "-c", program, *arguments,
-                stdin=asyncio.subprocess.DEVNULL, pass_fds=descriptors, env={"LC_CTYPE": "C.UTF-8"},
-            )  # fmt: skip
-            self._control = InitControl(ours.dup(), self._was_out_of_memory)
+        descriptors = self._ends.handed_over()
+        control, output, log, watch = map(str, descriptors)
+        arguments = (control, output, log, str(self._spec.code_dir), str(self._spec.memory_mib * MIB),
+                     watch, str(FILE_DESCRIPTORS_MAX))  # fmt: skip
+        program = _INIT.format(str(Path(__file__).parent))
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-c", program, *arguments,
+            stdin=asyncio.subprocess.DEVNULL, pass_fds=descriptors, env={"LC_CTYPE": "C.UTF-8"},
+        )  # fmt: skip
+        self._ends.give_up_theirs()
+        self._control = InitControl(self._ends.control, self._was_out_of_memory)
+
+    @property
+    def output_fd(self) -> int:
+        return self._ends.output_fd
+
+    @property
+    def log_fd(self) -> int:
+        return self._ends.log_fd
 
     async def start_runtime(self) -> None:
         argv_list = [tuple(self._paths.path(part) for part in argv) for argv in programs.candidates(self._spec)]
@@ -129,11 +132,11 @@ class ProcessCage:
 
     def peak_memory_bytes(self) -> int:
         """What the watchdog saw, and the runtime process's own high-water mark where that is more."""
-        return max(self._watched()[0], _high_water_bytes(self._runtime_pid()))
+        return max(self._ends.watched()[0], _high_water_bytes(self._runtime_pid()))
 
     def processor_time_s(self) -> float:
         """What the watchdog saw, or the runtime process and its ended children where that is more."""
-        return max(self._watched()[2] / 1e9, _processor_time_s(self._runtime_pid()))
+        return max(self._ends.watched()[2] / 1e9, _processor_time_s(self._runtime_pid()))
 
     async def terminate_runtime(self) -> None:
         self._init().signal(RUNTIME, signal.SIGTERM)
@@ -148,8 +151,7 @@ class ProcessCage:
             self._open = False
             await self._end_init()
             self.runtime_api.close()
-            for descriptor in (self.output_fd, self._output_write, self.log_fd, self._log_write, self._watch_fd):
-                os.close(descriptor)
+            self._ends.close()
             self._extensions.close()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
@@ -174,11 +176,8 @@ class ProcessCage:
     def _runtime_pid(self) -> int | None:
         return None if self._control is None else self._control.pid_of(RUNTIME)
 
-    def _watched(self) -> tuple[int, ...]:
-        return SHARED.unpack(os.pread(self._watch_fd, SHARED.size, 0)) if self._open else (0, 0, 0)
-
     def _was_out_of_memory(self) -> bool:
-        return self._watched()[1] > 0
+        return self._ends.watched()[1] > 0
 
     def _rewritten(self, variables: Mapping[str, str]) -> dict[str, str]:
         rewritten = self._paths.variables(variables, frozenset(self._spec.installation.environment))
