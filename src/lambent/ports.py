@@ -435,6 +435,9 @@ class Cage(Protocol):
         Raises SandboxError.
         """
 
+    def runtime_has_spoken(self) -> None:
+        """Whoever waits for `start_runtime` need not wait for anything else: the runtime asks for its first event."""
+
     async def start_extension(self, path: str) -> None:
         """Starts an executable of /opt/extensions; raises SandboxError when it cannot be started."""
 

@@ -152,6 +152,7 @@ class Session:
         try:
             await self._start_extensions()
             self._runtime_started = True
+            self.api.when_initialised(self.cage.runtime_has_spoken)
             await self.cage.start_runtime()
             await self._ready()
         finally:

@@ -86,27 +86,36 @@ class LauncherCage:
     def can_restore(self) -> bool:
         return self._fork and programs.starts_by_fork(self._spec)
 
+    @functools.cached_property
+    def has_one_program(self) -> bool:
+        """Where several may be tried, `start_runtime` does that."""
+        return self._spec.image is not None or len(programs.candidates(self._spec)) == 1
+
     def begin_runtime(self) -> None:
-        """Tells init, which finds it as soon as it is there itself. Where several programs may be tried, `start_runtime` does."""
+        """The order to start it, to be read by whoever does that as soon as the launcher has made the cage."""
+        self._begun = self._order(self._ends.order)
+        self._ends.end_order()
+
+    def _order(self, over: socket.socket | None) -> Starting:
         spec, image = self._spec, self._spec.image
         if image is not None:
             mark = {"_LAMBENT_TAKES_IMAGE": "1"} if image.use is ImageUse.TAKE else {}
             variables = {**self._variables, **mark}
-            self._begun = self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image)
-        elif len(candidates := programs.candidates(spec)) == 1:
-            self._begun = self._control.start(
-                RUNTIME, candidates[0], self._variables,
-                fork=programs.starts_by_fork(spec), ahead=programs.starts_ahead(spec), telemetry=True,
-            )  # fmt: skip
+            return self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image, over=over)
+        return self._control.start(
+            RUNTIME, programs.candidates(spec)[0], self._variables,
+            fork=programs.starts_by_fork(spec), ahead=programs.starts_ahead(spec), telemetry=True, over=over,
+        )  # fmt: skip
 
     async def start_runtime(self) -> None:
         self._boost = asyncio.get_running_loop().call_later(INIT_PHASE_S, self.end_boost)
-        if self._begun is None:
-            self.begin_runtime()
-        if self._begun is not None:
-            await self._begun.done()
+        if self.has_one_program:
+            await (self._begun or self._order(None)).done()
         else:
             await start_first(self._control, programs.candidates(self._spec), self._variables)
+
+    def runtime_has_spoken(self) -> None:
+        self._control.has_spoken(RUNTIME)
 
     async def start_extension(self, path: str) -> None:
         variables = programs.extension_variables(self._variables)
@@ -237,8 +246,8 @@ class LauncherSandbox:
         cage = LauncherCage(spec, self._handle, ends, self._destroy)
         self._cages[spec.environment_id] = cage
         try:
-            meanwhile = cage.begin_runtime if at_once else None
-            cage.launched(*await self._ask_to_launch(spec, ends.handed_over(), meanwhile))
+            begins = at_once and cage.has_one_program
+            cage.launched(*await self._ask_to_launch(spec, ends, cage.begin_runtime if begins else None))
         except BaseException:
             await cage.destroy()
             raise
@@ -247,7 +256,7 @@ class LauncherSandbox:
 
     def _new_ends(self) -> Ends:
         try:
-            return Ends(is_watched=self._handle.cgroup_version is None)
+            return Ends(is_watched=self._handle.cgroup_version is None, is_ordered=True)
         except OSError as error:
             raise _trouble("no pipes can be made", error) from error
 
@@ -270,19 +279,21 @@ class LauncherSandbox:
         await asyncio.to_thread(self._handle.close)
 
     async def _ask_to_launch(
-        self, spec: EnvironmentSpec, descriptors: list[int], meanwhile: Callable[[], None] | None
+        self, spec: EnvironmentSpec, ends: Ends, begin: Callable[[], None] | None
     ) -> tuple[wire.Message, list[int]]:
+        """With `begin` the runtime starts as soon as its code is there, by the order that `begin` sends."""
+        orders = [ends.order_theirs.fileno()] if begin is not None and ends.order_theirs is not None else []
         message = {
             "op": "launch", "id": spec.environment_id, "installation": installation_of(spec),
             "program": program_of(spec), "memory_mib": spec.memory_mib, "ephemeral_mib": spec.ephemeral_mib, "internet": spec.internet,
-            "layers": spec.layers_dir is not None, "watched": self._handle.cgroup_version is None,
+            "layers": spec.layers_dir is not None, "watched": self._handle.cgroup_version is None, "ordered": bool(orders),
         }  # fmt: skip
         directories: list[int] = []
         try:
             directories.append(_open_directory(spec.code_dir))
             if spec.layers_dir is not None:
                 directories.append(_open_directory(spec.layers_dir))
-            return await self._ask(message, [*descriptors, *directories], meanwhile)
+            return await self._ask(message, [*ends.handed_over(), *orders, *directories], begin)
         except OSError as error:
             raise _trouble("the function's code cannot be read", error) from error
         finally:

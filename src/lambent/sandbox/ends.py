@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from lambent.sandbox.privileged import wire
 from lambent.sandbox.privileged.watchdog import SHARED
@@ -11,13 +12,20 @@ from lambent.sandbox.privileged.watchdog import SHARED
 class Ends:
     """Ours, and until they are given up those that the cage's processes get: what is written, and init's end of the socket."""
 
-    def __init__(self, *, is_watched: bool) -> None:
-        """With `is_watched` init counts memory, and writes what it finds where we read it. Raises OSError."""
+    def __init__(self, *, is_watched: bool, is_ordered: bool = False) -> None:
+        """With `is_watched` init counts memory, and writes what it finds where we read it. Raises OSError.
+
+        With `is_ordered` there is a socket for the order to start the runtime, which goes to whoever starts it.
+        """
         self.output_fd, self.output_write = os.pipe2(os.O_CLOEXEC)
         self.log_fd, self.log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.output_fd, False)
         os.set_blocking(self.log_fd, False)
         self.control, self.theirs = wire.pair()
+        self.order: socket.socket | None = None
+        self.order_theirs: socket.socket | None = None
+        if is_ordered:
+            self.order, self.order_theirs = wire.pair()
         self.watch_fds: list[int] = []
         if is_watched:
             self.watch_fds.append(os.memfd_create("lambent-watch"))
@@ -30,9 +38,16 @@ class Ends:
     def give_up_theirs(self) -> None:
         """Safe to call twice."""
         self.theirs.close()
+        if self.order_theirs is not None:
+            self.order_theirs.close()
         if self.output_write >= 0:
             wire.close_all([self.output_write, self.log_write])
             self.output_write = self.log_write = -1
+
+    def end_order(self) -> None:
+        """What was sent is read nevertheless. Safe to call twice."""
+        if self.order is not None:
+            self.order.close()
 
     def watched(self) -> tuple[int, ...]:
         """`SHARED`, as init wrote it; zeros where nothing is watched, or any more."""
@@ -42,5 +57,6 @@ class Ends:
         """Once; the control socket's owner may have closed that already."""
         self.give_up_theirs()
         self.control.close()
+        self.end_order()
         wire.close_all([self.output_fd, self.log_fd, *self.watch_fds])
         self.watch_fds.clear()

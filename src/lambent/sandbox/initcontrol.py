@@ -23,7 +23,7 @@ ExitCallback = Callable[[str, ProcessExit], None]
 class Starting:
     """A process that init was told to start. Nobody has to ask what became of it."""
 
-    def __init__(self, name: str, started: asyncio.Future[int]) -> None:
+    def __init__(self, name: str, started: asyncio.Future[None]) -> None:
         self._name = name
         self._started = started
 
@@ -47,7 +47,7 @@ class InitControl:
         self._channel = channel
         self._out_of_memory = out_of_memory
         self._loop = asyncio.get_running_loop()
-        self._starting: dict[str, asyncio.Future[int]] = {}
+        self._starting: dict[str, asyncio.Future[None]] = {}
         self._alive: dict[str, int] = {}
         self._connecting: dict[str, asyncio.Future[socket.socket]] = {}
         self._ended: list[tuple[str, ProcessExit]] = []
@@ -76,21 +76,28 @@ class InitControl:
         ahead: bool = False,
         output_fd: int | None = None,
         image: Image | None = None,
+        over: socket.socket | None = None,
     ) -> Starting:
-        """Tells init, which need not be there yet. Raises SandboxError when it is gone.
+        """Tells init, which need not be there yet; or whoever reads what is sent `over` another socket. Raises SandboxError.
 
         It prints to `output_fd`, or where init prints; one with an image always prints there. With `fork` or `ahead` it may
         be a process that waits already.
         """
-        started: asyncio.Future[int] = self._loop.create_future()
+        started: asyncio.Future[None] = self._loop.create_future()
         started.add_done_callback(_heed)
         self._starting[name] = started
         self._send(
             {"op": "start", "name": name, "argv": list(argv), "variables": dict(variables), "fork": fork,
              "ahead": ahead, "telemetry": telemetry, "image": image.use.value if image else None},
             (image.fd,) if image else () if output_fd is None else (output_fd,),
+            over,
         )  # fmt: skip
         return Starting(name, started)
+
+    def has_spoken(self, name: str) -> None:
+        """So it was started, whether init has said so yet or not."""
+        if (starting := self._starting.pop(name, None)) is not None and not starting.done():
+            starting.set_result(None)
 
     async def connect(self, port: int) -> socket.socket:
         """A connection to a port of the environment's own loopback. Raises ConnectionError, SandboxError."""
@@ -118,11 +125,11 @@ class InitControl:
     def close(self) -> None:
         self._lost()
 
-    def _send(self, message: wire.Message, descriptors: Sequence[int] = ()) -> None:
+    def _send(self, message: wire.Message, descriptors: Sequence[int] = (), over: socket.socket | None = None) -> None:
         if self.is_gone:
             raise SandboxError("the environment has ended; start another one")
         try:
-            wire.send(self._channel, message, descriptors)
+            wire.send(over or self._channel, message, descriptors)
         except BlockingIOError as error:
             raise SandboxError("the environment's init does not answer; destroy the environment") from error
         except OSError:
@@ -146,8 +153,7 @@ class InitControl:
         wire.close_all(descriptors)
         if event == "started":
             self._alive[name] = int(message["pid"])
-            if (starting := self._starting.pop(name, None)) is not None and not starting.done():
-                starting.set_result(self._alive[name])
+            self.has_spoken(name)
         elif event == "failed" and (starting := self._starting.pop(name, None)) is not None and not starting.done():
             starting.set_exception(EntrypointError(str(message["path"]), os.strerror(int(message["errno"])).lower()))
         elif event == "exit":
@@ -192,7 +198,7 @@ class InitControl:
             self._report(name, None, 9, False)
 
 
-def _heed(started: asyncio.Future[int]) -> None:
+def _heed(started: asyncio.Future[None]) -> None:
     """An environment may be destroyed before anybody asks how its start went; asyncio would complain of that."""
     if not started.cancelled():
         started.exception()

@@ -105,6 +105,9 @@ class ProcessCage:
         argv_list = [tuple(self._paths.path(part) for part in argv) for argv in programs.candidates(self._spec)]
         await start_first(self._init(), argv_list, self._variables)
 
+    def runtime_has_spoken(self) -> None:
+        self._init().has_spoken(RUNTIME)
+
     async def start_extension(self, path: str) -> None:
         await self._init().start(
             path, [self._paths.path(path)], programs.extension_variables(self._variables),

@@ -37,7 +37,7 @@ def _request(**changes: Any) -> dict[str, Any]:
         "installation", {}
     )
     return {"op": "launch", "id": uuid.uuid4().hex, "installation": installation, "memory_mib": 128, "ephemeral_mib": 512,
-            "internet": False, "layers": False, "watched": True, "program": None} | changes  # fmt: skip
+            "internet": False, "layers": False, "watched": True, "ordered": False, "program": None} | changes  # fmt: skip
 
 
 def _ask(handle: LauncherHandle, request: dict[str, Any], code: int) -> str:
@@ -86,7 +86,7 @@ def test_an_installation_may_not_be_put_anywhere(handle: LauncherHandle, tmp_pat
     [
         {"memory_mib": 127}, {"memory_mib": 1 << 40}, {"memory_mib": "128"}, {"ephemeral_mib": 0},
         {"ephemeral_mib": 10_241}, {"id": "../../memory"}, {"id": "A" * 32}, {"installation": {"mounts": [["/"]]}},
-        {"op": "exec"}, {"layers": True}, {"watched": False}, {"program": "/bin/sh"}, {"program": {"argv": [], "variables": {}}},
+        {"op": "exec"}, {"layers": True}, {"watched": False}, {"ordered": True}, {"program": "/bin/sh"}, {"program": {"argv": [], "variables": {}}},
         {"program": {"argv": ["/bin/sh\0"], "variables": {}}}, {"program": {"argv": ["/bin/sh"], "variables": {"A": 1}}},
         {"program": {"argv": ["/bin/sh"], "variables": {"A": "x" * 20_000}}},
     ],

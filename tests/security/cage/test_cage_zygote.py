@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from cagebench import Bench, Running, open_to_all
 from lambent.model.cage import HostMount, RuntimeInstallation, StartMethod
 from lambent.sandbox.caged import LauncherSandbox
-from lambent.sandbox.launcher import start_launcher
+from lambent.sandbox.launcher import LauncherHandle, start_launcher
 
 PREFIX = Path(sys.base_prefix)
 
@@ -39,8 +41,9 @@ BOOTSTRAP = "print('executed', __import__('os').getuid())\n"
 class Forks:
     """Runs handlers as forks of a zygote of the tests' own interpreter."""
 
-    def __init__(self, bench: Bench, runtime_dir: Path) -> None:
+    def __init__(self, bench: Bench, handle: LauncherHandle, runtime_dir: Path) -> None:
         self.bench = bench
+        self.launcher = handle.process.pid
         self.runtime_dir = runtime_dir
 
     def installation(self) -> RuntimeInstallation:
@@ -66,6 +69,27 @@ class Forks:
         )
         return json.loads(running.output)
 
+    def waiting(self) -> list[int]:
+        """The runtimes that wait for a function: children of inits, which are children of the zygote."""
+        zygotes = children(self.launcher)
+        inits = [init for zygote in zygotes for init in children(zygote)]
+        return [runtime for init in inits for runtime in children(init) if is_alive(runtime)]
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
 
 @pytest.fixture
 async def forks(tmp_path: Path) -> AsyncIterator[Forks]:
@@ -76,9 +100,10 @@ async def forks(tmp_path: Path) -> AsyncIterator[Forks]:
     (runtime_dir / "bootstrap.py").write_text(BOOTSTRAP)
     for path in (runtime_dir, *runtime_dir.iterdir()):
         path.chmod(0o755)
-    sandbox = LauncherSandbox(start_launcher(directory / "launcher", [PREFIX, runtime_dir]))
+    handle = start_launcher(directory / "launcher", [PREFIX, runtime_dir])
+    sandbox = LauncherSandbox(handle)
     bench = Bench(sandbox, directory)
-    yield Forks(bench, runtime_dir)
+    yield Forks(bench, handle, runtime_dir)
     await bench.close()
     await sandbox.close()
 
@@ -112,6 +137,19 @@ tell([made.getpeername(), os.get_inheritable(sys.connection_fd)])
 """)
     assert peer == ["127.0.0.1", 9001]
     assert not inheritable
+
+
+async def test_one_that_died_while_it_waited_is_replaced_by_a_fork_of_init(forks: Forks) -> None:
+    assert await forks.tell("tell(1)") == 1
+    async with asyncio.timeout(20):
+        while len(forks.waiting()) < 4:
+            await asyncio.sleep(0.01)
+    for pid in forks.waiting():
+        os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while forks.waiting():
+            await asyncio.sleep(0.01)
+    assert await forks.tell("tell(os.getpid() > 2)")  # 2 was the one that waited
 
 
 async def test_the_programs_that_made_the_cage_cannot_be_read_in_it(forks: Forks) -> None:

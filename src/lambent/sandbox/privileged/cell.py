@@ -60,15 +60,19 @@ def live(order: Order, client: init.Client | None) -> None:
         network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _settle(order)
         pipes = _Pipes() if order.program is not None else None
-        sealed = [mounts, network, *(pipes.ours if pipes else []), *(listener.fileno() for listener in listeners)]
-        wire.send(intake, {"event": "sealed", "pipes": pipes is not None}, sealed)
+        ours = pipes.ours if pipes else []
+        channels = wire.pair() if client is not None and order.program is None else None
+        channel = [channels[0].fileno()] if channels else []
+        sealed = [mounts, network, *ours, *channel, *(listener.fileno() for listener in listeners)]
+        wire.send(intake, {"event": "sealed", "pipes": pipes is not None, "waits": channels is not None}, sealed)
     except (OSError, wire.MessageError) as error:
         wire.send(intake, {"event": "broken", "reason": str(error)})
         return
     for listener in listeners:
         listener.detach()
-    init.close_all_but([intake.fileno(), *(pipes.theirs if pipes else [])])
-    made = init.Init("/var/task", client, _start_ahead(order, client, pipes), caged=True)
+    channel_fds = [end.fileno() for end in channels or ()]
+    init.close_all_but([intake.fileno(), *channel_fds, *(pipes.theirs if pipes else [])])
+    made = init.Init("/var/task", client, _start_ahead(order, client, pipes, channels), caged=True)
     try:
         message, descriptors = wire.receive(intake)
     except EOFError:
@@ -77,9 +81,14 @@ def live(order: Order, client: init.Client | None) -> None:
         wire.close_all(descriptors[1:3])
         descriptors[1:3] = pipes.theirs
     # By now the launcher has attached code, layers and /tmp, from outside.
+    first_order = socket.socket(fileno=descriptors.pop()) if message["ordered"] else None
     control, output, log, *watch = (init.out_of_the_way(descriptor) for descriptor in descriptors)
     watchdog = Watchdog(watch[0], int(message["memory_bytes"]), init.descendants) if watch else None
     made.take_over(control, output, log, watchdog)
+    if message["called"]:
+        made.runtime_was_called()
+    elif first_order is not None:
+        made.obey_first(first_order)
     intake.close()
     made.keep_only_its_own()
     made.run()
@@ -94,10 +103,14 @@ class _Pipes:
         self.theirs = [init.out_of_the_way(output[1]), init.out_of_the_way(log[1])]
 
 
-def _start_ahead(order: Order, client: init.Client | None, pipes: _Pipes | None) -> Standby | Understudy | None:
+def _start_ahead(
+    order: Order, client: init.Client | None, pipes: _Pipes | None, channels: tuple[socket.socket, socket.socket] | None
+) -> Standby | Understudy | None:
     if order.program is not None and pipes is not None:
         return Standby(order.program, *pipes.theirs)
-    return Understudy(client, restores=order.restores) if client is not None else None
+    if client is not None and channels is not None:
+        return Understudy(client, *channels, restores=order.restores)
+    return None
 
 
 def _enter(order: Order) -> list[socket.socket]:

@@ -4,6 +4,8 @@ In a cage it is the first process of the PID namespace. At level `process` it is
 subreaper of everything that the function starts. It has one thread, no privileges, and holds one end of a control
 socket. When the other end closes, the environment ends.
 
+It need not be init that is told to start the runtime: one that waits may be called by the launcher, see `understudy.py`.
+
 Told:  {"op": "start", "name", "argv", "fork", "ahead", "variables", "telemetry"}, and a descriptor when it prints elsewhere
        {"op": "start", …, "image": "take" | "restore"}, and the image's descriptor: the runtime alone, and by fork alone
        {"op": "signal", "name", "number"} · {"op": "end"}
@@ -32,6 +34,7 @@ from . import syscalls, wire
 from .pages import Needed
 from .watchdog import Watchdog
 
+RUNTIME = "runtime"  # the name of that child
 TELEMETRY_FD = 3  # what _LAMBDA_TELEMETRY_LOG_FD says in the runtime process
 STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One started ahead gets its variables by it
 _CONNECT_TIMEOUT_S = 1.0
@@ -117,13 +120,25 @@ class Init:
         _signal.signal(_SIGCHLD, lambda *_: None)
 
     def take_over(self, control_fd: int, output_fd: int, log_fd: int, watchdog: Watchdog | None) -> None:
-        """An environment. What the server asks for first is done first: the rest of init's own can wait for it."""
+        """An environment."""
         self.control = socket.socket(fileno=control_fd)
         self.output_fd = output_fd
         self.log_fd = log_fd
         self.watchdog = watchdog
         self._poll.register(self.control, select.POLLIN)
-        self._turn(0)
+
+    def runtime_was_called(self) -> None:
+        """By the launcher: the one that waited."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.forget()
+            self._started(RUNTIME, waiting.pid)
+
+    def obey_first(self, orders: socket.socket) -> None:
+        """The order to start the runtime, before anything else: the rest of init's own can wait for it."""
+        with orders, contextlib.suppress(EOFError):
+            message, descriptors = wire.receive(orders)
+            self._obey(message, descriptors)
 
     def keep_only_its_own(self) -> None:
         """Closes every descriptor that init does not need, and lets its own complaints go where the function's go."""
@@ -146,17 +161,20 @@ class Init:
         for descriptor, _ in self._poll.poll(patience_ms):
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
-            elif not self._obey():
+            elif not self._hear():
                 self._is_over = True
         if self.watchdog is not None:
             self.watchdog.look(list(self.children))
         self._reap()
 
-    def _obey(self) -> bool:
+    def _hear(self) -> bool:
         try:
             message, descriptors = wire.receive(self.control)
         except EOFError:
             return False
+        return self._obey(message, descriptors)
+
+    def _obey(self, message: wire.Message, descriptors: list[int]) -> bool:
         operation = str(message["op"])
         if operation == "start" and message.get("image"):
             self._start_with_image(message, descriptors)
@@ -205,8 +223,11 @@ class Init:
             os.waitpid(pid, 0)
             self._tell({"event": "failed", "name": name, "errno": int(failure), "path": message["argv"][0]})
         else:
-            self.children[pid] = name
-            self._tell({"event": "started", "name": name, "pid": pid})
+            self._started(name, pid)
+
+    def _started(self, name: str, pid: int) -> None:
+        self.children[pid] = name
+        self._tell({"event": "started", "name": name, "pid": pid})
 
     def _start_with_image(self, message: wire.Message, descriptors: list[int]) -> None:
         """Only the understudy has the memory, and the process number, that the image is of."""
@@ -224,8 +245,7 @@ class Init:
             return False
         if not waiting.call(message, [output_fd, self.log_fd, *image_fds]):
             return False
-        self.children[waiting.pid] = name
-        self._tell({"event": "started", "name": name, "pid": waiting.pid})
+        self._started(name, waiting.pid)
         return True
 
     def _become(self, message: wire.Message, status_fd: int, output_fd: int) -> NoReturn:
@@ -233,11 +253,13 @@ class Init:
         try:
             log_fd = self.log_fd if message["telemetry"] else None
             become_ordinary(caged=self.caged)
-            settle(output_fd, log_fd, self.null_fd, self.directory, fourth_fd=status_fd)
+            settle(output_fd, log_fd, self.null_fd, fourth_fd=status_fd)
+            os.chdir(self.directory)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:
                 os.close(STATUS_FD)
-                run_runtime(self.client, variables)
+                take_variables(variables)
+                run_runtime(self.client)
             argv: list[str] = message["argv"]
             os.execve(argv[0], argv, variables)
         except OSError as error:
@@ -295,8 +317,10 @@ def become_ordinary(*, caged: bool) -> None:
     os.umask(0o022)
 
 
-def settle(output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, fourth_fd: int | None = None) -> None:
-    """In a child: the descriptors and the directory that a program finds. Descriptors given are above 10.
+def settle(
+    output_fd: int, log_fd: int | None, null_fd: int, *, fourth_fd: int | None = None, kept_fds: Sequence[int] = ()
+) -> None:
+    """In a child: the descriptors that a program finds. Those given are above 10.
 
     `fourth_fd` becomes descriptor 4, which ends with an exec: where a failed exec is told, an image, or a connection.
     """
@@ -309,16 +333,18 @@ def settle(output_fd: int, log_fd: int | None, null_fd: int, directory: str, *, 
         os.dup2(log_fd, TELEMETRY_FD)
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
-    syscalls.close_from(TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
-    os.chdir(directory)
+    close_all_but(kept_fds, first=TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
 
 
-def run_runtime(client: Client, variables: dict[str, str]) -> NoReturn:
+def take_variables(variables: dict[str, str]) -> None:
     environ = os.environ  # its clear() and update() are slow, and touch much shared memory
     for name in list(environ):
         del environ[name]
     for name, value in variables.items():
         environ[name] = value
+
+
+def run_runtime(client: Client) -> NoReturn:
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
@@ -377,9 +403,7 @@ def out_of_the_way(descriptor: int) -> int:
     return moved
 
 
-def close_all_but(kept_fds: list[int]) -> None:
-    """From 3 on."""
-    first = 3
+def close_all_but(kept_fds: Sequence[int], *, first: int = 3) -> None:
     for kept in sorted(kept_fds):
         syscalls.close_from(first, kept - 1)
         first = kept + 1

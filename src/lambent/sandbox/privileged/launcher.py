@@ -241,9 +241,13 @@ class Launcher:
         self._stock.want(source, launch.program, move_in)
 
     def _move_in(self, launch: requests.Launch, cell: Cell) -> None:
-        """Limits the cell, attaches code, layers and /tmp from outside, and tells init and the server."""
+        """Limits the cell, attaches code, layers and /tmp from outside, and tells runtime, init and the server.
+
+        A runtime that waits is called first: it reads its variables while the launcher works, and begins when that is done.
+        """
         cell.environment_id = launch.environment_id
         self._environments[launch.environment_id] = cell
+        called = bool(launch.order) and cell.call_runtime(launch.for_runtime)
         try:
             if self._network is not None and not launch.internet:
                 self._network.disconnect(cell.link)
@@ -253,7 +257,11 @@ class Launcher:
             if self._groups is not None and cell.group is not None:
                 self._groups.limit(cell.group, memory_bytes)
             self._attach(launch, cell)
-            wire.send(cell.intake, {"op": "live", "memory_bytes": memory_bytes}, launch.for_init)
+            if called:
+                cell.let_runtime_begin()
+            orders = launch.order if not called else []
+            live = {"op": "live", "memory_bytes": memory_bytes, "called": called, "ordered": bool(orders)}
+            wire.send(cell.intake, live, [*launch.for_init, *orders])
         except OSError:
             self._stock.kill(cell)
             raise

@@ -37,10 +37,11 @@ class Launch:
         self.ephemeral_mib = _bounded(message["ephemeral_mib"], EPHEMERAL_MIB, "/tmp")
         self.program = program(message["program"])
         self._for_init = 4 if message["watched"] else 3
-        expected = self._for_init + (2 if message["layers"] else 1)
+        self._before_directories = self._for_init + (1 if message["ordered"] else 0)
+        expected = self._before_directories + (2 if message["layers"] else 1)
         if len(descriptors) != expected:
             raise Refused(f"{len(descriptors)} descriptors came instead of {expected}")
-        for directory in descriptors[self._for_init :]:
+        for directory in descriptors[self._before_directories :]:
             _check_directory(directory)
         self._descriptors = descriptors.copy()
         descriptors.clear()
@@ -51,13 +52,25 @@ class Launch:
         return self._descriptors[: self._for_init]
 
     @property
+    def for_runtime(self) -> list[int]:
+        """Output, log, and where the order to start comes from; nothing where that will go to init, over the control socket."""
+        if self._before_directories == self._for_init:
+            return []
+        return [*self._descriptors[1:3], *self.order]
+
+    @property
+    def order(self) -> list[int]:
+        """Where the order to start the runtime is read from, if there is to be one."""
+        return self._descriptors[self._for_init : self._before_directories]
+
+    @property
     def is_watched(self) -> bool:
         return self._for_init > 3
 
     @property
     def directories(self) -> list[tuple[str, int]]:
         """(target, descriptor) of code and layers."""
-        return list(zip(("/var/task", "/opt"), self._descriptors[self._for_init :]))
+        return list(zip(("/var/task", "/opt"), self._descriptors[self._before_directories :]))
 
     def close(self) -> None:
         while self._descriptors:

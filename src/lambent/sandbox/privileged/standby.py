@@ -66,7 +66,8 @@ def _become(argv: list[str], variables: dict[str, str], wait_fd: int, output_fd:
     try:
         null_fd = init.out_of_the_way(os.open("/dev/null", os.O_RDWR))
         init.become_ordinary(caged=True)
-        init.settle(output_fd, log_fd, null_fd, "/", fourth_fd=wait_fd)
+        init.settle(output_fd, log_fd, null_fd, fourth_fd=wait_fd)
+        os.chdir("/")
         os.set_inheritable(init.STATUS_FD, True)
         os.execve(argv[0], argv, {**variables, WAIT_VARIABLE: str(init.STATUS_FD)})
     except BaseException:

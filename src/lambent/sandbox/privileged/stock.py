@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from . import layout, meminfo, requests, roots, syscalls, wire, zygote
+from . import layout, meminfo, requests, roots, syscalls, understudy, wire, zygote
 from .cgroups import CgroupsV1, CgroupsV2, Group
 from .loop import Loop
 from .network import Network
@@ -39,15 +39,35 @@ class Cell:
         self.mounts: int | None = None  # its mount namespace
         self.pipes: list[int] = []  # to read its output and log from, where its runtime was started ahead
         self.listeners: list[int] = []
+        self.runtime: socket.socket | None = None  # the one that waits in it, where that was forked ahead
         self.link = 0  # the index of its link on the host, where it has one
         self.pid = -1
         self.pidfd = -1
         self.environment_id: str | None = None
         self.doomed = False  # to be killed as soon as it exists
 
+    def call_runtime(self, descriptors: list[int]) -> bool:
+        """With those of output, log and order. False where none waits, or any more: then init has to start one."""
+        if self.runtime is None:
+            return False
+        try:
+            understudy.call(self.runtime, descriptors)
+        except OSError:
+            return False
+        return True
+
+    def let_runtime_begin(self) -> None:
+        """One that was called. That it has ended meanwhile is for init to say."""
+        assert self.runtime is not None
+        with contextlib.suppress(OSError):
+            understudy.let_begin(self.runtime)
+
     def let_go(self) -> None:
         """Closes what is needed only until a function has moved in."""
         self.intake.close()
+        if self.runtime is not None:
+            self.runtime.close()
+            self.runtime = None
         for descriptors in (self.listeners, self.pipes):
             while descriptors:
                 os.close(descriptors.pop())
@@ -370,6 +390,8 @@ class Stock:
         cell.mounts, namespace, *cell.listeners = descriptors
         if message["pipes"]:
             cell.pipes, cell.listeners = cell.listeners[:2], cell.listeners[2:]
+        if message["waits"]:
+            cell.runtime = socket.socket(fileno=cell.listeners.pop(0))
         try:
             if self._network is not None:
                 cell.link = self._network.connect(namespace)

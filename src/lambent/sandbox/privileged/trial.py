@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 
-from . import cell, init, pages, syscalls, wire
+from . import cell, init, pages, syscalls, understudy, wire
 
 # A nobody in a user namespace of its own: no other id of the host's is taken.
 _ORDER = {"name": "trial", "host_id": 0, "endpoint_port": 0, "rootless": True, "program": None}
-_LIVE = {"op": "live", "memory_bytes": 0}  # and no descriptor to watch memory by
+_LIVE = {"op": "live", "memory_bytes": 0, "called": True, "ordered": False}  # and no descriptor to watch memory by
 _START = {"op": "start", "name": "runtime", "argv": [], "fork": True, "ahead": False, "telemetry": True, "image": None}
 _TIMEOUT_S = 3.0
 _READ_BYTES = 64 * 1024
@@ -59,29 +59,32 @@ def _try(client: init.Client, rehearsal: init.Rehearsal, zygote: int) -> tuple[b
             os._exit(0)
     theirs.close()
     ours.settimeout(_TIMEOUT_S)
-    listener = _sealed(ours)
-    control = _moved_in(ours)
-    wire.send(control, {**_START, "variables": rehearsal.variables})
-    listener.settimeout(_TIMEOUT_S)
-    connection, _ = listener.accept()
-    connection.settimeout(_TIMEOUT_S)
-    for said in (rehearsal.event, rehearsal.accepted + rehearsal.event):
-        _hear(connection, b"/next ")
-        connection.sendall(said)
-    _hear(connection, b"/next ")
-    _show_processes()
-    runtime = _only_child(pid)
-    return (*pages.needed(pid, zygote), pages.needed(pid, pid)[0], *pages.needed(runtime, pid))
+    waiting, listener = _sealed(ours)
+    _called(waiting, {**_START, "variables": rehearsal.variables})
+    with _moved_in(ours), _served(listener, rehearsal):
+        _show_processes()
+        runtime = _only_child(pid)
+        return (*pages.needed(pid, zygote), pages.needed(pid, pid)[0], *pages.needed(runtime, pid))
 
 
-def _sealed(intake: socket.socket) -> socket.socket:
-    """The Runtime API's listener."""
+def _sealed(intake: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """The channel to the runtime that waits, and the Runtime API's listener."""
     message, descriptors = wire.receive(intake)
     if message["event"] != "sealed":
         raise OSError(str(message.get("reason")))
-    mounts, network, listening = descriptors
+    mounts, network, waiting, listening = descriptors
     wire.close_all([mounts, network])
-    return socket.socket(fileno=listening)
+    return socket.socket(fileno=waiting), socket.socket(fileno=listening)
+
+
+def _called(waiting: socket.socket, start: wire.Message) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    ordering, order = wire.pair()
+    with ordering, order:
+        wire.send(ordering, start)
+        understudy.call(waiting, [null, null, order.fileno()])
+    understudy.let_begin(waiting)
+    os.close(null)
 
 
 def _moved_in(intake: socket.socket) -> socket.socket:
@@ -92,6 +95,18 @@ def _moved_in(intake: socket.socket) -> socket.socket:
         wire.send(intake, _LIVE, [theirs.fileno(), null, null])
     os.close(null)
     return control
+
+
+def _served(listener: socket.socket, rehearsal: init.Rehearsal) -> socket.socket:
+    """The runtime's connection to its API, after two events: it asks for a third."""
+    listener.settimeout(_TIMEOUT_S)
+    connection, _ = listener.accept()
+    connection.settimeout(_TIMEOUT_S)
+    for said in (rehearsal.event, rehearsal.accepted + rehearsal.event):
+        _hear(connection, b"/next ")
+        connection.sendall(said)
+    _hear(connection, b"/next ")
+    return connection
 
 
 def _hear(connection: socket.socket, awaited: bytes) -> None:

@@ -14,26 +14,42 @@ from typing import NoReturn
 
 from . import init, layout, syscalls, wire
 
+_BEGIN = b"begin"
+
+
+def call(channel: socket.socket, descriptors: list[int]) -> None:
+    """To the runtime that waits at the other end: the descriptors are those of output, log, and where its order comes from.
+
+    It reads that, and waits for `let_begin`. Raises OSError when it has ended.
+    """
+    wire.send(channel, {}, descriptors)
+
+
+def let_begin(channel: socket.socket) -> None:
+    """Code and layers are there. Raises OSError when it has ended."""
+    channel.send(_BEGIN, socket.MSG_NOSIGNAL)
+
 
 class Understudy:
-    """Init's hold on it. Closing the channel ends it. One that `restores` has given up its memory for that of an image."""
+    """Init's hold on it. One that `restores` has given up its memory for that of an image."""
 
-    def __init__(self, client: init.Client, *, restores: bool = False) -> None:
-        """Raises OSError when it cannot be forked."""
+    def __init__(
+        self, client: init.Client, channel: socket.socket, theirs: socket.socket, *, restores: bool = False
+    ) -> None:
+        """The channel's ends are this one's from now on. Raises OSError when it cannot be forked."""
         self._restores = restores
-        self.channel, theirs = wire.pair()
         self.pid = syscalls.fork()
         if self.pid == 0:
             if not restores:
                 client.needed.have()
-            self.channel.close()
+            channel.close()
             _wait(theirs, client, restores=restores)
         client.needed_by_init_again.have()
         theirs.close()
         if self.pid < 0:
-            self.channel.close()
+            channel.close()
             raise OSError("no process could be started")
-        self.channel = socket.socket(fileno=init.out_of_the_way(self.channel.detach()))
+        self.channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))
 
     @property
     def descriptor(self) -> int:
@@ -44,12 +60,17 @@ class Understudy:
         return bool(message["image"] == "restore" if self._restores else message["fork"])
 
     def call(self, message: wire.Message, descriptors: list[int]) -> bool:
-        """`descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
+        """As the launcher calls it. `descriptors` are those of output, log and, if it is to "take" or "restore" one, image.
 
         Whether it was still there to hear it.
         """
+        output_fd, log_fd, *image_fds = descriptors
+        ordering, order = wire.pair()
         try:
-            wire.send(self.channel, {"variables": message["variables"], "image": message["image"]}, descriptors)
+            with ordering, order:
+                wire.send(ordering, message, image_fds)
+                call(self.channel, [output_fd, log_fd, order.fileno()])
+            let_begin(self.channel)
         except OSError:
             return False
         finally:
@@ -57,7 +78,7 @@ class Understudy:
         return True
 
     def forget(self) -> None:
-        """It has ended."""
+        """It has ended, or somebody else has called it."""
         self.channel.close()
 
     def let_go(self) -> None:
@@ -67,8 +88,7 @@ class Understudy:
 def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoReturn:
     """In the child. Never returns, whatever happens."""
     try:
-        syscalls.close_from(3, channel.fileno() - 1)
-        syscalls.close_from(channel.fileno() + 1)
+        init.close_all_but([channel.fileno()])
         channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))
         null_fd = init.out_of_the_way(os.open("/dev/null", os.O_RDWR))
         init.become_ordinary(caged=True)
@@ -79,15 +99,21 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
         _rehearse(client, null_fd)
         connection_fd = _connect() if client.connected is not None else None
         with contextlib.suppress(EOFError):
-            message, descriptors = wire.receive(channel)
-            output_fd, log_fd, *image = (init.out_of_the_way(descriptor) for descriptor in descriptors)
-            fourth_fd = image[0] if image else connection_fd
-            init.settle(output_fd, log_fd, null_fd, "/var/task", fourth_fd=fourth_fd)
+            _, descriptors = wire.receive(channel)
+            output_fd, log_fd, order_fd = (init.out_of_the_way(descriptor) for descriptor in descriptors)
+            message, image = wire.receive(socket.socket(fileno=order_fd))
+            fourth_fd = init.out_of_the_way(image[0]) if image else connection_fd
+            init.settle(output_fd, log_fd, null_fd, fourth_fd=fourth_fd, kept_fds=[channel.fileno()])
+            init.take_variables(message["variables"])
+            if channel.recv(len(_BEGIN)) != _BEGIN:
+                os._exit(1)
+            channel.close()
+            os.chdir("/var/task")
             if message["image"] == "restore" and client.restore is not None:
                 client.restore(message["variables"])
             if client.connected is not None and fourth_fd is not None and not image:
                 client.connected(init.STATUS_FD)
-            init.run_runtime(client, message["variables"])
+            init.run_runtime(client)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()

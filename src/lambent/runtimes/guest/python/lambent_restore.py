@@ -38,7 +38,9 @@ END = CALL.pack(ANYTHING, 0, 0, 0, 0, 0, 0, 0)
 # Of the area: a guard, the machine code, then data; a guard. The data are registers and what calls point to, calls that this
 # process makes, the first calls of the image, which read the others, texts, variables.
 DATA_BYTES = 0x180000
-MESSAGE_AT, CONTROL_AT, CONTROL_BYTES = 0x1800, 0x1900, 0x100
+CALL_AT, ORDER_AT, BEGIN_AT = 0x1800, 0x1880, 0x1900  # messages to be received
+CONTROL_AT, CONTROL_BYTES = 0x1980, 0x100
+HEARD_AT, HEARD_BYTES = 0x1A80, 0x80  # what of them does not matter
 IDENTITY_AT, OTHERS_IDENTITY_AT = 0x1F00, 0x1F10
 FIRST_AT = 0x2000
 HEAD_AT = 0x8000
@@ -169,20 +171,28 @@ def restore(area, variables):
 def wait(area, channel_fd):
     """Gives up all that an image replaces, then waits for one: by then, only mapping it is left to be done. Never returns.
 
-    What comes is {"variables": …} with the descriptors of output, log and image. Standard input stays what it is, and others are closed.
+    What comes are the descriptors of output, log, and where to read {"variables": …} with that of the image; then word that the
+    files are there. Standard input stays what it is, and others are closed.
     """
-    part = area.data + MESSAGE_AT + _PART_PLACE
-    variables = area.data + VARIABLES_AT, DATA_BYTES - VARIABLES_AT - 1
-    area.write(MESSAGE_AT, _MESSAGE.pack(part, 1, area.data + CONTROL_AT, CONTROL_BYTES, *variables))
+    _expect(area, CALL_AT, HEARD_AT, HEARD_BYTES)
+    _expect(area, ORDER_AT, VARIABLES_AT, DATA_BYTES - VARIABLES_AT - 1)
+    _expect(area, BEGIN_AT, HEARD_AT, HEARD_BYTES)
     area.load([
         *_clearing(area),
         call(_CLOSE_RANGE, 1, channel_fd - 1, 0),
-        call(_RECVMSG, channel_fd, area.data + MESSAGE_AT, 0),
-        call(_DUP2, 3, IMAGE_FD),
+        call(_RECVMSG, channel_fd, area.data + CALL_AT, 0),  # as 1, 2 and 3
+        call(_RECVMSG, 3, area.data + ORDER_AT, 0),  # as IMAGE_FD
         call(_DUP2, 2, 3),
         call(_DUP2, 1, 2),
+        call(_RECVMSG, channel_fd, area.data + BEGIN_AT, 0),
         call(_CLOSE, channel_fd),
     ])  # fmt: skip
+
+
+def _expect(area, message_at, into, length):
+    """A message for the machine code to receive."""
+    part = area.data + message_at + _PART_PLACE
+    area.write(message_at, _MESSAGE.pack(part, 1, area.data + CONTROL_AT, CONTROL_BYTES, area.data + into, length))
 
 
 def _clearing(area):
