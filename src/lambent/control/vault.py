@@ -88,6 +88,8 @@ class Vault:
 
     async def for_environment(self, version: FunctionVersion) -> dict[str, str]:
         """The same for an execution environment that starts. Raises as `opened` does."""
+        if version.sealed is None:
+            return {}
         context = RequestContext(
             account_id=version.account_id, region=version.region, request_id=str(uuid.uuid4()), base_url=""
         )

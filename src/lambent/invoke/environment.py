@@ -262,9 +262,8 @@ class Environment:
             raise service_fault(f"{version.qualified_arn} has no code that can be run here.")
         code_dir = await around.blobs.unpacked(version.code_digest)
         layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
-        if around.variables_for is not None:
-            version = attrs.evolve(version, environment=await around.variables_for(version))
-        variables = environment_variables(version, installation, self._log.stream, self.initialization_type)
+        own = version.environment if around.variables_for is None else await around.variables_for(version)
+        variables = environment_variables(version, installation, own, self._log.stream, self.initialization_type)
         return EnvironmentSpec(
             environment_id=self.id,
             installation=installation,

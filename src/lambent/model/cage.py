@@ -91,7 +91,7 @@ class EnvironmentSpec:
 
         In an argument, `{heap_mib}` becomes the heap's size and `{90%}` that share of the memory in MiB.
         """
-        return tuple(_SHARE.sub(self._size, part) for part in self.installation.argv)
+        return tuple(_SHARE.sub(self._size, part) if "{" in part else part for part in self.installation.argv)
 
     def _size(self, placeholder: re.Match[str]) -> str:
         share = placeholder["share"]

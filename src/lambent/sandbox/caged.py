@@ -86,10 +86,10 @@ class LauncherCage:
     def can_restore(self) -> bool:
         return self._fork and programs.starts_by_fork(self._spec)
 
-    @functools.cached_property
+    @property
     def has_one_program(self) -> bool:
         """Where several may be tried, `start_runtime` does that."""
-        return self._spec.image is not None or len(programs.candidates(self._spec)) == 1
+        return self._spec.image is not None or len(self._candidates) == 1
 
     def begin_runtime(self) -> None:
         """The order to start it, to be read by whoever does that as soon as the launcher has made the cage."""
@@ -103,7 +103,7 @@ class LauncherCage:
             variables = {**self._variables, **mark}
             return self._control.start(RUNTIME, (), variables, fork=True, telemetry=True, image=image, over=over)
         return self._control.start(
-            RUNTIME, programs.candidates(spec)[0], self._variables,
+            RUNTIME, self._candidates[0], self._variables,
             fork=programs.starts_by_fork(spec), ahead=programs.starts_ahead(spec), telemetry=True, over=over,
         )  # fmt: skip
 
@@ -112,7 +112,7 @@ class LauncherCage:
         if self.has_one_program:
             await (self._begun or self._order(None)).done()
         else:
-            await start_first(self._control, programs.candidates(self._spec), self._variables)
+            await start_first(self._control, self._candidates, self._variables)
 
     def runtime_has_spoken(self) -> None:
         self._control.has_spoken(RUNTIME)
@@ -122,6 +122,10 @@ class LauncherCage:
         await self._control.start(
             path, [path], variables, fork=False, telemetry=False, output_fd=self._extensions.write_fd
         ).done()
+
+    @functools.cached_property
+    def _candidates(self) -> list[tuple[str, ...]]:
+        return programs.candidates(self._spec)
 
     @functools.cached_property
     def _variables(self) -> dict[str, str]:

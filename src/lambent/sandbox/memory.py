@@ -80,8 +80,8 @@ def _up(mount: Path, directory: Path) -> list[Path]:
 def _left_mib(directory: Path, names: tuple[str, str, str]) -> float:
     limit, usage, droppable = names
     try:
-        text = (directory / limit).read_text().strip()
-        if text == "max" or int(text) >= _NO_LIMIT:
+        text = meminfo.read_small(f"{directory}/{limit}").strip()
+        if text == b"max" or int(text) >= _NO_LIMIT:
             return float("inf")  # and nothing more is read: a group's statistics take the kernel up to a millisecond
         stat = (directory / "memory.stat").read_text()
         dropped = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith(f"{droppable} ")), 0)

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -31,6 +32,7 @@ T = TypeVar("T")
 
 THREADS: Final = 4
 GRACE_S: Final = 3_600.0  # an upload is younger than that when nothing refers to it yet
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -39,6 +41,13 @@ class _Content(msgspec.Struct):
 
     size_bytes: int
     entries: int
+
+
+def _checked(digest: str) -> str:
+    """It becomes a file's name. Raises KeyError."""
+    if not _DIGEST.fullmatch(digest):
+        raise KeyError(digest)
+    return digest
 
 
 class FileBlobs:
@@ -195,13 +204,10 @@ class FileBlobs:
     # --- helpers ---------------------------------------------------------------------------------------------------
 
     def _blob_path(self, digest: str) -> Path:
-        if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
-            raise KeyError(digest)
-        return self._blobs / digest[:2] / f"{digest}.zip"
+        return self._blobs / digest[:2] / f"{_checked(digest)}.zip"
 
     def _code_path(self, digest: str) -> Path:
-        self._blob_path(digest)
-        return self._code / digest
+        return self._code / _checked(digest)
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(work, *arguments))
