@@ -84,9 +84,16 @@ def wait():
     lambent_restore.wait(area, 10)
 
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-ours.sendmsg([b'{"variables": {"SET": "2"}}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2, 4]))])
+ordering, order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def send(channel, data, *descriptors):
+    channel.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [])
+
+send(ordering, b'{"variables": {"SET": "2"}}', 4)
+send(ours, b"{}", 1, 2, order.fileno())
+send(ours, b"begin")
 run(wait)
-ours.close()
+for end in (ordering, order, ours):
+    end.close()
 pid = fork()
 if pid == 0:
     wait()

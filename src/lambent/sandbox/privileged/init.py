@@ -66,7 +66,8 @@ class Rehearsal:
 class Client:
     """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
 
-    One that can be `connected(descriptor)` gets a connection to the Runtime API which was made while it waited.
+    One that can be `connected(descriptor)` gets a connection to the Runtime API which was made while it waited. One that can be told that
+    its code is still `attaching(wait)` is begun before it is there, and calls `wait()` before it looks.
 
     `restore(variables)` goes on from the image behind descriptor 4, and never returns; `restore(None, channel_fd)` waits for it.
     """
@@ -78,8 +79,10 @@ class Client:
         restore: Callable[..., None] | None = None,
         rehearsal: Rehearsal | None = None,
         connected: Callable[[int], None] | None = None,
+        attaching: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.main = main
+        self.attaching = attaching
         self.connected = connected
         self.touch = touch
         self.restore = restore

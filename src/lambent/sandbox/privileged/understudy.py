@@ -105,10 +105,10 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
             fourth_fd = init.out_of_the_way(image[0]) if image else connection_fd
             init.settle(output_fd, log_fd, null_fd, fourth_fd=fourth_fd, kept_fds=[channel.fileno()])
             init.take_variables(message["variables"])
-            if channel.recv(len(_BEGIN)) != _BEGIN:
-                os._exit(1)
-            channel.close()
-            os.chdir("/var/task")
+            if image or client.attaching is None:
+                _wait_for_files(channel)
+            else:
+                client.attaching(lambda: _wait_for_files(channel))
             if message["image"] == "restore" and client.restore is not None:
                 client.restore(message["variables"])
             if client.connected is not None and fourth_fd is not None and not image:
@@ -118,6 +118,14 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     os._exit(1)
+
+
+def _wait_for_files(channel: socket.socket) -> None:
+    """Until code and layers are attached. Returns in the code's directory, or ends the process where nobody attaches any more."""
+    if channel.recv(len(_BEGIN)) != _BEGIN:
+        os._exit(1)
+    channel.close()
+    os.chdir("/var/task")
 
 
 def _connect() -> int | None:

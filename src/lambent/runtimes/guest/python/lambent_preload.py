@@ -91,14 +91,17 @@ def interpreter_path(environ):
     ]
 
 
-def forget_shadowed(directories):
+def names_in(directory):
+    """Of the files in it; none where it is not there."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return ()
+
+
+def forget_shadowed(listings):
     """Takes modules that were imported ahead out of the way of the function's own of the same name."""
-    names = set()
-    for directory in directories:
-        try:
-            names.update(entry.partition(".")[0] for entry in os.listdir(directory))
-        except OSError:
-            pass
+    names = {entry.partition(".")[0] for listing in listings for entry in listing}
     shadowed = {name for name in names if name in sys.modules} - LOADED_ON_AWS
     if shadowed:
         for name in [name for name in sys.modules if name.partition(".")[0] in shadowed]:

@@ -42,6 +42,7 @@ _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
 _forgotten = False  # what belongs to the forking process is no longer to be seen
 _connection_fd = None  # to the Runtime API, made ahead
+_wait_for_files = None  # to be called before the function's code is looked at, where it is still being attached
 _library_path = None  # the dynamic linker read it when this process was started
 
 
@@ -95,6 +96,12 @@ def connected(descriptor):
     _connection_fd = descriptor
 
 
+def attaching(wait):
+    """Code and layers are not there yet: `wait()` returns when they are."""
+    global _wait_for_files
+    _wait_for_files = wait
+
+
 def restore(variables=None, channel_fd=-1):
     """Becomes a process whose init is done, from its image; see `lambent_snapstart`. Never returns."""
     lambent_snapstart.restore(variables, channel_fd)
@@ -143,6 +150,7 @@ def _start_anew_if_needed(environ):
     if _entry is None or not _needs_own_interpreter(environ):
         return
     lambent_snapstart.decline_if_asked("the function's environment variables ask for an interpreter of its own")
+    _have_files()
     descriptor = environ.get("_LAMBDA_TELEMETRY_LOG_FD", "")
     if descriptor.isdigit():
         os.set_inheritable(int(descriptor), True)
@@ -171,6 +179,7 @@ def _look_like_aws(environ):
     sys.argv[:] = [BOOTSTRAP]
     time.tzset()
     task_root = environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    _have_files()
     try:
         os.chdir(task_root)
     except OSError:
@@ -186,11 +195,21 @@ def _look_like_aws(environ):
     else:
         given = [entry for entry in own_path.split(os.pathsep) if entry and entry != HERE]
     sys.path[:] = [*mine, HERE, *given, *standard_path]
-    for directory in mine:
+    names = [lambent_preload.names_in(directory) for directory in mine]
+    for directory, found in zip(mine, names):
         sys.path_importer_cache.pop(directory, None)
-        _add_path_files(directory)
+        if any(name.endswith(".pth") for name in found):
+            _add_path_files(directory)
     if _entry is not None:
-        lambent_preload.forget_shadowed([*mine, *given])
+        lambent_preload.forget_shadowed([*names, *map(lambent_preload.names_in, given)])
+
+
+def _have_files():
+    """From here on there are /var/task and /opt."""
+    global _wait_for_files
+    if _wait_for_files is not None:
+        wait, _wait_for_files = _wait_for_files, None
+        wait()
 
 
 def _restore_signals():
@@ -204,14 +223,9 @@ def _restore_signals():
 
 def _add_path_files(directory):
     """`.pth` files work in the code's and the layers' directories."""
-    try:
-        has_path_files = any(name.endswith(".pth") for name in os.listdir(directory))
-    except OSError:
-        return
-    if has_path_files:
-        import site
+    import site
 
-        site.addsitedir(directory)
+    site.addsitedir(directory)
 
 
 def _run(output, client):
