@@ -25,7 +25,10 @@ from lambent.bench.warm import event
 
 SETTLE_S: Final = 300.0  # or half of a shorter run
 SAMPLE_S: Final = 10.0
-PART: Final = 5  # growth is what the last fifth has over the first, once it has settled
+CALM_S: Final = 45.0  # longer than it takes to see that fewer cells have to wait
+RESTS: Final = 6
+LOOK_S: Final = 0.5
+PART: Final = 5  # growth is what the last fifth has over the first
 PAUSES_S: Final = {"echo": 0.005, "large": 0.1, "lives": 0.5, "events": 0.05, "queue": 0.1, "prints": 1.0}
 
 
@@ -37,19 +40,25 @@ class Sample:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """`soak_minutes` of it."""
+    """`soak_minutes` of it, in two parts: until it has settled, and then. After each, descriptors are counted at rest."""
     if not run.soak_minutes:
         raise NotMeasured("it takes long: --soak MINUTES asks for it")
     duration_s = run.soak_minutes * 60
+    settle_s = min(SETTLE_S, duration_s / 2)
+    calm_s = min(CALM_S, duration_s / 6)
     with run.server() as server:
-        counts, samples = _soaked(server, duration_s, run.say)
-    settled = [sample for sample in samples if sample.at_s >= min(SETTLE_S, duration_s / 2)]
+        first, settling = _soaked(server, "a", settle_s, run.say)
+        resting = _at_rest(server, calm_s)
+        second, settled = _soaked(server, "b", duration_s - settle_s, run.say)
+        resting_again = _at_rest(server, calm_s)
     return {
         "minutes": run.soak_minutes,
-        "done": counts,
+        "done": {name: first[name] + second[name] for name in first},
         "memory_growth": growth([sample.memory_mib for sample in settled]),
-        "descriptors_growth": growth([sample.descriptors for sample in settled]),
-        "samples": [attrs.asdict(sample) for sample in samples],
+        "descriptors_at_rest": resting,
+        "descriptors_at_rest_again": resting_again,
+        "descriptors_growth": round(resting_again / resting, 4),
+        "samples": [attrs.asdict(sample) for sample in (*settling, *(_later(sample, settle_s) for sample in settled))],
     }
 
 
@@ -61,8 +70,35 @@ def growth(values: Sequence[float]) -> float:
     return round(statistics.median(values[-part:]) / statistics.median(values[:part]), 4)
 
 
-def _soaked(server: Server, duration_s: float, say: Callable[[str], None]) -> tuple[dict[str, int], list[Sample]]:
-    steps = _prepared(server)
+def _later(sample: Sample, by_s: float) -> Sample:
+    return attrs.evolve(sample, at_s=round(sample.at_s + by_s, 1))
+
+
+def _at_rest(server: Server, calm_s: float) -> int:
+    """Descriptors when no function is left, and so no environment: those come and go, with a dozen each.
+
+    Cells that wait are given up step by step, so it is looked at until it has not changed for `calm_s`.
+    """
+    client = server.client()
+    for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
+        client.delete_event_source_mapping(UUID=mapping["UUID"])
+    for page in client.get_paginator("list_functions").paginate():
+        for function in page["Functions"]:
+            client.delete_function(FunctionName=function["FunctionName"])
+    begun = changed = time.monotonic()
+    known = -1
+    while (now := time.monotonic()) - changed < calm_s and now - begun < RESTS * calm_s:
+        found = processes.descriptors(server.tree() - server.environments())
+        if found != known:
+            known, changed = found, now
+        time.sleep(LOOK_S)
+    return known
+
+
+def _soaked(
+    server: Server, phase: str, duration_s: float, say: Callable[[str], None]
+) -> tuple[dict[str, int], list[Sample]]:
+    steps = _prepared(server, phase)
     over, counts, problems = threading.Event(), dict.fromkeys(steps, 0), list[Exception]()
 
     def work(name: str) -> None:
@@ -98,13 +134,14 @@ def _sampled(server: Server, duration_s: float, over: threading.Event, say: Call
     return samples
 
 
-def _prepared(server: Server) -> dict[str, Callable[[], Callable[[int], object]]]:
+def _prepared(server: Server, phase: str) -> dict[str, Callable[[], Callable[[int], object]]]:
     """For each kind of load what makes one step of it, to be called in its own thread."""
-    create(server.client(), ["echo", "events"], python(RUNNING_PYTHON, ECHO_PYTHON))
-    create(server.client(), ["prints"], python(RUNNING_PYTHON, PRINTS))
-    queue = server.client("sqs").create_queue(QueueName="soak", Attributes={"VisibilityTimeout": "120"})["QueueUrl"]
-    arn = "arn:aws:sqs:us-east-1:000000000000:soak"
-    server.client().create_event_source_mapping(FunctionName="events", EventSourceArn=arn)
+    echo, consumer, prints, name = (f"{kind}-{phase}" for kind in ("echo", "events", "prints", "soak"))
+    create(server.client(), [echo, consumer], python(RUNNING_PYTHON, ECHO_PYTHON))
+    create(server.client(), [prints], python(RUNNING_PYTHON, PRINTS))
+    queue = server.client("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": "120"})["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
+    server.client().create_event_source_mapping(FunctionName=consumer, EventSourceArn=arn)
 
     def invoking(name: str, body: bytes) -> Callable[[], Callable[[int], object]]:
         def made() -> Callable[[int], object]:
@@ -115,23 +152,23 @@ def _prepared(server: Server) -> dict[str, Callable[[], Callable[[int], object]]
 
     def lives() -> Callable[[int], object]:
         client = server.client()
-        return lambda number: _life(client, f"life-{number}")
+        return lambda number: _life(client, f"life-{phase}-{number}")
 
     def events() -> Callable[[int], object]:
         caller = Caller(server.port)
-        return lambda _: caller.invoke("events", event(1_000), None, "X-Amz-Invocation-Type: Event")
+        return lambda _: caller.invoke(consumer, event(1_000), None, "X-Amz-Invocation-Type: Event")
 
     def messages() -> Callable[[int], object]:
         client = server.client("sqs")
         return lambda number: client.send_message(QueueUrl=queue, MessageBody=f"message {number}")
 
     return {
-        "echo": invoking("echo", event(1_000)),
-        "large": invoking("echo", event(1_000_000)),
+        "echo": invoking(echo, event(1_000)),
+        "large": invoking(echo, event(1_000_000)),
         "lives": lives,
         "events": events,
         "queue": messages,
-        "prints": invoking("prints", b'{"lines": 2000}'),
+        "prints": invoking(prints, b'{"lines": 2000}'),
     }
 
 
