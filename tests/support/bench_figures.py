@@ -25,7 +25,7 @@ def figures() -> dict[str, Any]:
                 },
             ],
             "not_measured": {"lambda-local, Node.js": "lambda-local is not on PATH"},
-            "cold_least": 20.0,
+            "python_cold_least": 20.0,
         },
         "soak": {
             "minutes": 1.0,

@@ -85,8 +85,9 @@ def test_lambent_is_compared_in_the_same_language_and_at_the_most_connections_th
         return {"server": server, "language": language, "cold_ms": {"median": cold_ms}, "warm": warm}
 
     rows = [row("Lambent", "Python", 2, 500, 1000), row("A b", "Python", 50, 20, 40), row("C", "Python", 30, 100, None)]
-    found = {"cold_a_b_python": 25, "warm_a_b_python": 25, "cold_c_python": 15, "warm_c_python": 5, "cold_least": 15}
-    assert ratios([*rows, row("D", "Node.js", 1, 1, 1)]) == found
+    found = {"cold_a_b_python": 25, "warm_a_b_python": 25, "cold_c_python": 15, "warm_c_python": 5}
+    assert ratios(rows) == {**found, "python_cold_least": 15}
+    assert ratios([*rows, row("D", "Node.js", 1, 1, 1)]) == {**found, "python_cold_least": 0.5}
     assert ratios(rows[:1]) == {}
 
 
