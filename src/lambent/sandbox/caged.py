@@ -94,7 +94,6 @@ class LauncherCage:
     def begin_runtime(self) -> None:
         """The order to start it, to be read by whoever does that as soon as the launcher has made the cage."""
         self._begun = self._order(self._ends.order)
-        self._ends.end_order()
 
     def _order(self, over: socket.socket | None) -> Starting:
         spec, image = self._spec, self._spec.image

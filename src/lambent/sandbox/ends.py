@@ -36,18 +36,14 @@ class Ends:
         return [self.theirs.fileno(), self.output_write, self.log_write, *self.watch_fds]
 
     def give_up_theirs(self) -> None:
-        """Safe to call twice."""
+        """And what was for one message, which is read nevertheless. Safe to call twice."""
         self.theirs.close()
-        if self.order_theirs is not None:
-            self.order_theirs.close()
+        for end in (self.order, self.order_theirs):
+            if end is not None:
+                end.close()
         if self.output_write >= 0:
             wire.close_all([self.output_write, self.log_write])
             self.output_write = self.log_write = -1
-
-    def end_order(self) -> None:
-        """What was sent is read nevertheless. Safe to call twice."""
-        if self.order is not None:
-            self.order.close()
 
     def watched(self) -> tuple[int, ...]:
         """`SHARED`, as init wrote it; zeros where nothing is watched, or any more."""
@@ -57,6 +53,5 @@ class Ends:
         """Once; the control socket's owner may have closed that already."""
         self.give_up_theirs()
         self.control.close()
-        self.end_order()
         wire.close_all([self.output_fd, self.log_fd, *self.watch_fds])
         self.watch_fds.clear()
