@@ -73,17 +73,25 @@ class Invoker:
         if environment is not None:
             environment.run(invocation, free, done)
         else:
-            self._spawn(self._run_when_free(pool, lease, invocation, free, done), done)
+            self._run_when_free(pool, lease, invocation, free, done)
 
-    async def _run_when_free(self, pool: Pool, lease: Lease, invocation: Invocation, free: Release, done: Done) -> None:
-        try:
-            environment = await pool.acquire()
-        except BaseException as error:
-            lease.release()
-            if isinstance(error, AwsError) and error.code == "TooManyRequestsException":
-                self._admission.throttled(pool.version, invocation.qualifier)
-            raise
-        environment.run(invocation, free, done)
+    def _run_when_free(self, pool: Pool, lease: Lease, invocation: Invocation, free: Release, done: Done) -> None:
+        """Without a task of its own, so that the environment begins to start at once."""
+
+        def run(waiter: asyncio.Future[Environment]) -> None:
+            error = service_fault("Lambent is shutting down.") if waiter.cancelled() else waiter.exception()
+            if error is not None:
+                lease.release()
+                if isinstance(error, AwsError) and error.code == "TooManyRequestsException":
+                    self._admission.throttled(pool.version, invocation.qualifier)
+                done(_not_started(error))
+            elif (environment := waiter.result()).usable:
+                environment.run(invocation, free, done)
+            else:
+                pool.release(environment)
+                pool.acquire().add_done_callback(run)
+
+        pool.acquire().add_done_callback(run)
 
     async def _run_once_active(self, invocation: Invocation, done: Done) -> None:
         self._run(await self._once_active(invocation), invocation, done)
@@ -98,10 +106,7 @@ class Invoker:
             if task.cancelled():
                 done(service_fault("Lambent is shutting down."))
             elif (error := task.exception()) is not None:
-                if not isinstance(error, AwsError):
-                    log.error("an invocation could not be started", exc_info=error)
-                    error = service_fault(f"Lambent could not run the function: {error}")
-                done(error)
+                done(_not_started(error))
 
         task.add_done_callback(ended)
 
@@ -151,6 +156,13 @@ class Invoker:
                 return None
 
         self._pools.function_changed(account_id, region, name, current)
+
+
+def _not_started(error: BaseException) -> AwsError:
+    if isinstance(error, AwsError):
+        return error
+    log.error("an invocation could not be started", exc_info=error)
+    return service_fault(f"Lambent could not run the function: {error}")
 
 
 def _check_tenant(version: FunctionVersion, tenant_id: str | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
@@ -77,33 +76,24 @@ class Pool:
                 return environment
         return None
 
-    async def acquire(self) -> Environment:
-        """The same, or one that is started for it. Raises AwsError ServiceException."""
-        while True:
-            if (idle := self.take()) is not None:
-                return idle
-            if self._closed:
-                raise _shutting_down()
-            environment = await self._next_free()
-            if environment.usable:  # its runtime may have ended in the moment before it was handed over
-                return environment
-            self.release(environment)
+    def acquire(self) -> asyncio.Future[Environment]:
+        """The same, or one that is started for it, or becomes free before that. The future may raise AwsError ServiceException.
 
-    async def _next_free(self) -> Environment:
-        waiter: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        if sum(environment.finishing for environment in self.all) >= len(self._waiters):
-            asyncio.get_running_loop().call_later(FINISHING_S, self._start_for, waiter)
+        Whoever gets it looks whether it is `usable`: its runtime may have ended in the moment before. It is handed back in any case.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Environment] = loop.create_future()
+        if (idle := self.take()) is not None:
+            waiter.set_result(idle)
+        elif self._closed:
+            waiter.set_exception(_shutting_down())
         else:
-            self._start_for(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            with contextlib.suppress(ValueError):
-                self._waiters.remove(waiter)
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release(waiter.result())
-            raise
+            self._waiters.append(waiter)
+            if sum(environment.finishing for environment in self.all) >= len(self._waiters):
+                loop.call_later(FINISHING_S, self._start_for, waiter)
+            else:
+                self._start_for(waiter)
+        return waiter
 
     def release(self, environment: Environment) -> None:
         """Takes an environment back: to whoever waits, to the idle ones, or to its end."""

@@ -48,7 +48,7 @@ class InitControl:
         self._out_of_memory = out_of_memory
         self._loop = asyncio.get_running_loop()
         self._starting: dict[str, asyncio.Future[None]] = {}
-        self._alive: dict[str, int] = {}
+        self._alive: dict[str, int | None] = {}  # by the number that init has said, or not yet
         self._connecting: dict[str, asyncio.Future[socket.socket]] = {}
         self._ended: list[tuple[str, ProcessExit]] = []
         self._callback: ExitCallback | None = None
@@ -62,7 +62,7 @@ class InitControl:
             callback(name, how)
 
     def pid_of(self, name: str) -> int | None:
-        """As init sees it; None when it does not run."""
+        """As init sees it; None when it does not run, as far as is known."""
         return self._alive.get(name)
 
     def start(
@@ -95,7 +95,8 @@ class InitControl:
         return Starting(name, started)
 
     def has_spoken(self, name: str) -> None:
-        """So it was started, whether init has said so yet or not."""
+        """So it was started, whether init has said so yet or not. When init ends, so has it."""
+        self._alive.setdefault(name, None)
         if (starting := self._starting.pop(name, None)) is not None and not starting.done():
             starting.set_result(None)
 
@@ -169,8 +170,9 @@ class InitControl:
             connecting.set_result(socket.socket(fileno=descriptors[0]))
 
     def _report(self, name: str, status: int | None, number: int | None, watchdog: bool) -> None:
-        if self._alive.pop(name, None) is None:
+        if name not in self._alive:
             return
+        del self._alive[name]
         # Memory ends processes by SIGKILL. One that crashes after a child of it was ended so did that by itself.
         killed = number == signal.SIGKILL
         how = ProcessExit(

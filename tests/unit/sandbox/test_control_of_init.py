@@ -1,0 +1,74 @@
+"""The server's end of an init's control socket: nothing that ran may end without being reported."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from lambent.model.cage import ProcessExit
+from lambent.model.errors import SandboxError
+from lambent.sandbox.initcontrol import RUNTIME, InitControl
+from lambent.sandbox.privileged import wire
+
+
+class Control:
+    """`init` is what an init would hold."""
+
+    def __init__(self) -> None:
+        ours, self.init = wire.pair()
+        self.told: list[tuple[str, ProcessExit]] = []
+        self.control = InitControl(ours, lambda: False)
+        self.control.on_exit(lambda name, how: self.told.append((name, how)))
+
+    async def until_told(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.told:
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def made() -> Control:
+    return Control()
+
+
+@pytest.fixture(autouse=True)
+def closed(made: Control) -> Iterator[None]:
+    yield
+    made.init.close()
+
+
+@pytest.mark.parametrize("is_said", [True, False])
+async def test_a_runtime_that_has_spoken_ends_with_its_init(made: Control, is_said: bool) -> None:
+    started = made.control.start(RUNTIME, ("/program",), {}, fork=True, telemetry=True)
+    made.control.has_spoken(RUNTIME)
+    await started.done()
+    if is_said:
+        wire.send(made.init, {"event": "started", "name": RUNTIME, "pid": 2})
+    made.init.close()
+    await made.until_told()
+    assert made.told == [(RUNTIME, ProcessExit(exit_status=None, signal=9, out_of_memory=False))]
+
+
+async def test_an_end_is_reported_once(made: Control) -> None:
+    made.control.start(RUNTIME, ("/program",), {}, fork=True, telemetry=True)
+    wire.send(made.init, {"event": "started", "name": RUNTIME, "pid": 2})
+    wire.send(made.init, {"event": "exit", "name": RUNTIME, "status": 3, "signal": None, "memory": False})
+    made.init.close()
+    await made.until_told()
+    async with asyncio.timeout(5):
+        while not made.control.is_gone:
+            await asyncio.sleep(0.001)
+    assert made.told == [(RUNTIME, ProcessExit(exit_status=3, signal=None, out_of_memory=False))]
+
+
+async def test_an_order_goes_to_whoever_reads_it(made: Control) -> None:
+    ordering, order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ordering, order:
+        started = made.control.start(RUNTIME, ("/program",), {"A": "1"}, fork=True, telemetry=True, over=ordering)
+        assert wire.receive(order)[0]["variables"] == {"A": "1"}
+    made.init.close()  # nobody ever started it
+    with pytest.raises(SandboxError, match="ended while it was being started"):
+        await started.done()
