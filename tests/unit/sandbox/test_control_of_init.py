@@ -54,6 +54,7 @@ async def test_a_runtime_that_has_spoken_ends_with_its_init(made: Control, is_sa
 
 async def test_an_end_is_reported_once(made: Control) -> None:
     made.control.start(RUNTIME, ("/program",), {}, fork=True, telemetry=True)
+    assert wire.receive(made.init)[0]["op"] == "start"
     wire.send(made.init, {"event": "started", "name": RUNTIME, "pid": 2})
     wire.send(made.init, {"event": "exit", "name": RUNTIME, "status": 3, "signal": None, "memory": False})
     made.init.close()
