@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from live_server import REGION, ROLE, RUNNING_PYTHON, LiveServer, environ, package
+from aws_cli import aws_cli
+from live_server import ROLE, RUNNING_PYTHON, LiveServer, package
 
-COMMAND_TIMEOUT_S = 60
 CODE = "import os\ndef handler(event, context):\n    print('{0}')\n    return ['{0}', event, os.environ.get('WHO')]\n"
 
 
@@ -24,16 +22,7 @@ class Cli:
     live: LiveServer
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        program = Path(sys.executable).with_name("aws")
-        return subprocess.run(
-            [sys.executable, str(program), *map(str, arguments)], capture_output=True, text=True, check=False,
-            timeout=COMMAND_TIMEOUT_S,
-            env=environ(
-                AWS_ENDPOINT_URL=self.live.url, AWS_DEFAULT_REGION=REGION, AWS_ACCESS_KEY_ID="test",
-                AWS_SECRET_ACCESS_KEY="test", AWS_CONFIG_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",
-                AWS_PAGER="", AWS_MAX_ATTEMPTS="1",
-            ),
-        )  # fmt: skip
+        return aws_cli(*map(str, arguments), AWS_ENDPOINT_URL=self.live.url)
 
     def __call__(self, *arguments: object) -> Any:
         done = self.run(*arguments, "--output", "json")

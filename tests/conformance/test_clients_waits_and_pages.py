@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,7 +15,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from live_server import ROLE, LiveServer, environ, package, until
+from aws_cli import aws_cli
+from live_server import ROLE, LiveServer, package, until
 
 REGION = "eu-north-1"  # of these tests alone, so that lists hold nothing else
 PROFILE = f"arn:aws:signer:{REGION}:000000000000:/signing-profiles/p/abcdefghij"
@@ -183,11 +181,4 @@ def test_the_cli_turns_pages_by_itself(world: World, live: LiveServer) -> None:
 
 
 def cli(live: LiveServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("aws")
-    return subprocess.run(
-        [sys.executable, str(program), "lambda", *arguments], capture_output=True, text=True, check=False, timeout=60,
-        env=environ(
-            AWS_ENDPOINT_URL=live.url, AWS_DEFAULT_REGION=REGION, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
-            AWS_CONFIG_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true", AWS_PAGER="", AWS_MAX_ATTEMPTS="1",
-        ),
-    )  # fmt: skip
+    return aws_cli("lambda", *arguments, AWS_ENDPOINT_URL=live.url, AWS_DEFAULT_REGION=REGION)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from live_server import REGION, LiveServer, environ, until
+from aws_cli import aws_cli
+from live_server import REGION, LiveServer, until
 
 ECHO = """
 def handler(event, context):
@@ -92,15 +89,7 @@ def test_the_aws_cli(live: LiveServer) -> None:
     namespace = f"Cli/{uuid.uuid4().hex[:8]}"
 
     def aws(*arguments: str) -> Any:
-        program = str(Path(sys.executable).with_name("aws"))
-        variables = environ(
-            AWS_DEFAULT_REGION=REGION, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
-            AWS_CONFIG_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",
-        )  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, program, "--endpoint-url", live.url, "--output", "json", "cloudwatch", *arguments],
-            capture_output=True, text=True, check=False, timeout=60, env=variables,
-        )  # fmt: skip
+        done = aws_cli("--endpoint-url", live.url, "--output", "json", "cloudwatch", *arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else None
 

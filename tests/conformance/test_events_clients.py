@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bridge_harness import ACCOUNT, FUNCTION, QUEUE, REGION, ROLE, Bridge, bridge_in
-from gateway_clients import aws_cli, client_of, served
+from gateway_clients import aws, client_of, served
 from queue_clock import BEGIN_S
 
 NOW = datetime.fromtimestamp(int(BEGIN_S), UTC)
@@ -43,7 +43,7 @@ class World:
 
     async def aws(self, *arguments: str) -> Any:
         """The AWS CLI's answer."""
-        status, answer, errors = await aws_cli(self.url, *arguments)
+        status, answer, errors = await aws(self.url, *arguments)
         assert status == 0, errors
         return answer
 

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from botocore.exceptions import ClientError
 
-from gateway_clients import ACCOUNT, REGION, aws_cli, client_of, served
+from gateway_clients import ACCOUNT, REGION, aws, client_of, served
 from lambent.services.logs import LogsService
 from lambent.store.logs import LogStore
 from lambent.telemetry.system_clock import SystemClock
@@ -97,12 +97,12 @@ async def test_what_a_function_prints_is_read_by_the_aws_cli(world: World) -> No
     began_ms = now_ms()
     lines = [(began_ms, "START RequestId: a Version: $LATEST"), (began_ms + 1, "hello"), (began_ms + 2, "END")]
     world.store.append(ACCOUNT, REGION, GROUP, STREAM, lines)
-    status, output, errors = await aws_cli(
+    status, output, errors = await aws(
         world.url, "logs", "get-log-events", "--log-group-name", GROUP, "--log-stream-name", STREAM, "--start-from-head"
     )
     assert (status, errors) == (0, "")
     assert [event["message"] for event in output["events"]] == [text for _, text in lines]
-    status, output, _ = await aws_cli(
+    status, output, _ = await aws(
         world.url,
         "logs",
         "filter-log-events",
@@ -114,7 +114,7 @@ async def test_what_a_function_prints_is_read_by_the_aws_cli(world: World) -> No
         str(began_ms),
     )
     assert [event["message"] for event in output["events"]] == ["hello"]
-    status, _, errors = await aws_cli(world.url, "logs", "describe-log-streams", "--log-group-name", "nowhere")
+    status, _, errors = await aws(world.url, "logs", "describe-log-streams", "--log-group-name", "nowhere")
     assert status != 0
     assert errors.strip().endswith(
         "An error occurred (ResourceNotFoundException) when calling the DescribeLogStreams operation: "

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,7 +15,8 @@ import attrs
 import pytest
 from botocore.exceptions import ClientError
 
-from live_server import REGION, LiveServer, environ, until
+from aws_cli import aws_cli
+from live_server import REGION, LiveServer, until
 
 ACCOUNT = "000000000000"
 SOON_S = 30.0
@@ -205,15 +202,7 @@ def test_forms_are_answered_in_xml(news: News) -> None:
 
 def aws(live: LiveServer, *arguments: str) -> tuple[int, Any, str]:
     """The AWS CLI: exit status, its answer, standard error."""
-    program = str(Path(sys.executable).with_name("aws"))
-    done = subprocess.run(
-        [sys.executable, program, "--endpoint-url", live.url, "--output", "json", "sns", *arguments],
-        env=environ(
-            AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION=REGION,
-            AWS_CONFIG_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",
-        ),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = aws_cli("--endpoint-url", live.url, "--output", "json", "sns", *arguments)
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
 
 

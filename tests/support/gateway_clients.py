@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +15,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from aws_cli import aws_cli
 from invoking import NoRoad
 from lambent import ports
 from lambent.front.gateway import Gateway
@@ -49,18 +47,13 @@ def client_of(service: str, url: str, **settings: Any) -> Any:
     )  # fmt: skip
 
 
-async def aws_cli(url: str, *arguments: str) -> tuple[int, Any, str]:
+async def aws(url: str, *arguments: str) -> tuple[int, Any, str]:
     """Exit status, its answer, standard error."""
-    environment = {
-        "PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
-    }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(Path(sys.executable).with_name("aws")), "--endpoint-url", url, "--output", "json", *arguments,
-        env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    done = await asyncio.to_thread(
+        aws_cli, "--endpoint-url", url, "--output", "json", *arguments,
+        AWS_ACCESS_KEY_ID=ACCOUNT, AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION=REGION,
     )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode or 0, json.loads(out) if out.strip() else {}, err.decode()
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
 
 
 @attrs.define
@@ -82,4 +75,4 @@ class ServiceClients:
 
     async def aws(self, *arguments: str) -> tuple[int, Any, str]:
         """The AWS CLI: exit status, its answer, standard error."""
-        return await aws_cli(self.url, self.service, *arguments)
+        return await aws(self.url, self.service, *arguments)
