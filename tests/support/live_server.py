@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
+import functools
 import io
 import json
 import os
@@ -210,9 +212,25 @@ def environ(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(Path(lambent.__file__).parents[1]), **more}
 
 
-def launch(data: Path, *options: str) -> tuple[subprocess.Popen[str], Path]:
-    """Starts `lambent up`, on a free port unless the options say otherwise; the process, and the file that it writes to."""
-    data.parent.mkdir(parents=True, exist_ok=True)
+@functools.cache
+def built_runtimes() -> Path:
+    """The runtimes' directories, built by what servers run for that, and once for all of them: it is ten seconds' work."""
+    shared = Path(sys.prefix) / "data-of-tests"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:  # other processes of this test run want the same
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([sys.executable, "-m", "lambent.runtimes.build", str(shared)], env=environ(), check=True)
+    return shared / "runtimes"
+
+
+def launch(data: Path, *options: str, builds: bool = False) -> tuple[subprocess.Popen[str], Path]:
+    """Starts `lambent up`, on a free port unless the options say otherwise; the process, and the file that it writes to.
+
+    `builds`: a new data directory gets runtimes that are built for it, as those of users do.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    if not builds and not (data / "runtimes").exists():
+        (data / "runtimes").symlink_to(built_runtimes())
     output = Path(tempfile.mkstemp(dir=data.parent, prefix="server-", suffix=".log")[1])
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -222,9 +240,9 @@ def launch(data: Path, *options: str) -> tuple[subprocess.Popen[str], Path]:
     return process, output
 
 
-def start(data: Path, *options: str) -> LiveServer:
+def start(data: Path, *options: str, builds: bool = False) -> LiveServer:
     """Starts `lambent up` and waits until it is ready."""
-    process, output = launch(data, *options)
+    process, output = launch(data, *options, builds=builds)
 
     def ready() -> re.Match[str] | None:
         assert process.poll() is None, output.read_text()

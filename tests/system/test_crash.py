@@ -188,7 +188,7 @@ def nothing_is_left(data: Path, processes: dict[int, str]) -> None:
 
 
 def test_what_builds_the_runtimes_ends_with_the_server(tmp_path: Path) -> None:
-    with ended_at_last(start(tmp_path / "data")) as server:
+    with ended_at_last(start(tmp_path / "data", builds=True)) as server:
         builder = f"lambent.runtimes.build {server.data}"
         until(lambda: processes_with(builder))
         server.kill()

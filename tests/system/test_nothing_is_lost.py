@@ -15,7 +15,6 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cage_census import processes_with
 from killing.checks import check, check_stream, missing
 from killing.functions import Traces
 from killing.lives import Lives
@@ -124,8 +123,6 @@ def prepared(lives: Lives, folder: Path) -> Harness:
     traces.create()
     setup = Setup(lives.server)
     setup.make(traces.path, lives.life)
-    builder = f"lambent.runtimes.build {lives.server.data}"
-    until(lambda: not processes_with(builder), SETTLED_S)  # else each life began to build anew
     return Harness(lives, setup, traces)
 
 
