@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 import attrs
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @attrs.frozen(kw_only=True)
