@@ -453,6 +453,7 @@ async def test_a_cluster_that_falls_silent_is_told_and_read_again_when_it_speaks
     world.poll(topic)
     await world.broker.produce(topic, ["a"])
     await world.until_seen("a", turn_s=0.2)
+    await world.until_committed(topic, {0: 1})  # else it comes again, and in one batch with the next
     os.kill(world.broker.process_id, signal.SIGSTOP)
     try:
         await patiently(world, lambda: any("Connection error." in result for result in world.results))
