@@ -89,9 +89,11 @@ class Arrivals:
                 return
             self._alarm.cancel()
         self._alarm_ms = self.earliest_ms
-        self._alarm = asyncio.get_running_loop().create_task(self._ring(self.earliest_ms - self.now_ms()))
+        # Counted from now: the clock may be turned before the task begins.
+        self._alarm = asyncio.ensure_future(self._clock.sleep(max(0.0, (self.earliest_ms - self.now_ms()) / 1000)))
+        self._alarm.add_done_callback(self._ring)
 
-    async def _ring(self, in_ms: float) -> None:
-        await self._clock.sleep(max(0.0, in_ms / 1000))
-        self._alarm = None
-        self.wake(1)
+    def _ring(self, alarm: asyncio.Task[None]) -> None:
+        if alarm is self._alarm:  # else another one was set, or none is wanted any more
+            self._alarm = None
+            self.wake(1)
