@@ -1,6 +1,6 @@
 # make up       start Lambent in the background, and see it make a thumbnail
 # make down     stop it
-# make test     format, lint, types, import rules, tests
+# make test     format, lint, types, import rules, tests (in two processes)
 # make lint     the same without the tests
 # make test-long, make bench
 # make compatibility   ask a running server what it does with every member of Lambda's model, and write it down
@@ -51,7 +51,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -q -m "not long"
+	$(BIN)/pytest -q -n 2 -m "not long"
 
 test-long: .venv/.dev
 	@scripts/system-packages long

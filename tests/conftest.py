@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from kafka_broker import KafkaBroker, running_kafka
 from live_server import LiveServer, running
@@ -17,9 +19,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+NEED_BROKERS: Final = (
+    "tests/system/sources/test_brokers_to_functions.py",
+    "tests/unit/sources/test_kafka_poller.py",
+    "tests/unit/sources/test_rabbit_poller.py",
+)
+
 # A finalizer that happens to run at the bottom of a deep recursion fails there, and tests of deeply nested input recurse as
 # deep as Python lets them. So the collector runs between modules and never during a test.
 gc.disable()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """A module's tests run in one process, for they share servers; those that need a broker run in one, which starts it once."""
+    # The folder `unit` stays last: its modules are short, so the processes end together.
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _together
+    return scheduler
+
+
+def _together(nodeid: str) -> str:
+    module = nodeid.partition("::")[0]
+    return "brokers" if module in NEED_BROKERS else module
 
 
 @pytest.fixture(scope="module", autouse=True)
