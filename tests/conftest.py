@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from kafka_broker import KafkaBroker, running_kafka
@@ -24,6 +25,10 @@ NEED_BROKERS: Final = (
     "tests/unit/sources/test_kafka_poller.py",
     "tests/unit/sources/test_rabbit_poller.py",
 )
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # A finalizer that happens to run at the bottom of a deep recursion fails there, and tests of deeply nested input recurse as
 # deep as Python lets them. So the collector runs between modules and never during a test.

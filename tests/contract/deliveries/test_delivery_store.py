@@ -188,6 +188,4 @@ def _fresh() -> str:
 
 def test_any_order_of_doings_leaves_what_a_dictionary_says(tmp_path: Path) -> None:
     _FOLDERS[:] = [tmp_path]
-    run_state_machine_as_test(
-        AgainstADictionary, settings=settings(max_examples=15, stateful_step_count=12, deadline=None)
-    )
+    run_state_machine_as_test(AgainstADictionary, settings=settings(max_examples=15, stateful_step_count=12))

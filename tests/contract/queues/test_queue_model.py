@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import attrs
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -208,9 +208,7 @@ class FifoMachine(Machine):
         return groups
 
 
-SETTINGS = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SETTINGS = settings(max_examples=15, stateful_step_count=25)
 TestStandardQueues = Machine.TestCase
 TestStandardQueues.settings = SETTINGS
 TestFifoQueues = FifoMachine.TestCase

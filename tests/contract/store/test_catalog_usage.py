@@ -80,7 +80,7 @@ def summed(connection: sqlite3.Connection, place: tuple[str, str]) -> AccountUsa
     )  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(STEPS)
 def test_the_totals_are_the_sum_of_what_is_there(steps: list[Step]) -> None:
     async def run(folder: Path) -> None:

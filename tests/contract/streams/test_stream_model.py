@@ -119,4 +119,4 @@ class Streams(RuleBasedStateMachine):
 
 
 TestStreams = Streams.TestCase
-TestStreams.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestStreams.settings = settings(max_examples=25, stateful_step_count=25)

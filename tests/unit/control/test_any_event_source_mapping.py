@@ -94,7 +94,7 @@ async def answer(control: Control, operation: str, **members: Any) -> dict[str, 
     return None
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     creates=st.lists(members_of("CreateEventSourceMapping"), min_size=len(COMPLETE), max_size=len(COMPLETE)),
     updates=st.lists(members_of("UpdateEventSourceMapping"), min_size=len(COMPLETE), max_size=len(COMPLETE)),

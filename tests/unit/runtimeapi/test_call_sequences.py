@@ -165,7 +165,7 @@ _action = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(actions=st.lists(_action, max_size=40), ends_in_failure=st.booleans())
 def test_each_invocation_is_answered_once_and_alone(actions: list[tuple[Any, ...]], ends_in_failure: bool) -> None:
     world = World()

@@ -127,7 +127,7 @@ def test_scaling_makes_as_many_shards_as_splits_and_merges_need(before: int, aft
     assert (len(change.stream.shards), len(change.stream.open_shards)) == (shards, after)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(1, 12), st.lists(st.tuples(st.sampled_from(["split", "merge", "scale"]), st.integers(0, 2**128 - 1)))
 )

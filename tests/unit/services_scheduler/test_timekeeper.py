@@ -27,7 +27,7 @@ JUMPS = st.lists(st.tuples(st.integers(1, 1_000), st.booleans()), min_size=1, ma
 numbers = itertools.count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(EXPRESSIONS), JUMPS)
 def test_a_time_fires_once_and_missed_times_fire_together(
     tmp_path: Path, expression: str, jumps: list[tuple[int, bool]]

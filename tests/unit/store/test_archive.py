@@ -196,13 +196,13 @@ def stays_inside(data: bytes) -> None:
         remove_tree(out)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_whatever_the_bytes_nothing_lands_outside(data: bytes) -> None:
     stays_inside(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ENTRIES)
 def test_whatever_the_names_and_links_nothing_lands_outside(entries: list[tuple[str, int, str]]) -> None:
     made = []
@@ -217,7 +217,7 @@ def test_whatever_the_names_and_links_nothing_lands_outside(entries: list[tuple[
     stays_inside(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(A_ZIP) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_whatever_is_flipped_in_a_good_archive_nothing_lands_outside(flips: list[tuple[int, int]]) -> None:
     data = bytearray(A_ZIP)

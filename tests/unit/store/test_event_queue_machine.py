@@ -135,5 +135,5 @@ class EventQueue(RuleBasedStateMachine):
                 assert (view.steps[0].what, view.steps[0].detail) == ("accepted", expected.detail)
 
 
-EventQueue.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+EventQueue.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 TestEventQueue = EventQueue.TestCase

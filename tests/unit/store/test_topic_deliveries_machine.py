@@ -127,5 +127,5 @@ class TopicDeliveries(RuleBasedStateMachine):
         assert set(rows.lanes(self.connection)) == {each.lane for each in self.owed}
 
 
-TopicDeliveries.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TopicDeliveries.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestTopicDeliveries = TopicDeliveries.TestCase
