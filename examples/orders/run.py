@@ -17,7 +17,7 @@ from shared.pillow import PYTHONS, newest_python  # noqa: E402
 NAME = "orders"  # of the function, its role and the table; the queues have it with .fifo
 CUSTOMERS = ("ada", "grace", "linus")
 STEPS = ("placed", "paid", "packed", "sent")
-TIMEOUT_S = 3
+TIMEOUT_S = 6
 ATTEMPTS = 2  # of a message that fails, before it goes to the dead letters
 
 

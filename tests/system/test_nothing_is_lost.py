@@ -86,7 +86,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kills", [
-    pytest.param(KILLS, marks=pytest.mark.timeout(300)),
+    pytest.param(KILLS, marks=pytest.mark.timeout(600)),
     pytest.param(LONG_KILLS, id="long", marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
 ])  # fmt: skip
 def test_what_was_accepted_is_delivered_or_a_dead_letter_however_often_the_server_is_killed(
