@@ -37,6 +37,9 @@ SYSTEM_FILES = (
 DIRECTORIES = (
     "/proc", "/dev", "/dev/shm", "/tmp", "/var/task", "/var/runtime", "/var/lang", "/var/tmp", "/opt", "/etc", "/mnt",
     "/run", PRIVATE_DIR,
+    # For what starts before code and layers are there: of LD_LIBRARY_PATH the dynamic linker never looks again into a
+    # directory that was missing.
+    "/var/task/lib", "/opt/lib",
 )  # fmt: skip
 LINKS = {"/var/run": "/run", "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0",
          "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2"}  # fmt: skip
