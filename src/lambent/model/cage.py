@@ -48,6 +48,7 @@ class RuntimeInstallation:
     # Its program can be started with `environment` alone and get a function's variables later, but for those whose names
     # match: they are read when it starts. None: it cannot.
     read_at_start: re.Pattern[str] | None = None
+    takes_connection: bool = False  # one that waits is given a connection to the Runtime API
 
 
 class ImageUse(enum.StrEnum):

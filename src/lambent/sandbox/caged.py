@@ -440,4 +440,9 @@ def program_of(spec: EnvironmentSpec) -> wire.Message | None:
         return layout.RESTORE
     if not programs.starts_ahead(spec):
         return None
-    return {"argv": list(spec.argv), "variables": dict(spec.installation.environment)}
+    installation = spec.installation
+    return {
+        "argv": list(spec.argv),
+        "variables": dict(installation.environment),
+        "connected": installation.takes_connection,
+    }

@@ -20,6 +20,8 @@ from lambent.sandbox.caged import LauncherSandbox
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
 from lambent.sandbox.privileged import wire
 
+PROGRAM = {"argv": ["/bin/sh"], "variables": {}, "connected": False}  # to be started ahead
+
 
 @pytest.fixture
 def handle(tmp_path: Path) -> Iterator[LauncherHandle]:
@@ -86,9 +88,10 @@ def test_an_installation_may_not_be_put_anywhere(handle: LauncherHandle, tmp_pat
     [
         {"memory_mib": 127}, {"memory_mib": 1 << 40}, {"memory_mib": "128"}, {"ephemeral_mib": 0},
         {"ephemeral_mib": 10_241}, {"id": "../../memory"}, {"id": "A" * 32}, {"installation": {"mounts": [["/"]]}},
-        {"op": "exec"}, {"layers": True}, {"watched": False}, {"ordered": True}, {"program": "/bin/sh"}, {"program": {"argv": [], "variables": {}}},
-        {"program": {"argv": ["/bin/sh\0"], "variables": {}}}, {"program": {"argv": ["/bin/sh"], "variables": {"A": 1}}},
-        {"program": {"argv": ["/bin/sh"], "variables": {"A": "x" * 20_000}}},
+        {"op": "exec"}, {"layers": True}, {"watched": False}, {"ordered": True}, {"program": "/bin/sh"}, {"program": {**PROGRAM, "argv": []}},
+        {"program": {**PROGRAM, "argv": ["/bin/sh\0"]}}, {"program": {**PROGRAM, "variables": {"A": 1}}},
+        {"program": {**PROGRAM, "variables": {"A": "x" * 20_000}}}, {"program": {**PROGRAM, "connected": 1}},
+        {"program": {**PROGRAM, "more": 1}},
     ],
 )  # fmt: skip
 def test_senseless_requests_are_refused_and_the_launcher_goes_on(

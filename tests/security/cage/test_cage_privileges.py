@@ -49,6 +49,7 @@ async def test_namespaces_mounts_and_roots_are_out_of_reach(attempt: Attempt) ->
     result = await attempt("""
 namespace = os.open('/proc/self/ns/net', os.O_RDONLY)
 tell({
+    'unshare files': call(272, 0x400), 'unshare mount and directory': call(272, 0x20200), 'unshare none': call(272, 0),
     'unshare user': call(272, 0x10000000), 'unshare mount': call(272, 0x20000), 'unshare all': call(272, 0x7e020000),
     'clone user': call(56, 0x10000000 | 17, 0, 0, 0, 0), 'clone3': call(435, bytes(88), 88), 'setns': call(308, namespace, 0),
     'mount': call(165, b'none', b'/tmp', b'tmpfs', 0, 0), 'umount': call(166, b'/proc', 2), 'chroot': call(161, b'/tmp'),

@@ -55,12 +55,14 @@ class Waiting:
         self.bench = bench
         self.launcher = handle.process.pid
         self.runtime_dir = runtime_dir
+        self.takes_connection = False
 
     def spec(self, handler: str, variables: Mapping[str, str] = {}, **changes: Any) -> EnvironmentSpec:
         installation = RuntimeInstallation(
             runtime="slow1", family="slow", version="1", start=StartMethod.EXEC, executable=Path(sys.executable),
             argv=("/usr/bin/python3", "-I", "/var/runtime/program.py", "{90%}"), host_mounts=(),
             runtime_dir=self.runtime_dir, environment=GIVEN, read_at_start=re.compile("LANG|SLOW_.*"),
+            takes_connection=self.takes_connection,
         )  # fmt: skip
         spec = self.bench.spec(
             "", installation=installation, variables={**GIVEN, "LAMBDA_TASK_ROOT": "/var/task", **variables}, **changes
@@ -77,6 +79,13 @@ class Waiting:
         running = await self.run(f"import json, os; print(json.dumps({expression}))", variables, **changes)
         await running.exited()
         return json.loads(running.output)
+
+    async def until_told(self, expression: str) -> Any:
+        """Its first true value."""
+        async with asyncio.timeout(20):
+            while not (told := await self.tell(expression)):
+                await asyncio.sleep(0.01)
+        return told
 
     def programs(self) -> list[int]:
         """The programs that run, in use or waiting, by their number on the host."""
@@ -121,6 +130,13 @@ async def test_what_waits_knows_nothing_of_any_function(waiting: Waiting) -> Non
     assert before["others"] == ["1", "2"]  # its init and itself
 
 
+async def test_one_that_asks_for_it_is_connected_to_its_runtime_api(waiting: Waiting) -> None:
+    waiting.takes_connection = True
+    peer = "__import__('socket').socket(fileno=5).getpeername()"
+    before = await waiting.until_told(f"before['environ'].get('_LAMBENT_CONNECTION_FD') and {peer}")
+    assert before == ["127.0.0.1", 9001]
+
+
 async def test_what_waits_is_sealed_before_it_is_executed(waiting: Waiting) -> None:
     status = (await waiting.tell("before"))["status"]
     for line in ("CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
@@ -136,6 +152,23 @@ async def test_a_program_that_waited_gets_exactly_its_functions_variables(waitin
     names = {"A", "B", *GIVEN, "LAMBDA_TASK_ROOT", "AWS_LAMBDA_RUNTIME_API", "AWS_ENDPOINT_URL"}
     assert set(told[1]) == {*names, "_LAMBDA_TELEMETRY_LOG_FD"}
     assert (told[1]["A"], told[1]["B"]) == ("ä\n", "x" * 4000)
+
+
+async def test_a_program_that_waited_is_where_its_functions_code_is(waiting: Waiting) -> None:
+    told = await waiting.tell("[waited, os.getcwd(), os.path.exists('handler.py')]")
+    assert told == [True, "/var/task", True]
+
+
+async def test_a_program_that_waited_shares_no_directory_and_no_mask_with_its_init(waiting: Waiting) -> None:
+    running = await waiting.run(
+        "import os, time; os.chdir('/tmp'); os.umask(0); print(waited, flush=True); time.sleep(1000)"
+    )
+    assert await running.printed("\n") == "True\n"
+    moved = [pid for pid in waiting.programs() if os.readlink(f"/proc/{pid}/cwd") == "/tmp"]
+    status = Path(f"/proc/{moved[0]}/status").read_text()
+    init = int(status.partition("PPid:\t")[2].split()[0])
+    assert os.readlink(f"/proc/{init}/cwd") == "/var/task"
+    assert "Umask:\t0022" in Path(f"/proc/{init}/status").read_text()
 
 
 async def test_each_that_waits_serves_one_function_and_no_other(waiting: Waiting) -> None:

@@ -30,7 +30,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import syscalls, wire
+from . import layout, syscalls, wire
 from .pages import Needed
 from .watchdog import Watchdog
 
@@ -337,6 +337,18 @@ def settle(
     else:
         os.dup2(null_fd, TELEMETRY_FD, inheritable=False)
     close_all_but(kept_fds, first=TELEMETRY_FD + 1 if fourth_fd is None else STATUS_FD + 1)
+
+
+def connect_to_runtime_api() -> int | None:
+    """Ahead: its listener is there before it has a server, which finds the connection when it comes."""
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.connect(("127.0.0.1", layout.RUNTIME_API_PORT))
+    except OSError:
+        connection.close()
+        return None  # the client will make its own
+    return out_of_the_way(connection.detach())
 
 
 def take_variables(variables: dict[str, str]) -> None:

@@ -83,10 +83,10 @@ def program(message: object) -> dict[str, object] | None:
         return None
     if message == layout.RESTORE:
         return layout.RESTORE
-    if not isinstance(message, dict) or set(message) != {"argv", "variables"}:
-        raise Refused("a program to start ahead has argv and variables")
+    if not isinstance(message, dict) or set(message) != {"argv", "variables", "connected"}:
+        raise Refused("a program to start ahead has argv and variables, and is connected or not")
     argv, variables = message["argv"], message["variables"]
-    if not (isinstance(argv, list) and argv and isinstance(variables, dict)):
+    if not (isinstance(argv, list) and argv and isinstance(variables, dict) and isinstance(message["connected"], bool)):
         raise Refused("a program to start ahead has a list of arguments, and variables by name")
     texts = [str(text) for text in (*argv, *variables, *variables.values()) if isinstance(text, str)]
     if len(texts) < len(argv) + 2 * len(variables) or any("\0" in text for text in texts):

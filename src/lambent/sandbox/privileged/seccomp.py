@@ -50,9 +50,10 @@ _LAST_KNOWN = 466  # removexattrat
 _UNKNOWN = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key",
             "userfaultfd", "memfd_secret", "statmount", "listmount"}  # fmt: skip
 # These are allowed for some arguments.
-_CONDITIONAL = {"clone", "socket", "socketpair", "ioctl", "personality"}
+_CONDITIONAL = {"clone", "unshare", "socket", "socketpair", "ioctl", "personality"}
 
 _NAMESPACES = 0x7E020080  # every CLONE_NEW* flag of clone()
+_OWN_DIRECTORY = 0x200  # CLONE_FS, all that unshare() may be asked for: init does, see standby.py
 _FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # of sockets; netlink only to ask for routes and names
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: put characters into somebody else's terminal
 _PERSONALITIES = (0x0, 0xFFFFFFFF)  # set the default one; ask
@@ -113,6 +114,7 @@ def _conditions() -> dict[str, list[tuple[int, int, int, int]]]:
     ]
     return {
         "clone": [(_LOAD, 0, 0, _argument_at(0)), (_ANY_BIT, 0, 1, _NAMESPACES), refuse, allow],
+        "unshare": [(_LOAD, 0, 0, _argument_at(0)), (_EQUAL, 0, 1, _OWN_DIRECTORY), allow, refuse],
         "socket": sockets,
         "socketpair": sockets,
         "ioctl": [(_LOAD, 0, 0, _argument_at(1)), *((_EQUAL, 2 - i, 0, n) for i, n in enumerate(_TERMINAL_INPUT)), allow,

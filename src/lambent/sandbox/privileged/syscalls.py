@@ -22,6 +22,7 @@ _pidfd = ctypes.c_int(-1)
 _pidfd_by_reference = ctypes.byref(_pidfd)
 _SIGCHLD = int(signal.SIGCHLD)
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -82,6 +83,15 @@ def fork_into(namespaces: int) -> tuple[int, int]:
     flags = ctypes.c_ulong(namespaces | CLONE_PIDFD | _SIGCHLD)
     pid = _check(_syscall_holding_gil(_CLONE, flags, None, _pidfd_by_reference, None, None), "clone")
     return pid, _pidfd.value if pid else -1
+
+
+def fork_sharing_directory() -> int:
+    """As `fork`, but what one makes its working directory is the other's too, also after an exec, until one unshares CLONE_FS.
+
+    The bare call, as above. Raises OSError.
+    """
+    flags = ctypes.c_ulong(CLONE_FS | _SIGCHLD)
+    return _check(_syscall_holding_gil(_CLONE, flags, None, None, None, None), "clone")
 
 
 def signal_main_thread(pid: int, number: int) -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from . import init, layout, syscalls, wire
+from . import init, syscalls, wire
 
 _BEGIN = b"begin"
 
@@ -97,7 +97,7 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
             os.close(null_fd)
             client.restore(None, channel.fileno())
         _rehearse(client, null_fd)
-        connection_fd = _connect() if client.connected is not None else None
+        connection_fd = init.connect_to_runtime_api() if client.connected is not None else None
         with contextlib.suppress(EOFError):
             _, descriptors = wire.receive(channel)
             output_fd, log_fd, order_fd = (init.out_of_the_way(descriptor) for descriptor in descriptors)
@@ -126,18 +126,6 @@ def _wait_for_files(channel: socket.socket) -> None:
         os._exit(1)
     channel.close()
     os.chdir("/var/task")
-
-
-def _connect() -> int | None:
-    """To the Runtime API. Its listener is there before it has a server, which finds the connection when it comes."""
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.connect(("127.0.0.1", layout.RUNTIME_API_PORT))
-    except OSError:
-        connection.close()
-        return None  # the client will make its own
-    return init.out_of_the_way(connection.detach())
 
 
 def _rehearse(client: init.Client, null_fd: int) -> None:

@@ -1,6 +1,6 @@
 'use strict';
 // A process that is started before its function is known waits here, doing nothing, for the function's variables. They come
-// as JSON over the descriptor in _LAMBENT_WAIT_FD; by then code, layers and limits are there.
+// as JSON over the descriptor in _LAMBENT_WAIT_FD; by then code, layers, limits and the working directory are there.
 
 const fs = require('fs');
 
@@ -15,7 +15,6 @@ function beCalled() {
   const variables = JSON.parse(text);
   for (const name of Object.keys(process.env)) if (!(name in variables)) delete process.env[name];
   Object.assign(process.env, variables);
-  process.chdir(variables.LAMBDA_TASK_ROOT || '/var/task');
 }
 
 module.exports = { beCalled };
