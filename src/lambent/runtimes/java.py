@@ -27,8 +27,14 @@ COMPILE_TIMEOUT_S: Final = 120.0
 SOURCES: Final = GUESTS / "java"
 HEAP: Final = "-Xmx{heap_mib}m"  # filled in for each function: see EnvironmentSpec.argv
 
+# Variables that the JVM, its launcher or the C library read when the process starts, or may have read by then.
+READ_AT_START: Final = re.compile(
+    r"JAVA_TOOL_OPTIONS|JAVA_OPTS|(?:JDK|_JAVA|_ALT_JAVA|LD|LC|MALLOC|GLIBC)_.*|LANG|LANGUAGE|LOCPATH|GCONV_PATH|TZ|TZDIR|HOME"
+)
+
 _SYSTEM: Final = (Path("/usr"), Path("/lib"), Path("/lib64"))  # what the cage's own root has
 _VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)([^"]*)"')
+_FIRST_THAT_WAITS: Final = 17  # see guest/java/lambent/runtime/ProcessVariables.java
 _FIRST_WITH_UNSAFE_WARNINGS: Final = 24  # JEP 498
 
 
@@ -113,6 +119,7 @@ def _compile(compiler: Path, directory: Path) -> None:
         raise RuntimeNotUsable(f"{compiler} could not compile the client for Java: {error}.") from error
     if done.returncode != 0:
         raise RuntimeNotUsable(f"{compiler} could not compile the client for Java: {done.stdout.strip()[-2000:]}")
+    shutil.rmtree(classes / "sun")  # the JDK's own: see there
     _pack(classes, directory / CLIENT_JAR)
     shutil.rmtree(classes)
 
@@ -171,6 +178,8 @@ def _installation(executable: Path, major: int, version: str) -> RuntimeInstalla
         host_mounts=tuple(mounts),
         runtime_dir=None,
         environment=base_variables(),
+        read_at_start=READ_AT_START if major >= _FIRST_THAT_WAITS else None,
+        takes_connection=True,
     )
 
 

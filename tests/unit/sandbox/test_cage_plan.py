@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from lambent.model.cage import EnvironmentSpec, HostMount, IsolationLevel, RuntimeInstallation, StartMethod
-from lambent.runtimes import nodejs
+from lambent.runtimes import java, nodejs
 from lambent.sandbox import programs
 from lambent.sandbox.plan import plan_environment
 
@@ -105,6 +105,23 @@ def test_nodejs_is_started_ahead_unless_its_start_depends_on_the_functions_varia
 ) -> None:
     node = attrs.evolve(PYTHON, start=StartMethod.EXEC, family="nodejs", read_at_start=nodejs.READ_AT_START)
     assert programs.starts_ahead(spec(installation=node, variables={**PYTHON.environment, **variables})) is ahead
+
+
+@pytest.mark.parametrize(
+    ("variables", "ahead"),
+    [
+        ({}, True), ({"JAVA_HOME": "/opt/jdk", "PATH": "/opt/bin", "AWS_REGION": "eu-west-1", "JAVA_VERSION": "17"}, True),
+        ({"JAVA_TOOL_OPTIONS": "-XX:+TieredCompilation"}, False), ({"JDK_JAVA_OPTIONS": ""}, False),
+        ({"_JAVA_OPTIONS": "-Xss1m"}, False), ({"LD_PRELOAD": "/opt/x.so"}, False), ({"TZ": "Asia/Tokyo"}, False),
+        ({"LC_ALL": "de_DE.UTF-8"}, False), ({"MALLOC_ARENA_MAX": "2"}, False), ({"HOME": "/tmp"}, False),
+        ({"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}, False),
+    ],
+)  # fmt: skip
+def test_java_is_started_ahead_unless_its_start_depends_on_the_functions_variables(
+    variables: dict[str, str], ahead: bool
+) -> None:
+    jvm = attrs.evolve(PYTHON, start=StartMethod.EXEC, family="java", read_at_start=java.READ_AT_START)
+    assert programs.starts_ahead(spec(installation=jvm, variables={**PYTHON.environment, **variables})) is ahead
 
 
 def test_a_runtime_that_cannot_wait_is_not_started_ahead() -> None:

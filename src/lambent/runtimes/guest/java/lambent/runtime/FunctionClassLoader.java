@@ -17,8 +17,8 @@ final class FunctionClassLoader extends URLClassLoader {
         registerAsParallelCapable();
     }
 
-    private FunctionClassLoader(URL[] places) {
-        super(places, ClassLoader.getSystemClassLoader());
+    FunctionClassLoader(URL[] places, ClassLoader parent) {
+        super(places, parent);
     }
 
     /** `layers` is where the layers' jars lie. */
@@ -29,7 +29,7 @@ final class FunctionClassLoader extends URLClassLoader {
         places.add(url(root));
         addJars(new File(root, "lib"), places);
         addJars(new File(layers), places);
-        ClassLoader loader = new FunctionClassLoader(places.toArray(new URL[0]));
+        ClassLoader loader = new FunctionClassLoader(places.toArray(new URL[0]), ClassLoader.getSystemClassLoader());
         Thread.currentThread().setContextClassLoader(loader);
         return loader;
     }

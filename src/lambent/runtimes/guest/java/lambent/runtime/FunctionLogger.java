@@ -3,7 +3,6 @@ package lambent.runtime;
 import com.amazonaws.services.lambda.runtime.LambdaLogger;
 import com.amazonaws.services.lambda.runtime.LambdaRuntime;
 import com.amazonaws.services.lambda.runtime.logging.LogLevel;
-import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -47,6 +46,10 @@ final class FunctionLogger implements LambdaLogger {
             }
         }
         return new FunctionLogger(open(System.getenv("_LAMBDA_TELEMETRY_LOG_FD")), json, threshold);
+    }
+
+    static FunctionLogger of(OutputStream frames) {
+        return new FunctionLogger(frames, false, LogLevel.UNDEFINED);
     }
 
     /** Makes this the logger that LambdaRuntime.getLogger() gives. */
@@ -139,28 +142,9 @@ final class FunctionLogger implements LambdaLogger {
             return null;
         }
         try {
-            int number = Integer.parseInt(descriptor);
-            FileDescriptor known = new FileDescriptor();
-            Field field = FileDescriptor.class.getDeclaredField("fd");
-            try {
-                field.setAccessible(true); // Java 8
-                field.setInt(known, number);
-            } catch (RuntimeException closed) {
-                // Opening the module on the command line would cost 20 ms at start: it switches off the shared module graph.
-                setByUnsafe(known, field, number);
-            }
-            return new FileOutputStream(known);
+            return new FileOutputStream(new Internals().descriptor(Integer.parseInt(descriptor)));
         } catch (ReflectiveOperationException | RuntimeException e) {
             return null;
         }
-    }
-
-    private static void setByUnsafe(Object object, Field field, int value) throws ReflectiveOperationException {
-        Class<?> type = Class.forName("sun.misc.Unsafe");
-        Field instance = type.getDeclaredField("theUnsafe");
-        instance.setAccessible(true);
-        Object unsafe = instance.get(null);
-        Object offset = type.getMethod("objectFieldOffset", Field.class).invoke(unsafe, field);
-        type.getMethod("putInt", Object.class, long.class, int.class).invoke(unsafe, object, offset, value);
     }
 }

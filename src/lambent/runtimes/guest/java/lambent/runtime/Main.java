@@ -21,12 +21,16 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) throws Exception {
+        FileDescriptor connection = Waiting.beCalled();
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), true, "UTF-8"));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, "UTF-8"));
         FunctionLogger logger = FunctionLogger.fromEnvironment();
         logger.install();
         String address = System.getenv("AWS_LAMBDA_RUNTIME_API");
         RuntimeApi api = new RuntimeApi(address);
+        if (connection != null) {
+            api.use(connection);
+        }
         Handler handler = load(api, logger, arguments.length > 0 ? arguments[0] : "/opt/java/lib");
         try {
             serve(api, handler, logger);
@@ -50,7 +54,7 @@ public final class Main {
         }
     }
 
-    private static void serve(RuntimeApi api, Handler handler, FunctionLogger logger) throws IOException {
+    static void serve(RuntimeApi api, Handler handler, FunctionLogger logger) throws IOException {
         RuntimeApi.Answer event = api.next();
         while (true) {
             String requestId = event.header("lambda-runtime-aws-request-id");

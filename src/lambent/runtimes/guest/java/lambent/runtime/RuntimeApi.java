@@ -2,7 +2,11 @@ package lambent.runtime;
 
 import java.io.BufferedInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
 import java.io.EOFException;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -13,13 +17,13 @@ import java.util.HashMap;
 import java.util.Map;
 
 /** One keep-alive connection to the Runtime API, on a bare socket: java.net.http costs 100 ms at start. */
-final class RuntimeApi {
+class RuntimeApi {
     private static final String ROOT = "/2018-06-01/runtime";
     private static final int BUFFER_BYTES = 65536;
 
     private final String host;
     private final int port;
-    private Socket socket;
+    private Closeable connection;
     private InputStream in;
     private OutputStream out;
 
@@ -87,7 +91,7 @@ final class RuntimeApi {
      */
     private Answer exchange(byte[]... parts) throws IOException {
         byte[] all = join(parts);
-        boolean fresh = socket == null;
+        boolean fresh = connection == null;
         if (fresh) {
             connect();
         }
@@ -117,18 +121,29 @@ final class RuntimeApi {
     }
 
     private Answer again(byte[] request) throws IOException {
-        socket.close();
+        connection.close();
         connect();
         out.write(request);
         return read();
     }
 
-    private void connect() throws IOException {
-        socket = new Socket();
+    void connect() throws IOException {
+        Socket socket = new Socket();
         socket.setTcpNoDelay(true);
         socket.connect(new InetSocketAddress(host, port));
-        in = new BufferedInputStream(socket.getInputStream(), BUFFER_BYTES);
-        out = socket.getOutputStream();
+        speakOver(socket, socket.getInputStream(), socket.getOutputStream());
+    }
+
+    /** Speaks over a connection that is there already. Without java.net: functions set properties that it reads once. */
+    void use(FileDescriptor open) {
+        FileInputStream answers = new FileInputStream(open);
+        speakOver(answers, answers, new FileOutputStream(open));
+    }
+
+    void speakOver(Closeable connection, InputStream in, OutputStream out) {
+        this.connection = connection;
+        this.in = new BufferedInputStream(in, BUFFER_BYTES);
+        this.out = out;
     }
 
     private static byte[] join(byte[]... parts) {
