@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lambent.sandbox.privileged import wire
+from lambent.sandbox.privileged.cgroups import Group
 from lambent.sandbox.privileged.loop import Loop
 from lambent.sandbox.privileged.shelf import Shelf
 from lambent.sandbox.privileged.stock import Cell, Stock, Zygote
@@ -42,6 +44,19 @@ def test_when_no_cell_can_be_made_everybody_is_told(channel: socket.socket, monk
     assert not any(shelf.lacks for shelf in source.shelves.values()), (
         "nothing is made ahead before a launch has succeeded again"
     )
+
+
+def test_a_program_counts_as_what_it_takes_once_it_has_started(channel: socket.socket, tmp_path: Path) -> None:
+    shelf = Shelf("jvm", {"argv": ["java"], "variables": {}, "connected": True}, 0.0)
+    (tmp_path / "peak").write_text(str(40 << 20))
+    with (tmp_path / "peak").open("rb") as peak:
+        cell = Cell(Zygote(channel, -1, forks=False), shelf, 0, Group([], {"peak": peak.fileno()}, {}), socket.socket())
+        shelf.sealed.append(cell)
+        assert 0 < shelf.cost_mib(cell.made_s + 0.1) < 40
+        assert shelf.cost_mib(cell.made_s + 60.0) == 41  # one of them for what the kernel does not count
+    shelf.sealed.clear()
+    assert shelf.cost_mib(cell.made_s + 61.0) == 41
+    cell.intake.close()
 
 
 def test_a_descriptor_that_was_closed_and_given_out_again_in_one_turn_is_not_read() -> None:

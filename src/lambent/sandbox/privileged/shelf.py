@@ -21,9 +21,10 @@ _LEAST = 4  # of cells of an interpreter that is in use
 _LEAST_WITH_PROGRAM = 2  # of those in which a program waits, which take more
 _KEEP_WITH_PROGRAM_S = 3600.0  # there is a kind for each size of memory that a function was given
 _KERNEL_MIB = 1.0  # page tables, mounts, a network namespace: nobody counts them
-# Until one has been measured.
+# Until one has been measured; a program needs time to become as large as it will be.
 _COST_MIB = 6.0
-_COST_WITH_PROGRAM_MIB = 16.0
+_COST_WITH_PROGRAM_MIB = 24.0
+_STARTED_S = 3.0
 
 
 class Shelf:
@@ -63,9 +64,12 @@ class Shelf:
     def in_stock(self) -> int:
         return len(self.sealed) + self.making
 
-    def cost_mib(self) -> float:
+    def cost_mib(self, now_s: float) -> float:
         """What one of its cells takes of the machine's memory, as far as is known."""
-        measured_bytes = _usage_bytes(self.sealed[0]) if self.sealed else None
+        oldest = self.sealed[0] if self.sealed else None
+        if oldest is None or (self.program is not None and now_s - oldest.made_s < _STARTED_S):
+            return self._cost_mib
+        measured_bytes = _usage_bytes(oldest)
         if measured_bytes is not None:
             self._cost_mib = _KERNEL_MIB + measured_bytes / _MIB
         return self._cost_mib

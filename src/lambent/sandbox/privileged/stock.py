@@ -31,6 +31,7 @@ class Cell:
 
     def __init__(self, owner: Zygote, shelf: Shelf, host_id: int, group: Group | None, intake: socket.socket) -> None:
         self.name = uuid.uuid4().hex
+        self.made_s = time.monotonic()
         self.owner = owner
         self.shelf = shelf
         self.host_id = host_id
@@ -174,7 +175,7 @@ class Stock:
                 del source.shelves[shelf.key]
         for source, shelf in self._by_last_use():
             if source.ready and shelf.lacks:
-                return self._make_room(shelf) and self._order(source, shelf) is None
+                return self._make_room(shelf, now_s) and self._order(source, shelf) is None
         return False
 
     def _give_up_one(self) -> bool:
@@ -314,16 +315,16 @@ class Stock:
         found = [(source, shelf) for source in self._zygotes.values() for shelf in source.shelves.values()]
         return sorted(found, key=lambda pair: -pair[1].demand.asked_s)
 
-    def _make_room(self, shelf: Shelf) -> bool:
+    def _make_room(self, shelf: Shelf, now_s: float) -> bool:
         """Whether one more of this kind fits into the budget, perhaps instead of others that nobody asked for since."""
         shelves = [other for _, other in self._by_last_use()]
         older = shelves[shelves.index(shelf) + 1 :]
-        held_mib = sum(other.in_stock * other.cost_mib() for other in shelves)
-        while held_mib + shelf.cost_mib() > self._budget_mib:
+        held_mib = sum(other.in_stock * other.cost_mib(now_s) for other in shelves)
+        while held_mib + shelf.cost_mib(now_s) > self._budget_mib:
             victim = next((other for other in reversed(older) if other.sealed), None)
             if victim is None:
                 return False
-            held_mib -= victim.cost_mib()
+            held_mib -= victim.cost_mib(now_s)
             self.kill(victim.sealed.pop())
         return True
 
