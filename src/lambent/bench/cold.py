@@ -6,7 +6,6 @@ a cell waits that was made ahead (pool hit); one right after the other soon find
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from typing import Any, Final
@@ -15,13 +14,17 @@ from lambent.bench.connection import Caller
 from lambent.bench.errors import NotMeasured
 from lambent.bench.figures import ratio, spread, timed_ms
 from lambent.bench.functions import create, hello, newest
-from lambent.bench.interpreters import newest_python
+from lambent.bench.interpreters import newest_python, program_of
 from lambent.bench.server import Run, Server
 
 PAUSE_S: Final = 0.1  # time enough to make the next cell of Python ahead
 SLOW_PAUSE_S: Final = 0.4  # of what cannot fork
 WARM_UPS: Final = 3  # the zygote's own start is not a cold start's
-NODE_ZERO: Final = ("node", "-e", "0")
+# What an interpreter does that does nothing, and what it and the ratio to it are called among the figures.
+YARDSTICKS: Final = {
+    "nodejs": (("-e", "0"), "node_e_0_ms", "node_hit_ratio"),
+    "java": (("-version",), "java_version_ms", "java_hit_ratio"),
+}
 RUNS, QUICK_RUNS = 60, 8
 RUNS_OF_OTHERS, QUICK_RUNS_OF_OTHERS = 20, 4
 
@@ -62,7 +65,8 @@ def _of_family(server: Server, family: str, runtime: str | None, runs: int) -> d
     key = f"{family}_hit_ms"
     if runtime is None:
         return {key: "not measured: no interpreter found"}
-    yardstick = NODE_ZERO if family == "nodejs" and shutil.which("node") else None
+    arguments, bare_key, ratio_key = YARDSTICKS.get(family, ((), "", ""))
+    yardstick = (program_of(runtime), *arguments) if arguments else None
     names = [f"cold-{family}-{number}" for number in range(runs + 1)]
     try:
         create(server.client(), names, hello(runtime), MemorySize=512)
@@ -73,7 +77,7 @@ def _of_family(server: Server, family: str, runtime: str | None, runs: int) -> d
         return {key: f"not measured: {problem}"}
     if yardstick is None:
         return {key: spread(hits)}
-    return {key: spread(hits), "node_e_0_ms": spread(bare), "node_hit_ratio": ratio(hits, bare)}
+    return {key: spread(hits), bare_key: spread(bare), ratio_key: ratio(hits, bare)}
 
 
 def interleaved(
@@ -85,5 +89,5 @@ def interleaved(
         time.sleep(pause_s)
         starts.append(timed_ms(lambda name=name: caller.invoke(name)))  # type: ignore[misc]
         if yardstick:
-            bare.append(timed_ms(lambda: subprocess.run(yardstick, check=True)))
+            bare.append(timed_ms(lambda: subprocess.run(yardstick, stderr=subprocess.DEVNULL, check=True)))
     return starts, bare

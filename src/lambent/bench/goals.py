@@ -74,6 +74,8 @@ GOALS: Final = (
          part="cold", figure="python_miss_ratio", limit=0.6, unit=" ×", by="of_python", file="cold.py", holds_back=HAND_OVERS),
     Goal(promise="Cold start of a Node.js hello over HTTP, against `node -e 0`",
          part="cold", figure="node_hit_ratio", limit=0.25, unit=" ×", by="interleaved", file="cold.py"),
+    Goal(promise="Cold start of a Java hello over HTTP, against `java -version`",
+         part="cold", figure="java_hit_ratio", limit=0.5, unit=" ×", by="interleaved", file="cold.py"),
     Goal(promise="How often a Python cold start is faster than the quickest peer's, in whatever language that is",
          part="peers", figure="python_cold_least", limit=10, unit=" ×", at_least=True, by="ratios", file="peers/comparison.py",
          holds_back="the quickest peer, lambda-local, runs the function in its own process: it has nothing to start, and isolates nothing"),

@@ -1,4 +1,7 @@
-"""Which Python is measured where starting and sharing matter: the newest that the server finds, and not the one that it runs on."""
+"""Which interpreters are measured where starting and sharing matter: the newest that the server finds.
+
+Python's too, and not the one that it runs on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -29,13 +32,23 @@ class Python:
         return (self.program, "-S", "-E", "-c", "pass")
 
 
-@functools.cache
 def newest_python() -> Python:
-    """As `lambent runtimes` says without anybody's settings, as the servers of the bench have none. Raises NotMeasured."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LAMBENT_")}
-    done = subprocess.run(COMMAND, capture_output=True, check=True, cwd="/", env=environ)
-    found = {one["runtime"]: one for one in json.loads(done.stdout)}
+    """Raises NotMeasured."""
+    found = _found()
     runtime = newest(found, "python")
     if runtime is None:
         raise NotMeasured("no Python was found")
-    return Python(runtime, str(found[runtime]["version"]), os.path.realpath(found[runtime]["path"]))
+    return Python(runtime, str(found[runtime]["version"]), program_of(runtime))
+
+
+def program_of(runtime: str) -> str:
+    """Of one that the server has found."""
+    return os.path.realpath(str(_found()[runtime]["path"]))
+
+
+@functools.cache
+def _found() -> dict[str, dict[str, Any]]:
+    """As `lambent runtimes` says without anybody's settings, as the servers of the bench have none."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LAMBENT_")}
+    done = subprocess.run(COMMAND, capture_output=True, check=True, cwd="/", env=environ)
+    return {one["runtime"]: one for one in json.loads(done.stdout)}

@@ -110,6 +110,7 @@ def _cold(figures: Mapping[str, Any]) -> list[Bar]:
         "provided_hit_ms": ("Lambent, bootstrap in bash", OURS),
         "python_c_pass_ms": ("python3 -S -E -c pass", YARDSTICK),
         "node_e_0_ms": ("node -e 0", YARDSTICK),
+        "java_version_ms": ("java -version", YARDSTICK),
     }
     rows = [
         Bar(label=label, value=part[name]["median"], colour=colour)

@@ -17,6 +17,7 @@ README_ROWS: Final[tuple[tuple[str, str, str, Mapping[str, str]], ...]] = (
     ("cold start, Python, over HTTP, caged", "cold.python_hit_ms.median", "ms",
      {"`python3 -S -E -c pass`": "cold.python_c_pass_ms.median"}),
     ("cold start, Node.js", "cold.nodejs_hit_ms.median", "ms", {"`node -e 0`": "cold.node_e_0_ms.median"}),
+    ("cold start, Java", "cold.java_hit_ms.median", "ms", {"`java -version`": "cold.java_version_ms.median"}),
     ("restored by SnapStart: boto3 and a client", "snapstart.restore_ms.median", "ms",
      {"their init": "snapstart.init_ms.median"}),
     ("warm invocations, 8 connections", "warm.invokes_per_s.median", "a second",
