@@ -10,6 +10,10 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # evaluated, this would need Python 3.9
+    _Instruction = tuple[int, int, int, int]  # code, how many to skip if true, if false, value
 
 # Numbers from the kernel's headers: asm/unistd_64.h, asm-generic/unistd.h.
 _X86_64 = {
@@ -49,21 +53,20 @@ _LAST_KNOWN = 466  # removexattrat
 # These are asked for by programs that have something to fall back to when the kernel "does not know" them.
 _UNKNOWN = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key",
             "userfaultfd", "memfd_secret", "statmount", "listmount"}  # fmt: skip
-# These are allowed for some arguments.
-_CONDITIONAL = {"clone", "unshare", "socket", "socketpair", "ioctl", "personality"}
 
 _NAMESPACES = 0x7E020080  # every CLONE_NEW* flag of clone()
 _OWN_DIRECTORY = 0x200  # CLONE_FS, all that unshare() may be asked for: init does, see standby.py
 _FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # of sockets; netlink only to ask for routes and names
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: put characters into somebody else's terminal
 _PERSONALITIES = (0x0, 0xFFFFFFFF)  # set the default one; ask
+_ITSELF = -10001 & 0xFFFFFFFF  # PIDFD_SELF: what process_madvise does then, madvise does as well
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _RETURN, _AND = 0x20, 0x06, 0x54
-_EQUAL, _GREATER_EQUAL, _GREATER, _ANY_BIT = 0x15, 0x35, 0x25, 0x45
+_EQUAL, _GREATER_EQUAL, _ANY_BIT = 0x15, 0x35, 0x45
 _NUMBER_AT, _ARCH_AT = 0, 4
 
 
@@ -79,22 +82,41 @@ def refused(machine: str = platform.machine()) -> dict[str, int]:
 
 def assemble(machine: str = platform.machine()) -> bytes:
     """The filter for one architecture. Raises KeyError for one that is not known."""
-    code: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
-                                             (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER_AT)]  # fmt: skip
+    code: list[_Instruction] = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
+                                (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER_AT)]  # fmt: skip
     if machine == "x86_64":
         code += [(_GREATER_EQUAL, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
-    code += [(_GREATER, 0, 1, _LAST_KNOWN), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
-    plain = sorted((number, name) for name, number in refused(machine).items() if name not in _CONDITIONAL)
-    for number, name in plain:
-        answer = errno.ENOSYS if name in _UNKNOWN else errno.EPERM
-        code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | answer)]
-    for name, rule in _conditions().items():
-        code += [(_EQUAL, 0, len(rule), refused(machine)[name]), *rule]
-    code.append((_RETURN, 0, 0, _ALLOW))
+    code += _search(_ranges(machine))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
 
 
-def _conditions() -> dict[str, list[tuple[int, int, int, int]]]:
+def _ranges(machine: str) -> list[tuple[int, list[_Instruction]]]:
+    """From which number on which rule holds."""
+    conditions = _conditions()
+    rules = {number: conditions.get(name) or _refusal(name) for name, number in refused(machine).items()}
+    allow, unknown = [(_RETURN, 0, 0, _ALLOW)], [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
+    found: list[tuple[int, list[_Instruction]]] = []
+    for number in range(_LAST_KNOWN + 2):
+        rule = rules.get(number, allow) if number <= _LAST_KNOWN else unknown
+        if not found or found[-1][1] != rule:
+            found.append((number, rule))
+    return found
+
+
+def _refusal(name: str) -> list[_Instruction]:
+    return [(_RETURN, 0, 0, _ERRNO | (errno.ENOSYS if name in _UNKNOWN else errno.EPERM))]
+
+
+def _search(ranges: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+    """By halves: the kernel tries every number, one after the other, whenever a process installs the filter."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below = _search(ranges[:middle])
+    return [(_GREATER_EQUAL, len(below), 0, ranges[middle][0]), *below, *_search(ranges[middle:])]
+
+
+def _conditions() -> dict[str, list[_Instruction]]:
     """What is asked of the arguments; each rule ends in a decision."""
     refuse, allow = (_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ALLOW)
     no_family = (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT)
@@ -119,6 +141,7 @@ def _conditions() -> dict[str, list[tuple[int, int, int, int]]]:
         "socketpair": sockets,
         "ioctl": [(_LOAD, 0, 0, _argument_at(1)), *((_EQUAL, 2 - i, 0, n) for i, n in enumerate(_TERMINAL_INPUT)), allow,
                   refuse],
+        "process_madvise": [(_LOAD, 0, 0, _argument_at(0)), (_EQUAL, 0, 1, _ITSELF), allow, refuse],
         "personality": [(_LOAD, 0, 0, _argument_at(0)), *((_EQUAL, 2 - i, 0, n) for i, n in enumerate(_PERSONALITIES)),
                         refuse, allow],
     }  # fmt: skip
