@@ -123,3 +123,46 @@ print(json.dumps({"first": first, "second": second, "shared": shared[100 * 4096]
     assert told["first"] >= 200
     assert told["second"] < 20 or told["second"] >= 200
     assert told["shared"] == 1
+
+
+@every_version
+def test_what_others_read_of_files_is_there_too(installation: RuntimeInstallation) -> None:
+    told = _tell(
+        installation,
+        r"""
+import mmap, resource, tempfile
+file = tempfile.TemporaryFile()
+file.write(b"x" * 400 * 4096)
+file.flush()
+shared = mmap.mmap(file.fileno(), 400 * 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+other = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+other[0] = 1
+
+def child(needed):
+    heard, said = os.pipe()
+    go, gone = os.pipe()
+    pid = syscalls.fork()
+    if pid == 0:
+        had = needed.have()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for page in range(400):
+            shared[page * 4096]
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        other[0] = 2
+        os.write(said, b"%d %d" % (had, after - before))
+        os.read(go, 1)
+        os._exit(0)
+    had, faults = map(int, os.read(heard, 100).split())
+    runs = pages.needed(pid, os.getpid())
+    os.write(gone, b"x")
+    os.waitpid(pid, 0)
+    return bool(had), faults, runs
+
+first_had, first, runs = child(pages.Needed())
+second_had, second, _ = child(pages.Needed(*runs))
+print(json.dumps({"had": [first_had, second_had], "first": first, "second": second}))
+""",
+    )
+    assert told["had"][0] is False
+    assert told["first"] >= 20
+    assert told["second"] < 10 or told["had"][1] is False

@@ -64,7 +64,8 @@ class Rehearsal:
 
 
 class Client:
-    """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits.
+    """The preloaded client of a runtime that starts by fork. `touch`, if it has one, readies a process that waits; where its memory is
+    there already, `forget` does: it takes away what belongs to the forking process.
 
     One that can be `connected(descriptor)` gets a connection to the Runtime API which was made while it waited. One that can be told that
     its code is still `attaching(wait)` is begun before it is there, and calls `wait()` before it looks.
@@ -80,9 +81,11 @@ class Client:
         rehearsal: Rehearsal | None = None,
         connected: Callable[[int], None] | None = None,
         attaching: Callable[[Callable[[], None]], None] | None = None,
+        forget: Callable[[], None] | None = None,
     ) -> None:
         self.main = main
         self.attaching = attaching
+        self.forget = forget
         self.connected = connected
         self.touch = touch
         self.restore = restore

@@ -40,10 +40,9 @@ class Understudy:
         self._restores = restores
         self.pid = syscalls.fork()
         if self.pid == 0:
-            if not restores:
-                client.needed.have()
+            is_ready = not restores and client.needed.have()
             channel.close()
-            _wait(theirs, client, restores=restores)
+            _wait(theirs, client, restores=restores, is_ready=is_ready)
         client.needed_by_init_again.have()
         theirs.close()
         if self.pid < 0:
@@ -85,8 +84,8 @@ class Understudy:
         self.forget()  # it ends by itself
 
 
-def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoReturn:
-    """In the child. Never returns, whatever happens."""
+def _wait(channel: socket.socket, client: init.Client, *, restores: bool, is_ready: bool) -> NoReturn:
+    """In the child, which `is_ready` when it has all the memory that it will need. Never returns, whatever happens."""
     try:
         init.close_all_but([channel.fileno()])
         channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))
@@ -96,7 +95,10 @@ def _wait(channel: socket.socket, client: init.Client, *, restores: bool) -> NoR
             os.dup2(null_fd, 0)
             os.close(null_fd)
             client.restore(None, channel.fileno())
-        _rehearse(client, null_fd)
+        if not is_ready:
+            _rehearse(client, null_fd)
+        elif client.forget is not None:
+            client.forget()
         connection_fd = init.connect_to_runtime_api() if client.connected is not None else None
         with contextlib.suppress(EOFError):
             _, descriptors = wire.receive(channel)

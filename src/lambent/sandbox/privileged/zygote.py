@@ -92,5 +92,5 @@ def main() -> None:
     client.preload()
     syscalls.unmount(f"{layout.PRIVATE_DIR}/privileged")
     rehearsal = init.Rehearsal(*client.rehearsal()) if hasattr(client, "rehearsal") else None
-    optional = {name: getattr(client, name, None) for name in ("touch", "restore", "connected", "attaching")}
+    optional = {name: getattr(client, name, None) for name in ("touch", "restore", "connected", "attaching", "forget")}
     serve(channel, init.Client(client.main, rehearsal=rehearsal, **optional))

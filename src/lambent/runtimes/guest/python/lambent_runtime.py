@@ -65,13 +65,18 @@ def preload():
     lambent_snapstart.reserve()
 
 
-def touch():
-    """Runs once what every invocation runs; for a process that waits for its function."""
+def forget():
+    """For a process that waits for its function: whatever belongs to the forking process."""
     global _forgotten
     if not _forgotten and _standard_path is not None:
         lambent_preload.forget_strangers([*_standard_path, HERE])
         _restore_signals()
         _forgotten = True
+
+
+def touch():
+    """For the same: runs once what every invocation runs."""
+    forget()
     Output({}).rehearse()
     time.tzset()
     client = RuntimeClient("127.0.0.1:0")
