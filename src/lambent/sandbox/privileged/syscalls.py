@@ -17,6 +17,7 @@ _syscall.restype = ctypes.c_long
 fork = ctypes.PyDLL(None).fork
 _syscall_holding_gil = ctypes.PyDLL(None, use_errno=True).syscall
 _syscall_holding_gil.restype = ctypes.c_long
+_prctl_holding_gil = ctypes.PyDLL(None).prctl  # for calls that take less than letting others run would
 
 _pidfd = ctypes.c_int(-1)
 _pidfd_by_reference = ctypes.byref(_pidfd)
@@ -205,8 +206,9 @@ def pidfd_kill(pidfd: int, number: int) -> None:
 
 def drop_capabilities() -> None:
     """Empties the bounding, ambient, effective, permitted and inheritable sets."""
+    drop = _prctl_holding_gil
     for capability in range(64):
-        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+        if drop(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break  # beyond the last one that this kernel knows
     _libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
     header = struct.pack("Ii", 0x20080522, 0)
