@@ -72,6 +72,7 @@ def _take_heap() -> None:
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):  # glibc has it from 2.33 on
         return
+    library.malloc_trim(0)  # whole pages that are free: nothing is left of them for forks to copy
     allocate, free = library.malloc, library.free
     library.mallinfo2.restype = _HeapInfo
     library.sbrk.restype = allocate.restype = ctypes.c_void_p
