@@ -21,7 +21,7 @@ from .loop import Loop
 from .network import Network
 from .shelf import Shelf
 
-_INSIST_S = 0.1
+_INSIST_S = 0.1  # and twice as long each time: a burst's end kills hundreds, which take their time
 _EMPTY = ""  # the key of cells without a program
 _START = "import sys; sys.path.insert(0, {!r}); from privileged.zygote import main; main()"
 
@@ -108,7 +108,8 @@ class Stock:
         reserve_mib: int = 0,
     ) -> None:
         self.cells: dict[str, Cell] = {}
-        self.dying: dict[Cell, float] = {}  # killed and not dead yet: when to look after them (monotonic seconds)
+        # Killed and not dead yet: when to look after each (monotonic seconds), and the pause that led there.
+        self.dying: dict[Cell, tuple[float, float]] = {}
         self._loop = loop
         self._groups = groups
         self._rootless = rootless
@@ -202,16 +203,16 @@ class Stock:
             syscalls.pidfd_kill(cell.pidfd, signal.SIGKILL)
         if self._groups is not None:
             self._groups.let_die(cell.name)
-            self.dying[cell] = time.monotonic() + _INSIST_S
+            self.dying[cell] = (time.monotonic() + _INSIST_S, _INSIST_S)
 
     def insist(self) -> None:
         """The server may have frozen one again before it was dead; called every now and then while some are dying."""
         if not self.dying or self._groups is None:
             return
         now_s = time.monotonic()
-        for cell in [cell for cell, at_s in self.dying.items() if at_s <= now_s]:
+        for cell, pause_s in [(cell, pause_s) for cell, (at_s, pause_s) in self.dying.items() if at_s <= now_s]:
             self._groups.let_die(cell.name)
-            self.dying[cell] = now_s + _INSIST_S
+            self.dying[cell] = (now_s + 2 * pause_s, 2 * pause_s)
 
     def release_host_id(self, cell: Cell) -> None:
         self._host_ids.discard(cell.host_id)
