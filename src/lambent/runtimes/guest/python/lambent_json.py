@@ -15,9 +15,15 @@ from lambent_faults import Fault
 _UNESCAPED_SINCE = (3, 12)  # before, everything beyond ASCII was written as \uXXXX
 LONG_CHARACTERS = 512  # of a string, from which on it is quicker to look whether anything in it is to be escaped
 FEW_MEMBERS = 64  # so many are looked through for long strings
+LARGE_EVENT_BYTES = 64 * 1024  # in one of so many it is worth looking for strings of at least
+TAKEN_BYTES = 8 * 1024
+LARGE_EVENT_BYTES = 64 * 1024  # one of so many may have strings that are worth taking out
+TAKEN_BYTES = 8 * 1024  # the least that is taken out
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 _scan = json.decoder.JSONDecoder().scan_once
+_STAND_IN = b"-Infinity"  # no JSON; Python's scanner knows it, and asks what it means
+_AFTER_STRING = b",:]}"  # seldom begins one
 # Turns what must not stand in a string as it is, and DEL, which is escaped with everything beyond ASCII, to something else.
 _WITHOUT_SPECIAL = bytes(code ^ 0x80 if code < 0x20 or code in b'"\\\x7f' else code for code in range(256))
 
@@ -25,6 +31,7 @@ _WITHOUT_SPECIAL = bytes(code ^ 0x80 if code < 0x20 or code in b'"\\\x7f' else c
 class _Encoder(json.JSONEncoder):
     def __init__(self):
         super().__init__(ensure_ascii=not _writes_unicode(), allow_nan=True)
+        self.plain = {}  # strings by their id in which nothing is to be escaped, but perhaps DEL and what is beyond ASCII
         self._mark = None
         self._under_way = {}  # the containers that are being written, so that circles are found
         self._quote = json.encoder.encode_basestring_ascii if self.ensure_ascii else json.encoder.encode_basestring
@@ -99,6 +106,8 @@ class _Encoder(json.JSONEncoder):
             data = value.encode()
         except UnicodeEncodeError:
             return None
+        if self.plain.get(id(value)) is value:
+            return data if not self.ensure_ascii or b"\x7f" not in data else None
         return data if data.translate(_WITHOUT_SPECIAL) == data else None
 
     def _text(self, o):
@@ -171,6 +180,11 @@ class Marshaller:
 
     def decode_event(self, body):
         try:
+            if len(body) >= LARGE_EVENT_BYTES:
+                found = _with_long_strings(body)
+                if found is not None:
+                    event, self.encoder.plain = found
+                    return event
             text = str(body, "utf-8")
             try:
                 event, end = _scan(text, 0)
@@ -182,12 +196,58 @@ class Marshaller:
 
     def encode_response(self, response):
         """(body, content type). Bytes pass unchanged."""
-        if isinstance(response, bytes):
-            return response, b"application/unknown"
         try:
+            if isinstance(response, bytes):
+                return response, b"application/unknown"
             return self.encoder.encode_utf8(response), b"application/json"
         except Exception as error:
             raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
+        finally:
+            self.encoder.plain = {}
 
     def encode_error(self, result):
+        self.encoder.plain = {}
         return self.encoder.encode(result).encode("utf-8", "replace")
+
+
+def _with_long_strings(body):
+    """(the event, its long strings by their id); None when it has none, or is not to be had in this way.
+
+    Lambent has seen that it is JSON. So a long string without a backslash is what is between its quotes, which are found a hundred times as
+    fast as the scanner looks at each character. A number stands in for it, and is to be asked for as often as it was put in: it is not
+    where what was taken for the inside of a string is between two.
+    """
+    places = _long_strings(body)
+    if not places:
+        return None
+    view = memoryview(body)
+    pieces, rest = [], 0
+    for begin, end in places:
+        pieces += view[rest : begin - 1], _STAND_IN
+        rest = end + 1
+    pieces.append(view[rest:])
+    rest = b"".join(pieces)
+    if rest.count(_STAND_IN) != len(places):
+        return None
+    try:
+        strings = [str(view[begin:end], "utf-8") for begin, end in places]
+        left = iter(strings)
+        decoder = json.JSONDecoder(parse_constant=lambda name: next(left) if name == "-Infinity" else float(name))
+        event = decoder.decode(str(rest, "utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return (event, {id(string): string for string in strings}) if next(left, None) is None else None
+
+
+def _long_strings(body):
+    """Where they begin and end, inside their quotes. Of those that are not much longer than the least, some are missed."""
+    places, rest = [], 0
+    end = body.find(b'"', TAKEN_BYTES)
+    while end >= 0:
+        begin = body.rfind(b'"', rest, end) + 1
+        is_long = begin > rest and end - begin >= TAKEN_BYTES and body[begin] not in _AFTER_STRING
+        if is_long and body.find(b"\\", begin, end) < 0:
+            places.append((begin, end))
+            rest = end + 1
+        end = body.find(b'"', end + TAKEN_BYTES)
+    return places
