@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 LARGE_BYTES: Final = 256 * 1024  # smaller ones come in a few pieces, which cost less than this
+KEPT_BYTES: Final = 16 * 1024 * 1024
 
 
 class Owner(Protocol):
@@ -30,12 +32,22 @@ class Owner(Protocol):
     def resume_writing(self) -> None: ...
 
 
+@functools.cache
+def _keep_memory() -> None:
+    """The C library gives back to the kernel what is free beyond twice the largest block that it has seen freed.
+
+    Payloads would be taken from it page by page each time.
+    """
+    bytes(KEPT_BYTES)
+
+
 class LargeBody(asyncio.BufferedProtocol):
     """Its transport's protocol until the body is whole."""
 
     def __init__(self, owner: Owner, size_bytes: int, begun: Iterable[bytes]) -> None:
         """`begun`: what has come already, which is not all."""
         self._owner = owner
+        _keep_memory()
         # Nobody else has these bytes, and in the end nobody else has this memory: so neither is ever copied.
         self._memory = io.BytesIO(bytes(size_bytes))
         self._missing = self._memory.getbuffer()
