@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
             self.latencies_ms.append((now - self._sent) * 1000)
             self.failed += not 200 <= status < 300
             if self._until is None:
-                self.bodies.append(body)
+                self.bodies.append(bytes(body))
             if self._until is not None and now < self._until:
                 self.send()
             else:
