@@ -26,10 +26,11 @@ from lambent.front.gateway import Gateway
 from lambent.http1.connection import Connection
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission
-from lambent.invoke.environment import Environment, Surroundings
+from lambent.invoke.environment import Environment
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
 from lambent.invoke.room import Room
+from lambent.invoke.surroundings import Surroundings
 from lambent.model.cage import EnvironmentSpec, IsolationLevel, ProcessExit, RuntimeInstallation, StartMethod
 from lambent.model.concurrency import Shares
 from lambent.model.function import FunctionVersion

@@ -16,7 +16,7 @@ from lambent.front.gateway import Gateway
 from lambent.http1.lobby import Lobby
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
-from lambent.invoke.environment import Environment, Surroundings
+from lambent.invoke.environment import Environment
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.original import Original
 from lambent.invoke.pool import Pools
@@ -24,6 +24,7 @@ from lambent.invoke.provisioned import ProvisionedEnvironment, ProvisionedEnviro
 from lambent.invoke.restored import RestoredEnvironment
 from lambent.invoke.room import Room
 from lambent.invoke.session import Closable
+from lambent.invoke.surroundings import Surroundings
 from lambent.invoke.templates import Templates
 from lambent.model.cage import RuntimeInstallation
 from lambent.model.errors import AwsError, SandboxError

@@ -11,72 +11,37 @@ import functools
 import logging
 import math
 import os
-import random
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import attrs
-
 from lambent.invoke import failures
 from lambent.invoke.envlog import EnvironmentLog
+from lambent.invoke.exchange import call_of, failed_outcome_of, outcome_of
 from lambent.invoke.failures import Failure
-from lambent.invoke.logpump import LogShare
+from lambent.invoke.peak_memory import PeakMemory
 from lambent.invoke.run import Done, Release, Run
-from lambent.invoke.session import EndpointServer, RuntimeExited, Session
-from lambent.invoke.starts import LetOn, Starts
-from lambent.invoke.variables import environment_variables
+from lambent.invoke.session import RuntimeExited, Session
+from lambent.invoke.starts import LetOn
+from lambent.invoke.surroundings import Surroundings
+from lambent.invoke.time_limit import TimeLimit
 from lambent.model import loglines
 from lambent.model.cage import EnvironmentSpec, ProcessExit, RuntimeInstallation
 from lambent.model.errors import EntrypointError, LambentError, SandboxError, service_fault
 from lambent.model.function import FunctionVersion
-from lambent.model.invocation import Invocation, Outcome
+from lambent.model.invocation import Invocation
 from lambent.model.lifecycle import EnvironmentEvent, EnvironmentState, after
-from lambent.model.limits import INIT_PHASE_S, MIB, RESTORE_S, SNAPSHOT_INIT_S
 from lambent.model.names import FunctionAddress
-from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
 from lambent.runtimeapi.credentials import IssuedForOne
-from lambent.runtimeapi.values import InitFailed, RuntimeCall, RuntimeFault, RuntimeResponse
+from lambent.runtimeapi.values import InitFailed, RuntimeFault, RuntimeResponse
 
 log = logging.getLogger(__name__)
 
-InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
-"""What runs this version. Raises AwsError when the machine has no such interpreter."""
-
 Phase = Literal["init", "invoke", "snap-start"]
-# An invocation that took less than the first uses a peak that was read less than the second ago: to read it costs a system
-# call, and in so short a time a function touches a few MB at most.
-PEAK_SHORT_MS: Final = 1.0
-PEAK_FRESH_S: Final = 0.01
 TELEMETRY_BEFORE_FREEZE_S: Final = 2.0  # for a delivery that is under way; one that takes longer goes on after the thaw
 # Every invocation asks; an Enum's own look-up is slow.
 _FROZEN, _INVOKED, _FINISHED = EnvironmentState.FROZEN, EnvironmentEvent.INVOKED, EnvironmentEvent.FINISHED
 _READY_STATES: Final = frozenset({EnvironmentState.IDLE, EnvironmentState.FROZEN, EnvironmentState.BUSY})
-
-
-@attrs.frozen(kw_only=True)
-class Surroundings:
-    """What every environment is made with; one for the whole program."""
-
-    sandbox: Sandbox
-    blobs: Blobs
-    logs: LogSink
-    clock: Clock
-    installation_for: InstallationFor
-    credentials_for: Callable[[FunctionVersion], Mapping[str, str]]  # AWS_ACCESS_KEY_ID and so on
-    variables_for: Callable[[FunctionVersion], Awaitable[Mapping[str, str]]] | None = (
-        None  # the function's own, decrypted
-    )
-    serve_endpoint: EndpointServer | None = None
-    internet: bool = False
-    init_phase_s: float = INIT_PHASE_S
-    snapshot_init_s: float = SNAPSHOT_INIT_S  # of an init phase whose outcome is an image
-    restore_s: float = RESTORE_S  # of what comes instead of it afterwards
-    telemetry: Telemetry = NO_TELEMETRY
-    log_share: LogShare = attrs.field(factory=LogShare)
-    starts: Starts = attrs.field(factory=Starts)
-    environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 
 
 class Environment:
@@ -99,9 +64,7 @@ class Environment:
         self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id, surroundings.log_share)
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
-        self._peak_mib = 0  # the most memory that it has used, as it was
-        self._peak_read_s = -math.inf  # then; monotonic
-        self._failed_peak_mib = 0  # of the last session whose init failed: its cage is gone when REPORT is written
+        self._peak = PeakMemory()
         self._initialising = asyncio.Lock()
         self._let_on: LetOn | None = None  # of this environment's turn, see `Starts`
         self._init_scope: asyncio.Timeout | None = None  # of the init under way, so that `stop` can cut it short
@@ -114,8 +77,7 @@ class Environment:
         self._ending: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._ends_at: float | None = None  # loop time at which the invocation under way has had its time
-        self._timer: asyncio.TimerHandle | None = None
+        self._time_limit = TimeLimit(self._time_passed)
 
     # what the pool asks
 
@@ -217,8 +179,7 @@ class Environment:
     async def _end(self, reason: str) -> None:
         if self._freezing is not None:
             self._freezing.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._time_limit.close()
         if self._init_scope is not None:
             self._init_scope.reschedule(asyncio.get_running_loop().time())
         async with self._initialising:
@@ -256,28 +217,16 @@ class Environment:
 
     async def describe(self) -> EnvironmentSpec:
         """What the sandbox is asked for. Raises AwsError, SandboxError."""
-        version, around = self.version, self._around
-        installation = await around.installation_for(version)
-        if version.code_digest is None:
-            raise service_fault(f"{version.qualified_arn} has no code that can be run here.")
-        code_dir = await around.blobs.unpacked(version.code_digest)
-        layers_dir = await around.blobs.merged_layers([layer.digest for layer in version.layers])
-        own = version.environment if around.variables_for is None else await around.variables_for(version)
-        variables = environment_variables(version, installation, own, self._log.stream, self.initialization_type)
-        return EnvironmentSpec(
+        return await self._around.describe(
+            self.version,
             environment_id=self.id,
-            installation=installation,
-            code_dir=code_dir,
-            layers_dir=layers_dir,
-            variables=variables,
-            credentials=functools.partial(self._credentials, version),
-            memory_mib=version.memory_mib,
-            ephemeral_mib=version.ephemeral_mib,
-            internet=around.internet,
+            log_stream=self._log.stream,
+            initialization_type=self.initialization_type,
+            credentials=self._credentials,
         )
 
-    def _credentials(self, version: FunctionVersion) -> Mapping[str, str]:
-        return self._around.credentials_for(version) if self._issued is None else self._issued.variables()
+    def _credentials(self) -> Mapping[str, str]:
+        return self._around.credentials_for(self.version) if self._issued is None else self._issued.variables()
 
     async def _initialise(self, limit_s: float, phase: Phase) -> None:
         """A new session, ready for its first event. Raises _InitFailure after logging it, SandboxError."""
@@ -303,7 +252,7 @@ class Environment:
         except (TimeoutError, RuntimeExited, InitFailed, EntrypointError) as error:
             failure = failures.init_failure(error, limit_s)
             self._report_init(session, failure, phase)
-            self._failed_peak_mib = _peak_mib(session)
+            self._peak.failed(session)
             await session.close("timeout" if failure.status == "timeout" else "failure", self._clock)
             raise _InitFailure(failure) from error
         except BaseException:
@@ -391,9 +340,9 @@ class Environment:
     def _offer(self, run: Run, session: Session) -> None:
         """Hands the event to the runtime; `_progress` hears what comes of it."""
         left_s = max(0.0, run.begun + self.version.timeout_s - self._clock.monotonic())
-        run.pending = session.api.invoke(self._call(run.invocation, left_s))
+        run.pending = session.api.invoke(call_of(run.invocation, self._arn, self._clock.now() + left_s))
         run.pending.notify = functools.partial(self._progress, run)
-        self._limit_time(left_s)
+        self._time_limit.begin(left_s)
 
     def _progress(self, run: Run) -> None:
         """The runtime has answered, or asks for its next event, or both; or neither will happen any more."""
@@ -407,7 +356,7 @@ class Environment:
                 return
             # The tail ends with REPORT, which needs the runtime to be done; everybody else has the answer at once.
             if not run.answered and not run.invocation.want_log_tail:
-                run.answer(self._outcome(run, response))
+                run.answer(outcome_of(run, self.version, response))
             if not pending.finished:
                 self.finishing = self._fatal is None
                 return
@@ -424,58 +373,8 @@ class Environment:
         run.answer(service_fault(f"Lambent could not run the function: {error}"))
         self._end_failed(run, failures.INTERRUPTED)
 
-    def _call(self, invocation: Invocation, left_s: float) -> RuntimeCall:
-        arn, now_s = self._arn, self._clock.now()
-        return RuntimeCall(
-            request_id=invocation.request_id,
-            deadline_ms=int((now_s + left_s) * 1000),
-            invoked_function_arn=f"{arn}:{invocation.qualifier}" if invocation.qualifier else arn,
-            trace_id=invocation.trace_header or _new_trace_header(),
-            client_context=invocation.client_context,
-            cognito_identity=invocation.cognito_identity,
-            tenant_id=invocation.tenant_id,
-            payload=invocation.payload,
-            sink=invocation.sink,
-        )
-
-    def _outcome(self, run: Run, response: RuntimeResponse) -> Outcome:
-        fault = response.error
-        return Outcome(
-            payload=fault.payload if fault else response.payload,
-            executed_version=self.version.version,
-            request_id=run.invocation.request_id,
-            function_error="Unhandled" if fault else None,
-            log_tail=run.log_tail,
-            content_type=response.content_type,
-            stream_error=response.stream_error,
-        )
-
-    def _failed_outcome(self, run: Run, failure: Failure) -> Outcome:
-        return Outcome(
-            payload=failure.payload,
-            executed_version=self.version.version,
-            request_id=run.invocation.request_id,
-            function_error="Unhandled",
-            log_tail=run.log_tail,
-        )
-
-    def _limit_time(self, left_s: float) -> None:
-        """One timer serves many short invocations: when it fires early, it is set again."""
-        self._ends_at = self._loop.time() + left_s
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
-        elif self._timer.when() > self._ends_at:
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
-
     def _time_passed(self) -> None:
-        self._timer = None
-        if self._ends_at is None:
-            return
-        if self._loop.time() < self._ends_at:
-            self._timer = self._loop.call_at(self._ends_at, self._time_passed)
-        else:
-            self._fail(self._named(failures.timed_out(self.version.timeout_s)))
+        self._fail(self._named(failures.timed_out(self.version.timeout_s)))
 
     def _runtime_exited(self, process_exit: ProcessExit) -> None:
         self._lost(failures.runtime_exited(process_exit))
@@ -503,11 +402,11 @@ class Environment:
     def _finished(self, run: Run, response: RuntimeResponse) -> None:
         """Runtime and extensions ask for their next event: the environment is free again."""
         self.finishing = False
-        self._ends_at = None
+        self._time_limit.end()
         fault = response.error
         self._report(run, self._session, Failure("error", fault.error_type, b"") if fault else None)
         if not run.answered:
-            run.answer(self._outcome(run, response))
+            run.answer(outcome_of(run, self.version, response))
         self.state = after(self.state, _FINISHED)
         run.release(self)
 
@@ -517,7 +416,7 @@ class Environment:
         `response` is the function's own, when it had answered before it failed.
         """
         self.finishing = False
-        self._ends_at = None
+        self._time_limit.end()
         session = self._session
         self._spawn(self._end_and_release(run, "timeout" if failure.status == "timeout" else "failure"))
         if session is not None:
@@ -526,11 +425,11 @@ class Environment:
             self._log.say(failure.log_text)
         self._report(run, session, failure)
         if response is not None:
-            run.answer(self._outcome(run, response))
+            run.answer(outcome_of(run, self.version, response))
         elif failure.status == "failure":
             run.answer(service_fault("The execution environment was ended while it ran the function."))
         else:
-            run.answer(self._failed_outcome(run, failure))
+            run.answer(failed_outcome_of(run, self.version, failure))
 
     async def _end_and_release(self, run: Run, reason: str) -> None:
         try:
@@ -541,7 +440,8 @@ class Environment:
     # its log
 
     def _report(self, run: Run, session: Session | None, failure: Failure | None) -> None:
-        duration_ms = (self._clock.monotonic() - run.begun) * 1000
+        now_s = self._clock.monotonic()
+        duration_ms = (now_s - run.begun) * 1000
         if failure is not None and failure.status == "timeout":
             duration_ms = min(duration_ms, self.version.timeout_s * 1000.0)
         status = failure.status if failure else "success"
@@ -554,7 +454,7 @@ class Environment:
             request_id=run.invocation.request_id,
             duration_ms=duration_ms,
             memory_mib=self.version.memory_mib,
-            max_memory_used_mib=self._peak_mib_of(session, duration_ms),
+            max_memory_used_mib=self._peak.reported_mib(session, duration_ms, now_s),
             init_duration_ms=init_ms,
             restore_duration_ms=restore_ms,
             status=status,
@@ -565,14 +465,6 @@ class Environment:
         self._log.reported(report, session.api if session is not None else None)
         if run.invocation.want_log_tail:
             run.log_tail = self._log.take_tail()
-
-    def _peak_mib_of(self, session: Session | None, duration_ms: float) -> int:
-        if session is None:
-            return self._failed_peak_mib
-        now_s = self._clock.monotonic()
-        if duration_ms >= PEAK_SHORT_MS or now_s - self._peak_read_s >= PEAK_FRESH_S:
-            self._peak_mib, self._peak_read_s = _peak_mib(session), now_s
-        return self._peak_mib
 
     # small parts
 
@@ -598,13 +490,3 @@ def runtime_version(exact: RuntimeInstallation) -> str | None:
 
 def runtime_version_arn(version: FunctionVersion) -> str:
     return f"arn:aws:lambda:{version.region}::runtime:{version.runtime}"
-
-
-def _new_trace_header() -> str:
-    """A trace for an invocation whose caller has none: not sampled."""
-    digits = random.getrandbits(160).to_bytes(20, "big").hex()
-    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
-
-
-def _peak_mib(session: Session) -> int:
-    return math.ceil(session.cage.peak_memory_bytes() / MIB)

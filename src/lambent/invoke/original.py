@@ -10,10 +10,11 @@ from typing import Final
 import attrs
 
 from lambent.invoke import failures, image
-from lambent.invoke.environment import Environment, Surroundings
+from lambent.invoke.environment import Environment
 from lambent.invoke.failures import Failure
 from lambent.invoke.image import Template, Unfit
 from lambent.invoke.session import RuntimeExited, Session, external_extensions
+from lambent.invoke.surroundings import Surroundings
 from lambent.model.cage import Image, ImageUse
 from lambent.model.errors import EntrypointError, LambentError, SandboxError
 from lambent.model.function import FunctionVersion

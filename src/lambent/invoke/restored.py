@@ -11,10 +11,11 @@ from typing import Final
 import attrs
 
 from lambent.invoke import failures
-from lambent.invoke.environment import Environment, Phase, Surroundings, runtime_version, runtime_version_arn
+from lambent.invoke.environment import Environment, Phase, runtime_version, runtime_version_arn
 from lambent.invoke.failures import Failure
 from lambent.invoke.image import Template
 from lambent.invoke.session import RuntimeExited, Session
+from lambent.invoke.surroundings import Surroundings
 from lambent.model import loglines
 from lambent.model.cage import Image, ImageUse
 from lambent.model.errors import AwsError, EntrypointError, snap_start_failed, snap_start_timed_out

@@ -19,10 +19,11 @@ from msgspec.structs import replace
 
 from hand_memory import HandMemory
 from lambent.invoke.admission import Admission
-from lambent.invoke.environment import Environment, Surroundings
+from lambent.invoke.environment import Environment
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.pool import Pools
 from lambent.invoke.room import Room
+from lambent.invoke.surroundings import Surroundings
 from lambent.model.cage import RuntimeInstallation, StartMethod
 from lambent.model.concurrency import Shares
 from lambent.model.errors import not_found
