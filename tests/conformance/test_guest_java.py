@@ -457,3 +457,17 @@ def test_without_a_compiler_the_error_asks_for_a_jdk(tmp_path: Path, monkeypatch
     monkeypatch.setattr(java, "_compilers", lambda installation: [])
     with pytest.raises(RuntimeNotUsable, match="Install a JDK"):
         java.fill(INSTALLED[0], tmp_path / "runtimes/java17/digest")
+
+
+def test_a_jvm_whose_variables_cannot_be_set_does_not_wait_and_says_nothing(
+    installation: RuntimeInstallation, runtime_dir: Path
+) -> None:
+    """What it printed would be in the log of a function."""
+    command = [str(installation.executable), "--limit-modules", "java.base", "-cp", str(runtime_dir / java.CLIENT_JAR),
+               "lambent.runtime.Main"]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"_LAMBENT_WAIT_FD": "0"}
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.read() == b""
+        assert started.wait() == 1
