@@ -15,8 +15,6 @@ from lambent_faults import Fault
 _UNESCAPED_SINCE = (3, 12)  # before, everything beyond ASCII was written as \uXXXX
 LONG_CHARACTERS = 512  # of a string, from which on it is quicker to look whether anything in it is to be escaped
 FEW_MEMBERS = 64  # so many are looked through for long strings
-LARGE_EVENT_BYTES = 64 * 1024  # in one of so many it is worth looking for strings of at least
-TAKEN_BYTES = 8 * 1024
 LARGE_EVENT_BYTES = 64 * 1024  # one of so many may have strings that are worth taking out
 TAKEN_BYTES = 8 * 1024  # the least that is taken out
 
