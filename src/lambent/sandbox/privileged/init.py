@@ -42,6 +42,7 @@ _FIRST_TO_GO = b"500"  # of 1,000; what else runs on a machine has 0
 _NO_PRIORITY = os.sched_param(0)  # the only one that ordinary scheduling policies have
 _SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
 _RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
+_AS_BYTES = "surrogateescape"  # what is no UTF-8 in a variable
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:
@@ -355,11 +356,16 @@ def connect_to_runtime_api() -> int | None:
 
 
 def take_variables(variables: dict[str, str]) -> None:
-    environ = os.environ  # its clear() and update() are slow, and touch much shared memory
-    for name in list(environ):
-        del environ[name]
-    for name, value in variables.items():
-        environ[name] = value
+    """These, and no others. Those that a rehearsal has left as they are to be stay: to set one takes the C library a search."""
+    held: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # the mapping itself is slow, and touches much shared memory
+    wanted = {name.encode("utf-8", _AS_BYTES): value.encode("utf-8", _AS_BYTES) for name, value in variables.items()}
+    for name in [name for name in held if name not in wanted]:
+        del held[name]
+        os.unsetenv(name)
+    for name, value in wanted.items():
+        if held.get(name) != value:
+            held[name] = value
+            os.putenv(name, value)
 
 
 def run_runtime(client: Client) -> NoReturn:

@@ -35,12 +35,15 @@ BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 PREVIEW_RUNTIMES = ("AWS_Lambda_python3.15",)
 
 # Read by the interpreter or the dynamic linker when a process starts: a fork comes too late for them.
-STARTUP_VARIABLES = ("LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_CHECK_")
-NOT_STARTUP_VARIABLES = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUSERBASE", "PYTHONNOUSERSITE")
+STARTUP_VARIABLES = frozenset((b"LD_PRELOAD", b"LD_AUDIT", b"GLIBC_TUNABLES", b"MALLOC_ARENA_MAX", b"MALLOC_CHECK_"))
+NOT_STARTUP_VARIABLES = frozenset(
+    (b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONIOENCODING", b"PYTHONUSERBASE", b"PYTHONNOUSERSITE")
+)
 
 _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
-_forgotten = False  # what belongs to the forking process is no longer to be seen
+_forgotten = False  # modules of the forking process are no longer to be seen
+_signals_of = None  # the process in which they are as the interpreter sets them
 _connection_fd = None  # to the Runtime API, made ahead
 _wait_for_files = None  # to be called before the function's code is looked at, where it is still being attached
 _library_path = None  # the dynamic linker read it when this process was started
@@ -70,8 +73,8 @@ def forget():
     global _forgotten
     if not _forgotten and _standard_path is not None:
         lambent_preload.forget_strangers([*_standard_path, HERE])
-        _restore_signals()
         _forgotten = True
+    _restore_signals()
 
 
 def touch():
@@ -167,8 +170,11 @@ def _start_anew_if_needed(environ):
 
 
 def _needs_own_interpreter(environ):
-    for name in environ:
-        if name in STARTUP_VARIABLES or (name.startswith("PYTHON") and name not in NOT_STARTUP_VARIABLES):
+    names = environ._data  # as bytes: the mapping decodes each
+    if not STARTUP_VARIABLES.isdisjoint(names):
+        return True
+    for name in names:
+        if name.startswith(b"PYTHON") and name not in NOT_STARTUP_VARIABLES:
             return True
     return _library_path is not None and environ.get("LD_LIBRARY_PATH") != _library_path
 
@@ -179,8 +185,9 @@ def _look_like_aws(environ):
     if _entry is not None:
         if not _forgotten:
             lambent_preload.forget_strangers([*standard_path, HERE])
+        if _signals_of != os.getpid():
+            _restore_signals()
         sys.modules["__main__"] = _entry
-        _restore_signals()
     sys.argv[:] = [BOOTSTRAP]
     time.tzset()
     task_root = environ.get("LAMBDA_TASK_ROOT", "/var/task")
@@ -219,8 +226,10 @@ def _have_files():
 
 def _restore_signals():
     """What the interpreter sets when it starts: a fork may have been given other dispositions."""
+    global _signals_of
     import signal
 
+    _signals_of = os.getpid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
