@@ -166,3 +166,26 @@ print(json.dumps({"had": [first_had, second_had], "first": first, "second": seco
     assert told["had"][0] is False
     assert told["first"] >= 20
     assert told["second"] < 10 or told["had"][1] is False
+
+
+@every_version
+def test_practising_inits_part_leaves_the_process_as_it_was(installation: RuntimeInstallation) -> None:
+    """It runs where cells can be made: it asks the kernel for what a cell asks for."""
+    before, after = _tell(
+        installation,
+        r"""
+import signal
+from privileged import trial
+
+def state():
+    # The number that is listed for the listing itself is in both.
+    return {"open": os.listdir("/proc/self/fd"), "handler": str(signal.getsignal(signal.SIGCHLD)), "here": os.getcwd(),
+            "wakeup": signal.set_wakeup_fd(-1), "variables": dict(os.environ)}
+
+before = state()
+for _ in range(3):
+    trial.practise({"LANG": "C.UTF-8"})
+print(json.dumps([before, state()]))
+""",
+    )
+    assert before == after

@@ -42,6 +42,7 @@ class Order:
         self.host_id = int(message["host_id"])
         self.endpoint_port = int(message["endpoint_port"])
         self.rootless = bool(message["rootless"])
+        self.hurried = bool(message["hurried"])  # somebody waits for it
         self.restores = message["program"] == layout.RESTORE  # the runtime is to wait for an image
         self.program: wire.Message | None = None if self.restores else message["program"]  # to be started ahead
         self.descriptors = descriptors
@@ -109,7 +110,7 @@ def _start_ahead(
     if order.program is not None and pipes is not None:
         return Standby(order.program, *pipes.theirs)
     if client is not None and channels is not None:
-        return Understudy(client, *channels, restores=order.restores)
+        return Understudy(client, *channels, restores=order.restores, hurried=order.hurried)
     return None
 
 

@@ -164,6 +164,13 @@ class Init:
             self._turn(interval_ms)
         self._end_all()
 
+    def undo(self) -> None:
+        """Leaves the process as it was before this was made. Descriptors that were given are the giver's."""
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_SIGCHLD, _SIG_DFL)
+        self.control.close()
+        wire.close_all([self._wake_read, self._wake_write, self.null_fd])
+
     def _turn(self, patience_ms: int | None) -> None:
         for descriptor, _ in self._poll.poll(patience_ms):
             if descriptor == self._wake_read:

@@ -344,7 +344,8 @@ class Stock:
             shelf.used = False  # nothing is made ahead before the next launch has succeeded
             return str(error)
         order = {"op": "fork", "name": cell.name, "host_id": cell.host_id, "endpoint_port": self._endpoint_port,
-                 "rootless": self._rootless, "program": shelf.program}  # fmt: skip
+                 "rootless": self._rootless, "program": shelf.program,
+                 "hurried": shelf.making < len(shelf.wanting)}  # fmt: skip
         try:
             with theirs:
                 wire.send(source.channel, order, [theirs.fileno(), *(cell.group.join if cell.group else [])])

@@ -1,4 +1,7 @@
-"""A life on trial: a cell whose function is our own, to see which pages its processes come to need."""
+"""A life on trial: a cell whose function is our own, to see which pages its processes come to need.
+
+Before that init's part is practised in the zygote, so that it is the zygote's memory in which the interpreter notes what it learns.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,48 @@ import sys
 from . import cell, init, pages, syscalls, understudy, wire
 
 # A nobody in a user namespace of its own: no other id of the host's is taken.
-_ORDER = {"name": "trial", "host_id": 0, "endpoint_port": 0, "rootless": True, "program": None}
+_ORDER = {"name": "trial", "host_id": 0, "endpoint_port": 0, "rootless": True, "hurried": False, "program": None}
 _LIVE = {"op": "live", "memory_bytes": 0, "called": True, "ordered": False}  # and no descriptor to watch memory by
 _START = {"op": "start", "name": "runtime", "argv": [], "fork": True, "ahead": False, "telemetry": True, "image": None}
+_BEYOND_DESCRIPTORS = 1 << 20
 _TIMEOUT_S = 3.0
 _READ_BYTES = 64 * 1024
+
+
+def practise(variables: dict[str, str]) -> None:
+    """What init and a runtime that waits do with their orders, with descriptors and with messages. Nothing is left of it."""
+    ours, theirs = wire.pair()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        wire.send(ours, _ORDER, [null, null])
+        order = cell.Order(*wire.receive(theirs))
+        wire.close_all([init.out_of_the_way(descriptor) for descriptor in order.descriptors])
+        made = init.Init("/", None, _Stand(), caged=True)
+        wire.send(ours, {**_START, "variables": variables})
+        wire.receive(theirs)
+        made.take_over(theirs.detach(), null, null, None)
+        made.runtime_was_called()
+        wire.send(ours, {"op": "end"})
+        made.run()
+        made.undo()
+        syscalls.write_to("/dev/null", b"0")
+        syscalls.unshare(0)
+        syscalls.close_from(_BEYOND_DESCRIPTORS)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # as it is already
+    finally:
+        os.close(null)
+        ours.close()
+
+
+class _Stand(understudy.Understudy):
+    """For one that waits, and was called."""
+
+    def __init__(self) -> None:
+        self._restores = False
+        self.pid = -1
+
+    def forget(self) -> None:
+        """It has no channel."""
 
 
 def learn(client: init.Client, rehearsal: init.Rehearsal) -> None:

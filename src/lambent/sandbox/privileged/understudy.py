@@ -34,13 +34,22 @@ class Understudy:
     """Init's hold on it. One that `restores` has given up its memory for that of an image."""
 
     def __init__(
-        self, client: init.Client, channel: socket.socket, theirs: socket.socket, *, restores: bool = False
+        self,
+        client: init.Client,
+        channel: socket.socket,
+        theirs: socket.socket,
+        *,
+        restores: bool = False,
+        hurried: bool = False,
     ) -> None:
-        """The channel's ends are this one's from now on. Raises OSError when it cannot be forked."""
+        """The channel's ends are this one's from now on. One that is `hurried` does nothing that its function can do as well.
+
+        Raises OSError when it cannot be forked.
+        """
         self._restores = restores
         self.pid = syscalls.fork()
         if self.pid == 0:
-            is_ready = not restores and client.needed.have()
+            is_ready = not restores and client.needed.have() and hurried
             channel.close()
             _wait(theirs, client, restores=restores, is_ready=is_ready)
         client.needed_by_init_again.have()
@@ -85,7 +94,7 @@ class Understudy:
 
 
 def _wait(channel: socket.socket, client: init.Client, *, restores: bool, is_ready: bool) -> NoReturn:
-    """In the child, which `is_ready` when it has all the memory that it will need. Never returns, whatever happens."""
+    """In the child, which `is_ready` when nothing is to be rehearsed. Never returns, whatever happens."""
     try:
         init.close_all_but([channel.fileno()])
         channel = socket.socket(fileno=init.out_of_the_way(channel.detach()))

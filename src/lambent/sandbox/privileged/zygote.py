@@ -44,6 +44,7 @@ def _settle(client: init.Client | None) -> None:
         gathering.gather(rehearsal.live, always=__package__)
         for _ in range(_ROUNDS):
             rehearsal.live()
+            trial.practise(rehearsal.variables)
         init.take_variables(rehearsal.variables)  # most of them are every function's, and its process has them then
     gc.collect()
     immortal.make_everything_immortal()
