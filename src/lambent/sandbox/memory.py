@@ -12,14 +12,15 @@ from lambent.model.limits import MIB
 from lambent.sandbox.privileged import cgroups, meminfo
 
 FRESH_S: Final = 0.02
+FRESH_S_PER_GIB: Final = 0.2 / (os.cpu_count() or 1)  # a processor fills 5 GiB a second at most
 
 
 class MachineMemory:
     """Implements `ports.Memory`: what the machine has, or what the control groups that this process is in allow.
 
     The latter counts where Lambent is run in a container or as a service with a limit. Asking takes up to half a
-    millisecond, and every cold start asks: so an answer holds for 20 ms, and for as much more for each GiB that is
-    available. That is less than two processors can fill in this time.
+    millisecond, and every cold start asks: so an answer holds for 20 ms, or for as long as all processors together need to
+    fill what is available, whichever is more.
     """
 
     def __init__(self, proc: Path = Path("/proc"), groups_root: Path | None = None) -> None:
@@ -33,7 +34,7 @@ class MachineMemory:
         now = time.monotonic()
         if now >= self._fresh_until:
             self._known_mib = self._ask_mib()
-            self._fresh_until = now + FRESH_S * max(1.0, self._known_mib / 1024)
+            self._fresh_until = now + max(FRESH_S, FRESH_S_PER_GIB * self._known_mib / 1024)
         return self._known_mib
 
     def _ask_mib(self) -> float:

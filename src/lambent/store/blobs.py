@@ -58,6 +58,7 @@ class FileBlobs:
         self._code = data / "code"
         self._layers = data / "layers"
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="lambent-blobs")
+        self._code_path = functools.lru_cache(maxsize=4096)(self._new_code_path)  # every cold start asks
         self._under_way: dict[Path, asyncio.Task[Path]] = {}  # one unpacking of each, however many ask
         self._files = threading.Lock()  # what is put or asked for again is not collected meanwhile
         for folder in (self._blobs, self._code, self._layers):
@@ -206,7 +207,7 @@ class FileBlobs:
     def _blob_path(self, digest: str) -> Path:
         return self._blobs / digest[:2] / f"{_checked(digest)}.zip"
 
-    def _code_path(self, digest: str) -> Path:
+    def _new_code_path(self, digest: str) -> Path:
         return self._code / _checked(digest)
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

@@ -6,6 +6,7 @@ they win, because /var/task comes first; so `forget_shadowed` takes our copies a
 
 import importlib
 import os
+import pkgutil
 import sys
 import types
 
@@ -89,6 +90,11 @@ def interpreter_path(environ):
         and entry not in given
         and entry != HERE
     ]
+
+
+def finder_of(directory):
+    """What will look for modules there. It has not looked yet, so whatever is there by then will be found."""
+    return pkgutil.get_importer(directory)
 
 
 def names_in(directory):

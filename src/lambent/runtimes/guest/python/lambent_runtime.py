@@ -32,6 +32,7 @@ from lambent_json import Marshaller
 from lambent_output import Current, Output, make_ahead
 
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
+TASK_ROOT = "/var/task"
 PREVIEW_RUNTIMES = ("AWS_Lambda_python3.15",)
 
 # Read by the interpreter or the dynamic linker when a process starts: a fork comes too late for them.
@@ -46,17 +47,19 @@ _forgotten = False  # modules of the forking process are no longer to be seen
 _signals_of = None  # the process in which they are as the interpreter sets them
 _connection_fd = None  # to the Runtime API, made ahead
 _wait_for_files = None  # to be called before the function's code is looked at, where it is still being attached
+_code_finder = None  # of modules in TASK_ROOT, made before there are any
 _library_path = None  # the dynamic linker read it when this process was started
 
 
 def preload():
     """Called once in the process that forks. Starts no thread and leaves nothing open."""
-    global _entry, _library_path, _standard_path
+    global _code_finder, _entry, _library_path, _standard_path
     _library_path = os.environ.get("LD_LIBRARY_PATH")
     _standard_path = lambent_preload.interpreter_path(os.environ)
     lambent_preload.complete_builtins()
     lambent_preload.import_common()
     make_ahead()
+    _code_finder = lambent_preload.finder_of(TASK_ROOT)
     _entry = types.ModuleType("__main__")
     _entry.__file__ = BOOTSTRAP
     with open(BOOTSTRAP, "rb") as file:
@@ -190,7 +193,7 @@ def _look_like_aws(environ):
         sys.modules["__main__"] = _entry
     sys.argv[:] = [BOOTSTRAP]
     time.tzset()
-    task_root = environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    task_root = environ.get("LAMBDA_TASK_ROOT", TASK_ROOT)
     _have_files()
     try:
         os.chdir(task_root)
@@ -209,7 +212,8 @@ def _look_like_aws(environ):
     sys.path[:] = [*mine, HERE, *given, *standard_path]
     names = [lambent_preload.names_in(directory) for directory in mine]
     for directory, found in zip(mine, names):
-        sys.path_importer_cache.pop(directory, None)
+        if _code_finder is None or sys.path_importer_cache.get(directory) is not _code_finder:
+            sys.path_importer_cache.pop(directory, None)
         if any(name.endswith(".pth") for name in found):
             _add_path_files(directory)
     if _entry is not None:
