@@ -160,6 +160,7 @@ def _settle(order: Order) -> None:
     """Gives up every privilege."""
     init.limit_resources(layout.PROCESSES_MAX, layout.DESCRIPTORS_MAX)
     os.setsid()
+    init.stand_back()
     become_nobody(order.host_id, rootless=order.rootless)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)

@@ -327,7 +327,7 @@ def become_ordinary(*, caged: bool) -> None:
         # Init is out of reach of its siblings; the function's process is an ordinary one, which may look at itself.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     _be_first_to_go()
-    _stand_back()
+    stand_back()
     os.umask(0o022)
 
 
@@ -390,8 +390,11 @@ def _be_first_to_go() -> None:
         syscalls.write_to("/proc/self/oom_score_adj", _FIRST_TO_GO)
 
 
-def _stand_back() -> None:
-    """A function that is given its event takes the processor from nobody: the server hands out the rest of its answers first."""
+def stand_back() -> None:
+    """A function that is given its event takes the processor from nobody: the server hands out the rest of its answers first.
+
+    Nor does an init, which would take it from the runtime that begins.
+    """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, _NO_PRIORITY)
 
