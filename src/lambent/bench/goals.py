@@ -62,10 +62,10 @@ PAYLOAD: Final = (
     "it passes four sockets where the yardstick passes two, and looking whether the event is JSON, reading its string and writing it into the "
     "answer takes some 6 ms, almost one and a half times the yardstick"
 )
-# docs/decisions/0002-cells-from-zygotes.md, at its end.
+# docs/decisions/0002-cells-from-zygotes.md and 0019-what-waits-for-a-function.md, at their ends.
 HAND_OVERS: Final = (
-    "server, launcher, init and runtime hand over to each other, and after a pause each finds the caches cold: of what was traced of a hit, a "
-    "third is the server's until the launcher is told, a quarter the runtime's until it asks for its event, an eighth each the launcher's and init's"
+    "server, launcher and runtime hand over to each other, and after a pause each finds the caches cold, so that a call of Python's costs some 4 µs: of "
+    "what was traced of a hit, a quarter is the server's until the launcher is told, an eighth the launcher's, two fifths the runtime's until it asks for its event"
 )
 GOALS: Final = (
     Goal(promise="Cold start of a Python hello over HTTP at level `root`, a cell waiting, against `python3 -S -E -c pass`",
@@ -107,8 +107,8 @@ GOALS: Final = (
          part="density", figure="environments", limit=500, at_least=True, by="measure", file="density.py"),
     Goal(promise="Environments a second beyond those that wait in the pool",
          part="beyond", figure="environments_per_s.median", limit=250, at_least=True, by="measure_beyond", file="burst.py",
-         holds_back="a start takes 14 ms of processor time in all, so that two processors make 140: more than half is the kernel's, with forks and the "
-                    "pages that they copy, namespaces, mounts and control groups, the rest is Python in four processes"),
+         holds_back="two processors make as many as a start leaves them time for: of what a cell takes, a quarter is its two forks with their page tables, another "
+                    "quarter the pages that they copy, then come namespaces, and Python in four processes; a third of the launcher's part is the disk for /tmp"),
     Goal(promise="200 requests at once to a function without an environment, until all are answered",
          part="burst", figure="hello_first_s", limit=1, unit=" s", by="measure", file="burst.py"),
     Goal(promise="The same where each takes 0.1 s and so an environment of its own, when the stock has grown by such a burst",
