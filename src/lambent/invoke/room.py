@@ -6,9 +6,9 @@ An environment takes what its function needs and no more, so what is free is ask
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from lambent.model.concurrency import FunctionKey, throttled
@@ -23,6 +23,21 @@ LOOK_EVERY_S: Final = 0.02
 
 Reap = Callable[[], Awaitable[bool]]
 """Ends the environment that has been idle for longest, and returns once it is gone; False when none is idle."""
+
+
+class _Place(AbstractAsyncContextManager[bool]):
+    """A class, because every cold start takes one: a generator costs several times as much."""
+
+    def __init__(self, room: Room, function: FunctionKey, reap: Reap) -> None:
+        self._room = room
+        self._function = function
+        self._reap = reap
+
+    async def __aenter__(self) -> bool:
+        return await self._room.take(self._function, self._reap)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._room.give_back()
 
 
 class Room:
@@ -41,18 +56,21 @@ class Room:
         """Less is free than always should be."""
         return self._memory.available_mib() < self._reserve_mib
 
-    @contextlib.asynccontextmanager
-    async def for_one(self, function: FunctionKey, reap: Reap) -> AsyncIterator[bool]:
+    def for_one(self, function: FunctionKey, reap: Reap) -> AbstractAsyncContextManager[bool]:
         """Held while an environment starts; says whether it had to wait. Raises AwsError TooManyRequestsException."""
+        return _Place(self, function, reap)
+
+    async def take(self, function: FunctionKey, reap: Reap) -> bool:
+        """Whether it had to wait for it. Given back by `give_back`."""
         waited = bool(self._queue) or not self._fits()
         if waited:
             await self._turn_of(function, reap)  # counts it, so that nobody else gets the same memory
         else:
             self._starting += 1
-        try:
-            yield waited
-        finally:
-            self._starting -= 1
+        return waited
+
+    def give_back(self) -> None:
+        self._starting -= 1
 
     def _fits(self) -> bool:
         return self._memory.available_mib() >= self._reserve_mib + (self._starting + 1) * STARTING_MIB

@@ -8,9 +8,8 @@ environments begin at once than the machine can really work on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 from lambent.model.errors import SandboxError
@@ -25,6 +24,35 @@ LetOn = Callable[[], None]
 """What is left to do is the function's own work, which may last: the next one may begin after INIT_S."""
 
 
+class _Turn:
+    """A class, because every cold start takes one: a generator costs several times as much."""
+
+    def __init__(self, starts: Starts, function: FunctionAddress, init_s: float) -> None:
+        self._starts = starts
+        self._function = function
+        self._init_s = init_s
+        self._is_held = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> LetOn:
+        await self._starts.wait(self._function)
+        self._is_held = True
+        return self._let_on
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._give_back()
+
+    def _let_on(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._init_s, self._give_back)
+
+    def _give_back(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._starts.give_back()
+
+
 class Starts:
     """The turns of all functions. One for the whole program, on one event loop."""
 
@@ -34,31 +62,11 @@ class Starts:
         self._wait_s = wait_s
         self._queue: FairQueue[FunctionAddress, asyncio.Future[None]] = FairQueue()
 
-    @contextlib.asynccontextmanager
-    async def turn(self, function: FunctionAddress) -> AsyncIterator[LetOn]:
-        """Held while an environment is being built. Raises SandboxError when its turn does not come in time."""
-        await self._wait(function)
-        given_back = False
-        timer: asyncio.TimerHandle | None = None
+    def turn(self, function: FunctionAddress) -> _Turn:
+        """Held, by `async with`, while an environment is being built. Raises SandboxError when its turn does not come in time."""
+        return _Turn(self, function, self._init_s)
 
-        def give_back() -> None:
-            nonlocal given_back
-            if not given_back:
-                given_back = True
-                self._give_back()
-
-        def let_on() -> None:
-            nonlocal timer
-            timer = asyncio.get_running_loop().call_later(self._init_s, give_back)
-
-        try:
-            yield let_on
-        finally:
-            if timer is not None:
-                timer.cancel()
-            give_back()
-
-    async def _wait(self, function: FunctionAddress) -> None:
+    async def wait(self, function: FunctionAddress) -> None:
         if self._free > 0:
             self._free -= 1
             return
@@ -69,7 +77,7 @@ class Starts:
                 await turn
         except (TimeoutError, asyncio.CancelledError) as error:
             if turn.done() and not turn.cancelled():  # it came in the last moment
-                self._give_back()
+                self.give_back()
             if isinstance(error, TimeoutError):
                 raise SandboxError(
                     f"its turn did not come within {self._wait_s:.0f} s: the machine is busy building environments"
@@ -78,7 +86,7 @@ class Starts:
         finally:
             self._queue.discard(function, turn)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
         while (turn := self._queue.take()) is not None:
             if not turn.done():
                 turn.set_result(None)

@@ -69,6 +69,7 @@ class LauncherCage:
     def launched(self, answer: wire.Message, descriptors: list[int]) -> None:
         """The launcher has made it: its own pipes come first where it has some, then listeners and control groups' files."""
         self._fork = bool(answer["fork"])
+        self._control.listen()
         ends = self._ends
         if answer["pipes"]:
             wire.close_all([ends.output_fd, ends.log_fd])

@@ -53,7 +53,10 @@ class InitControl:
         self._ended: list[tuple[str, ProcessExit]] = []
         self._callback: ExitCallback | None = None
         self.is_gone = False  # init has ended, or we have let go of it
-        self._loop.add_reader(channel.fileno(), self._readable)
+
+    def listen(self) -> None:
+        """From when init may be there; what it has said already is heard."""
+        self._loop.add_reader(self._channel.fileno(), self._readable)
 
     def on_exit(self, callback: ExitCallback) -> None:
         self._callback = callback

@@ -92,6 +92,7 @@ class ProcessCage:
         )  # fmt: skip
         self._ends.give_up_theirs()
         self._control = InitControl(self._ends.control, self._was_out_of_memory)
+        self._control.listen()
 
     @property
     def output_fd(self) -> int:

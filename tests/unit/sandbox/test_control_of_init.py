@@ -21,6 +21,7 @@ class Control:
         ours, self.init = wire.pair()
         self.told: list[tuple[str, ProcessExit]] = []
         self.control = InitControl(ours, lambda: False)
+        self.control.listen()
         self.control.on_exit(lambda name, how: self.told.append((name, how)))
 
     async def until_told(self) -> None:
