@@ -191,7 +191,7 @@ class Launcher:
         self._tell({"event": "refused", "id": key, "reason": reason})
 
     def _zygote(self, installation: dict[str, object]) -> Zygote:
-        key = json.dumps(installation, sort_keys=True)
+        key = wire.as_key(installation)
         return self._stock.zygote(
             key, lambda: requests.Installation(installation, self._allowed, rootless=self._rootless)
         )

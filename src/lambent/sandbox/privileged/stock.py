@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import signal
 import socket
@@ -305,7 +304,7 @@ class Stock:
     # cells
 
     def _shelf(self, source: Zygote, program: wire.Message | None, now_s: float) -> Shelf:
-        key = _EMPTY if program is None else json.dumps(program, sort_keys=True)
+        key = _EMPTY if program is None else wire.as_key(program)
         shelf = source.shelves.get(key)
         if shelf is None:
             shelf = source.shelves[key] = Shelf(key, program, now_s)

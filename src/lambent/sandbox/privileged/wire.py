@@ -23,6 +23,7 @@ _NO_SIGNAL, _CLOSE_ON_EXEC = int(socket.MSG_NOSIGNAL), int(socket.MSG_CMSG_CLOEX
 _TRUNCATED, _RIGHTS_TRUNCATED = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
 _SPACE = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+as_key = json.JSONEncoder(sort_keys=True).encode  # equal messages have equal ones
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # an attribute of every version, missing in typeshed
 
 if TYPE_CHECKING:  # evaluated, this would need Python 3.9
