@@ -38,7 +38,7 @@ REACH = """#!/usr/bin/python3 -ISE
 import errno, json, os, socket, sys
 def reach(address, port=8080):
     with socket.socket() as connection:
-        connection.settimeout(0.5)
+        connection.settimeout(1.5)  # a first packet may be lost, and is sent again after a second
         try:
             connection.connect((address, port))
         except OSError as error:
