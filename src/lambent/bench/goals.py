@@ -117,7 +117,9 @@ GOALS: Final = (
     Goal(promise="Median latency of an echo while another function prints a million lines, against before",
          part="noisy", figure="p50_ratio", limit=2, unit=" ×", by="measure", file="noisy.py"),
     Goal(promise="Memory of the server under a mixed load, the end against after it has settled",
-         part="soak", figure="memory_growth", limit=1.05, unit=" ×", by="growth", file="soak.py"),
+         part="soak", figure="memory_growth", limit=1.05, unit=" ×", by="growth", file="soak.py",
+         holds_back="it was measured beside a run of the tests, whose processes share Python's libraries with the server: when they had ended, its part "
+                    "counted more, 3 MiB within two minutes of the last five; in the five before it was 1.04 ×"),
     Goal(promise="Its descriptors when no function is left, after all of that load against after its first minutes",
          part="soak", figure="descriptors_growth", limit=1.05, unit=" ×", by="_at_rest", file="soak.py"),
     Goal(promise="`lambent up` until its health check answers",
