@@ -44,7 +44,7 @@ NOT_STARTUP_VARIABLES = frozenset(
 _entry = None  # the module that stands for bootstrap.py in a forked process
 _standard_path = None
 _forgotten = False  # modules of the forking process are no longer to be seen
-_signals_of = None  # the process in which they are as the interpreter sets them
+_has_signals = False  # this process, and not only the forking one, has them as the interpreter sets them
 _connection_fd = None  # to the Runtime API, made ahead
 _wait_for_files = None  # to be called before the function's code is looked at, where it is still being attached
 _code_finder = None  # of modules in TASK_ROOT, made before there are any
@@ -53,7 +53,7 @@ _library_path = None  # the dynamic linker read it when this process was started
 
 def preload():
     """Called once in the process that forks. Starts no thread and leaves nothing open."""
-    global _code_finder, _entry, _library_path, _standard_path
+    global _code_finder, _entry, _has_signals, _library_path, _standard_path
     _library_path = os.environ.get("LD_LIBRARY_PATH")
     _standard_path = lambent_preload.interpreter_path(os.environ)
     lambent_preload.complete_builtins()
@@ -68,16 +68,18 @@ def preload():
     exec(code, _entry.__dict__)  # noqa: S102
     _entry.__name__ = "__main__"
     touch()
+    _has_signals = False  # of what is forked
     lambent_snapstart.reserve()
 
 
 def forget():
     """For a process that waits for its function: whatever belongs to the forking process."""
-    global _forgotten
+    global _forgotten, _has_signals
     if not _forgotten and _standard_path is not None:
         lambent_preload.forget_strangers([*_standard_path, HERE])
         _forgotten = True
     _restore_signals()
+    _has_signals = True
 
 
 def touch():
@@ -188,7 +190,7 @@ def _look_like_aws(environ):
     if _entry is not None:
         if not _forgotten:
             lambent_preload.forget_strangers([*standard_path, HERE])
-        if _signals_of != os.getpid():
+        if not _has_signals:
             _restore_signals()
         sys.modules["__main__"] = _entry
     sys.argv[:] = [BOOTSTRAP]
@@ -230,10 +232,8 @@ def _have_files():
 
 def _restore_signals():
     """What the interpreter sets when it starts: a fork may have been given other dispositions."""
-    global _signals_of
     import signal
 
-    _signals_of = os.getpid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
