@@ -216,6 +216,17 @@ async def test_a_destination_with_a_fault_is_tried_again_and_order_is_kept(world
     assert said(world.around.messages()) == ["a", "b", "c"]
 
 
+async def test_lines_that_come_while_others_wait_for_another_try_wait_behind_them(world: World) -> None:
+    await world.subscribe()
+    await world.put("a")
+    ((a,), _) = await world.store.owed()
+    await world.store.postpone(a, 1.0)
+    await world.put("b")
+    assert (await world.store.owed())[0] == []
+    world.clock.ahead_s += 1.0
+    assert [owed.events[0][2] for owed in (await world.store.owed())[0]] == ["a", "b"]
+
+
 async def test_what_its_function_cannot_have_any_more_is_given_up_and_others_go_on(world: World) -> None:
     world.around.functions.add("other")
     await world.subscribe("gone")

@@ -105,12 +105,18 @@ def metric_filters(connection: sqlite3.Connection) -> dict[GroupKey, dict[str, d
 
 
 def owe(connection: sqlite3.Connection, group_id: int, stream: str, chunks: Iterable[Chunk], now_ms: int) -> None:
-    """To every subscription of the group, in the transaction that writes the lines."""
+    """To every subscription of the group, in the transaction that writes the lines.
+
+    They are due when those before them are: where a destination is waited for, they must not come first.
+    """
     sql = "SELECT name FROM filters WHERE (group_id, kind) = (?, 'subscription')"
     for (name,) in connection.execute(sql, (group_id,)).fetchall():
+        sql = "SELECT due_ms FROM owed WHERE (group_id, filter) = (?, ?) ORDER BY id DESC LIMIT 1"
+        last = connection.execute(sql, (group_id, name)).fetchone()
+        due_ms = now_ms if last is None else max(now_ms, last[0])
         connection.executemany(
             "INSERT INTO owed (group_id, filter, stream, accepted_ms, due_ms, body) VALUES (?, ?, ?, ?, ?, ?)",
-            [(group_id, name, stream, now_ms, now_ms, chunk.body) for chunk in chunks],
+            [(group_id, name, stream, now_ms, due_ms, chunk.body) for chunk in chunks],
         )
 
 
