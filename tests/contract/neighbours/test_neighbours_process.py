@@ -193,11 +193,20 @@ async def test_a_question_that_is_given_up_leaves_the_next_one_its_own_answer(ne
         assert (await near.call("ssm", "DescribeParameters"))["Parameters"][0]["Name"] == "a"
 
 
+def _stands_still(pid: int) -> bool:
+    """Each thread stops when it has a processor next; another one can answer until then."""
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) == {"T"}
+
+
 async def test_a_process_that_dies_while_it_is_asked_is_not_waited_for(near: Near) -> None:
     await near.call("sns", "CreateTopic", Name="t")
     pid = near.process.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(10):
+        while not _stands_still(pid):
+            await asyncio.sleep(0.01)
     asked = asyncio.create_task(near.call("sns", "CreateTopic", Name="u"))
     await asyncio.sleep(0.1)  # long enough to be sent; the answer cannot come
     os.kill(pid, signal.SIGKILL)
