@@ -202,6 +202,7 @@ async def serving(config: Config, prepared: Prepared) -> AsyncIterator[str]:
             "provisioned environments": road.provisioned.run(),
             "reconciler": Reconciler(catalog, stores.blobs, clock, road.templates).run(),
             "templates": road.templates.run(),
+            "bytecode": road.bytecode.run(),
             "package collector": collect_now_and_then(catalog, stores.blobs, road.pools.directories, real),
             **await carriers.start(),
             "scaling": scaling.run(),

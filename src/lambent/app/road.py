@@ -16,6 +16,7 @@ from lambent.front.gateway import Gateway
 from lambent.http1.lobby import Lobby
 from lambent.http1.server import Server
 from lambent.invoke.admission import Admission, ReservedConcurrency
+from lambent.invoke.bytecode import Bytecode
 from lambent.invoke.environment import Environment
 from lambent.invoke.invoker import Invoker
 from lambent.invoke.original import Original
@@ -81,6 +82,7 @@ class Road:
             serve_endpoint=self._serve_endpoint,
             internet=config.internet,
             telemetry=telemetry,
+            initialised=lambda version, spec, duration_ms: self.bytecode.initialised(version, spec, duration_ms),
             environment_lifetime_s=SESSION_LIFETIME_S - TIMEOUT_MAX_S,
         )
         self.templates = Templates(
@@ -97,6 +99,7 @@ class Road:
             freeze_after_s=config.freeze_after_ms / 1000,
             idle_environment_s=float(config.idle_environment_s),
         )
+        self.bytecode = Bytecode(around, self.pools.room_for, stores.blobs.add_bytecode)
         self.provisioned = ProvisionedEnvironments(
             catalog, self.pools, lambda version: ProvisionedEnvironment(version, around), clock
         )

@@ -83,6 +83,8 @@ GOALS: Final = (
          part="snapstart", figure="ratio", limit=0.025, unit=" ×", by="measure", file="snapstart.py",
          holds_back="about half is what every start costs before its runtime is told, and the rest is pages: 290 that are copied because "
                     "the first event writes to them, at 2.7 µs each, and 180 faults of Python's way there"),
+    Goal(promise="Init phase of a Python function that imports 100 modules, once they are compiled, against its first one",
+         part="imports", figure="ratio", limit=0.35, unit=" ×", by="measure", file="imports.py"),
     Goal(promise="Warm invocations a second, 8 connections, a Python echo, against nginx answering 200",
          part="warm", figure="ratio", limit=0.3, unit=" ×", at_least=True, by="_beside_nginx", file="warm.py",
          holds_back=WAKE_UPS),

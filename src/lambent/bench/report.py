@@ -20,6 +20,8 @@ README_ROWS: Final[tuple[tuple[str, str, str, Mapping[str, str]], ...]] = (
     ("cold start, Java", "cold.java_hit_ms.median", "ms", {"`java -version`": "cold.java_version_ms.median"}),
     ("restored by SnapStart: boto3 and a client", "snapstart.restore_ms.median", "ms",
      {"their init": "snapstart.init_ms.median"}),
+    ("init of a function that imports 100 modules, not its first", "imports.later_ms.median", "ms",
+     {"its first": "imports.first_ms.median"}),
     ("warm invocations, 8 connections", "warm.invokes_per_s.median", "a second",
      {"nginx answering 200": "warm.nginx_per_s.median"}),
     ("200 requests at once, no environment yet, until all are answered", "burst.hello_first_s", "s", {}),

@@ -305,6 +305,8 @@ class Environment:
         self._log.publish([done, loglines.init_reported(duration_ms, status, error_type, kind, phase)], session.api)
         if phase == "init" and failure is None:
             self._init_duration_ms = duration_ms
+            if self._around.initialised is not None and self._spec is not None:
+                self._around.initialised(self.version, self._spec, duration_ms)
 
     # an invocation
 

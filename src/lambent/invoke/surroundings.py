@@ -18,6 +18,9 @@ from lambent.model.limits import INIT_PHASE_S, RESTORE_S, SNAPSHOT_INIT_S
 from lambent.model.loglines import InitType
 from lambent.ports import NO_TELEMETRY, Blobs, Clock, LogSink, Sandbox, Telemetry
 
+Initialised = Callable[[FunctionVersion, EnvironmentSpec, float], None]
+"""Is told of each init phase that went well, and its milliseconds."""
+
 InstallationFor = Callable[[FunctionVersion], Awaitable[RuntimeInstallation]]
 """What runs this version. Raises AwsError when the machine has no such interpreter."""
 
@@ -41,6 +44,7 @@ class Surroundings:
     snapshot_init_s: float = SNAPSHOT_INIT_S  # of an init phase whose outcome is an image
     restore_s: float = RESTORE_S  # of what comes instead of it afterwards
     telemetry: Telemetry = NO_TELEMETRY
+    initialised: Initialised | None = None
     log_share: LogShare = attrs.field(factory=LogShare)
     starts: Starts = attrs.field(factory=Starts)
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more

@@ -32,6 +32,14 @@ class HostMount:
     target: str  # absolute, as the function sees it
 
 
+@attrs.frozen
+class Compiler:
+    """How a runtime compiles the modules of a package ahead of the functions that import them."""
+
+    handler: str  # of an environment whose package they are; in `runtime_dir`
+    tag: str  # of the compiled files: "cpython-312"
+
+
 @attrs.frozen(kw_only=True)
 class RuntimeInstallation:
     """An interpreter that was found, and how environments of it are started."""
@@ -49,6 +57,7 @@ class RuntimeInstallation:
     # match: they are read when it starts. None: it cannot.
     read_at_start: re.Pattern[str] | None = None
     takes_connection: bool = False  # one that waits is given a connection to the Runtime API
+    compiler: Compiler | None = None
 
 
 class ImageUse(enum.StrEnum):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from lambent.model.cage import HostMount, RuntimeInstallation, StartMethod
+from lambent.model.cage import Compiler, HostMount, RuntimeInstallation, StartMethod
 from lambent.runtimes.errors import RuntimeNotUsable
 from lambent.runtimes.family import Family, copy_guest, guest_fingerprint
 from lambent.runtimes.half_built import half_built
@@ -151,6 +151,7 @@ def _installation(executable: Path, facts: dict[str, Any]) -> RuntimeInstallatio
         runtime_dir=None,
         # The last one is for our client alone, which takes it away: where the layers are, should that not be /opt.
         environment={**base_variables(), "PYTHONPATH": "/var/runtime", "_LAMBENT_LAYERS_ROOT": "/opt"},
+        compiler=Compiler("lambent_bytecode.handler", "cpython-{}{}".format(*facts["minor"])),
     )
 
 

@@ -1,7 +1,7 @@
 """Deployment packages by digest, and what is in them, as files under the data directory.
 
 blobs/ab/<digest>.zip     the package as it was uploaded: written beside, synced, renamed; the truth
-code/<digest>/            unpacked, read-only for everybody: can be made again at any time
+code/<digest>/            unpacked, read-only for everybody: can be made again at any time; bytecode comes later
 code/<digest>.json        how large that is
 layers/<digest>/          several layers, one over the other, as hard links into code/
 """
@@ -20,13 +20,14 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
 from lambent.store.archive import DIRECTORY_MODE, unpack
+from lambent.store.bytecode import write_bytecode
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class FileBlobs:
         self._code_path = functools.lru_cache(maxsize=4096)(self._new_code_path)  # every cold start asks
         self._under_way: dict[Path, asyncio.Task[Path]] = {}  # one unpacking of each, however many ask
         self._files = threading.Lock()  # what is put or asked for again is not collected meanwhile
+        self._filling: set[Path] = set()  # with bytecode; not collected either
         for folder in (self._blobs, self._code, self._layers):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o711 if folder != self._blobs else 0o700)  # uids of cages reach what they are shown, no list
@@ -107,6 +109,13 @@ class FileBlobs:
         if self._is_kept(directory):
             return directory
         return await self._once(directory, functools.partial(_merge, sources, directory))
+
+    async def add_bytecode(self, directory: Path, tag: str, modules: Mapping[str, bytes]) -> int:
+        """Puts compiled modules beside their sources in an unpacked directory, by the sources' paths; says how many.
+
+        Names and contents may be hostile. Raises OSError, also when the directory is gone.
+        """
+        return await self._run(self._add_bytecode, directory, tag, modules)
 
     async def collect(
         self, referenced: Set[str], in_use: Set[Path] = frozenset(), grace_s: float = GRACE_S
@@ -158,6 +167,15 @@ class FileBlobs:
             raise
         return directory
 
+    def _add_bytecode(self, directory: Path, tag: str, modules: Mapping[str, bytes]) -> int:
+        with self._files:
+            self._filling.add(directory)
+        try:
+            return write_bytecode(directory, tag, modules)
+        finally:
+            with self._files:
+                self._filling.discard(directory)
+
     def _collect(self, referenced: Set[str], in_use: Set[Path], before_s: float) -> list[str]:
         removed = []
         for path in self._blobs.glob("*/*.zip"):
@@ -172,7 +190,7 @@ class FileBlobs:
             # Out of the way first: half a directory must never look like a whole one, whenever this is killed.
             going = directory.with_name(f".part-{directory.name}")
             with self._files:
-                is_old = directory.stat().st_ctime < before_s
+                is_old = directory.stat().st_ctime < before_s and directory not in self._filling
                 if is_old:
                     directory.with_suffix(".json").unlink(missing_ok=True)
                     os.rename(directory, going)
