@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from importlib import resources
 
@@ -54,7 +55,7 @@ class EventQueue(RuleBasedStateMachine):
             number = len(self.events) + 1
             invocation = Invocation(
                 request_id=f"r{number}", account_id="a", region="r", function_name=name,
-                payload=text.encode(errors="replace"), qualifier=text or None,
+                payload=json.dumps(text).encode(), qualifier=text or None,
             )  # fmt: skip
             self.events[f"r{number}"] = Expected(name, self.now_ms, invocation, {"text": text})
             accepted.append(Accepted(id=number, invocation=invocation, at_ms=self.now_ms, detail={"text": text}))
