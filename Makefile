@@ -55,7 +55,7 @@ test: lint
 
 test-long: .venv/.dev
 	@scripts/system-packages long
-	$(BIN)/pytest -q -m long
+	$(BIN)/pytest -q -m "long or hypothesis"
 
 bench: .venv/.dev
 	@scripts/system-packages bench

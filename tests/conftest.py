@@ -29,10 +29,17 @@ NEED_BROKERS: Final = (
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# The normal run judges a change by the same examples each time. `make test-long` draws new ones for every property.
+settings.register_profile("the same examples", settings.get_profile("any machine"), derandomize=True)
 
 # A finalizer that happens to run at the bottom of a deep recursion fails there, and tests of deeply nested input recurse as
 # deep as Python lets them. So the collector runs between modules and never during a test.
 gc.disable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "not long":
+        settings.load_profile("the same examples")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
