@@ -107,7 +107,7 @@ class FakeCage:
 
     def freeze(self) -> None: ...
 
-    thaw = end_boost = freeze
+    thaw = end_boost = runtime_has_spoken = freeze
 
     def peak_memory_bytes(self) -> int:
         return 1
