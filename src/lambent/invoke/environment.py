@@ -61,7 +61,9 @@ class Environment:
         self.on_gone: Callable[[Environment], None] | None = None  # called once, when nothing of it is left
         self._around = surroundings
         self._clock = surroundings.clock
-        self._log = EnvironmentLog(version, surroundings.logs, surroundings.clock, self.id, surroundings.log_share)
+        self._log = EnvironmentLog(
+            version, surroundings.logs, surroundings.clock, self.id, surroundings.log_share, surroundings.held_starts
+        )
         self._spec: EnvironmentSpec | None = None
         self._session: Session | None = None
         self._peak = PeakMemory()
@@ -152,10 +154,6 @@ class Environment:
             self._freezing = asyncio.get_running_loop().create_task(self._freeze_when_told(session))
         else:
             self._freeze(session)
-
-    def show_log(self) -> None:
-        """Lets readers of the log see that an invocation has begun, when it takes longer."""
-        self._log.show()
 
     async def stop(self, reason: str) -> None:
         """Ends every process of it, and an invocation that is under way; returns when nothing is left.

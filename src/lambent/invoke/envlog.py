@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from lambent.invoke.applog import ApplicationLog
 from lambent.invoke.logpump import LogPump, LogShare, Origin
@@ -15,12 +16,38 @@ from lambent.ports import Cage, Clock, LogSink
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 
+SHOW_START_S: Final = 0.05  # a START line waits no longer for company
+
+
+class HeldStarts:
+    """START lines of all environments that wait for company. One timer serves them, at most so many times a second."""
+
+    def __init__(self) -> None:
+        self._logs: list[EnvironmentLog] = []
+
+    def add(self, log: EnvironmentLog) -> None:
+        """Has it shown soon."""
+        if not self._logs:
+            asyncio.get_running_loop().call_later(SHOW_START_S, self._show)
+        self._logs.append(log)
+
+    def _show(self) -> None:
+        logs, self._logs = self._logs, []
+        for log in logs:
+            log.show()
+
 
 class EnvironmentLog:
     """Platform events, and the function's and its extensions' own lines."""
 
     def __init__(
-        self, version: FunctionVersion, sink: LogSink, clock: Clock, environment_id: str, share: LogShare
+        self,
+        version: FunctionVersion,
+        sink: LogSink,
+        clock: Clock,
+        environment_id: str,
+        share: LogShare,
+        held_starts: HeldStarts,
     ) -> None:
         self.format = loglines.LineFormat.of(version.logging)
         self._is_json = self.format.is_json
@@ -33,6 +60,8 @@ class EnvironmentLog:
         self._place = version.account_id, version.region, version.log_group, self.stream
         self._tail: collections.deque[str] | None = None
         self._held: list[tuple[int, str]] = []  # a START line that waits for company
+        self._held_starts = held_starts
+        self._is_to_be_shown = False
         self._pump: LogPump | None = None
 
     def now_ms(self) -> int:
@@ -64,10 +93,17 @@ class EnvironmentLog:
         else:  # the text alone, which is what nearly every invocation needs
             text = loglines.start_text(request_id, self._version.version)
             line = (int(self._clock.now() * 1000), f"{text}\n")
-            self._in_turn(lambda: self._held.append(line))
+            self._in_turn(lambda: self._hold(line))
+
+    def _hold(self, line: tuple[int, str]) -> None:
+        self._held.append(line)
+        if not self._is_to_be_shown:  # else another invocation's was held a moment ago
+            self._is_to_be_shown = True
+            self._held_starts.add(self)
 
     def show(self) -> None:
-        """Hands on the START line that `started` keeps until there is more to say: called soon after, now and then."""
+        """Hands on the START line that is held, if the invocation has said nothing else yet."""
+        self._is_to_be_shown = False
         if self._held:
             self._append([])
 

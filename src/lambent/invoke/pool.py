@@ -333,9 +333,6 @@ class Pools:
             for pool in self._pools.values():
                 if pool.idle or pool.ahead:
                     pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
-                if len(pool.idle) + len(pool.ahead) < len(pool.all):
-                    for environment in pool.all:
-                        environment.show_log()
             self._retired = {pool for pool in self._retired if not pool.is_empty}
             self._forget_tenants()
 

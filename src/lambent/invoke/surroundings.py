@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
+from lambent.invoke.envlog import HeldStarts
 from lambent.invoke.logpump import LogShare
 from lambent.invoke.session import EndpointServer
 from lambent.invoke.starts import Starts
@@ -46,6 +47,7 @@ class Surroundings:
     telemetry: Telemetry = NO_TELEMETRY
     initialised: Initialised | None = None
     log_share: LogShare = attrs.field(factory=LogShare)
+    held_starts: HeldStarts = attrs.field(factory=HeldStarts)
     starts: Starts = attrs.field(factory=Starts)
     environment_lifetime_s: float = math.inf  # its credentials are good for so long, and for one invocation more
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from lambent.invoke import logpump
-from lambent.invoke.envlog import EnvironmentLog
+from lambent.invoke.envlog import EnvironmentLog, HeldStarts
 from lambent.invoke.logpump import BITE_S, READ_BYTES, REST, LogPump, LogShare, Origin
 from lambent.model import loglines
 from lambent.model.function import FunctionVersion
@@ -193,7 +193,60 @@ async def test_who_asks_for_the_tail_has_it_with_the_last_lines(
     pump.close()
 
 
-def log_of(pipes: list[Pipe], lines: list[str]) -> tuple[EnvironmentLog, LogPump]:
+async def test_start_is_shown_soon_also_when_it_comes_after_what_was_printed(
+    pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logpump, "BITE_S", 0.0)
+    lines: list[str] = []
+    log, pump = log_of(pipes, lines)
+    log.started("r0", None)
+    assert lines == []
+    await until_there(lines, 1)
+    os.write(pipes[0].writing, b"x\n" * 8_000)
+    pump.drain()
+    assert pump.is_behind
+    log.started("r1", None)
+    await until_there(lines, 8_002)
+    assert [lines[0].split()[2], lines[-1].split()[2]] == ["r0", "r1"]
+    pump.close()
+
+
+async def test_one_timer_shows_the_starts_of_all_environments(
+    pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers = 0
+    call_later = asyncio.get_running_loop().call_later
+
+    def counted(*args: Any) -> asyncio.TimerHandle:
+        nonlocal timers
+        timers += 1
+        return call_later(*args)
+
+    lines: list[str] = []
+    held = HeldStarts()
+    logs, pumps = zip(*(log_of(pipes[at:], lines, held) for at in range(2)), strict=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "call_later", counted)
+        for number in range(100):
+            for log in logs:
+                log.started(f"r{number}", None)
+                log.reported(report(f"r{number}"), None)
+        for log in logs:
+            log.started("last", None)
+    assert timers == 1
+    await until_there(lines, 602)
+    assert [line.split()[2] for line in lines[-2:]] == ["last", "last"]
+    for pump in pumps:
+        pump.close()
+
+
+async def until_there(lines: list[str], count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(lines) < count:
+            await asyncio.sleep(0.001)
+
+
+def log_of(pipes: list[Pipe], lines: list[str], held: HeldStarts | None = None) -> tuple[EnvironmentLog, LogPump]:
     """An environment's log and its pump, for a function that prints to the first pipe."""
 
     class Sink:
@@ -207,7 +260,7 @@ def log_of(pipes: list[Pipe], lines: list[str]) -> tuple[EnvironmentLog, LogPump
         handler="h", code_digest="d", revision_id="1",
     )  # fmt: skip
     cage = SimpleNamespace(output_fd=pipes[0].reading, log_fd=pipes[1].reading)
-    log = EnvironmentLog(version, cast(LogSink, Sink()), SystemClock(), "e", LogShare())
+    log = EnvironmentLog(version, cast(LogSink, Sink()), SystemClock(), "e", LogShare(), held or HeldStarts())
     return log, log.pump_to(cast(Cage, cage), cast(EnvironmentApi, SimpleNamespace(wants_telemetry=False)), False)
 
 
