@@ -17,6 +17,7 @@ from typing import Final
 
 from lambent.invoke.environment import Environment
 from lambent.invoke.room import Reap, Room
+from lambent.invoke.sweep import Sweep
 from lambent.model.concurrency import FunctionKey, ScalingRate
 from lambent.model.errors import AwsError, OutOfDescriptors, service_fault
 from lambent.model.function import FunctionVersion
@@ -47,6 +48,7 @@ class Pool:
         room_for: RoomFor,
         reap: Reap,
         scale: Scale,
+        note: Callable[[Pool], None],
     ) -> None:
         self.version = version
         self.idle: list[Environment] = []  # the one used last is at the end
@@ -59,6 +61,8 @@ class Pool:
         self._room_for = room_for
         self._reap = reap
         self._scale = scale
+        self._note = note  # that the next sweep has to look at it
+        self.is_noted = False  # kept by the sweep
         self._waiters: collections.deque[asyncio.Future[Environment]] = collections.deque()
         self._starts: set[asyncio.Task[None]] = set()
         self._starting = 0  # of which nobody knows yet what comes of them
@@ -115,6 +119,8 @@ class Pool:
             return
         environment.idle_since = self._clock.monotonic()
         (self.ahead if environment.provisioned else self.idle).append(environment)
+        if not self.is_noted:
+            self._note(self)
 
     def let_go(self, environment: Environment) -> None:
         """Ends it: now if it is idle, else when it comes back."""
@@ -132,16 +138,23 @@ class Pool:
                 self._end(environment, "spindown")
             idle.clear()
 
-    def sweep(self, freeze_before: float, reap_before: float) -> None:
-        """Freezes and reaps what has been idle since before these moments (monotonic seconds)."""
-        while self.idle and self.idle[0].idle_since < reap_before:
-            self._end(self.idle.pop(0), "spindown")
+    def freeze(self, before_s: float) -> float | None:
+        """Freezes what has been idle since before this moment (monotonic seconds); says since when the next one has been."""
+        next_s: float | None = None
         for idle in (self.ahead, self.idle):
             for environment in reversed(idle):
                 if environment.frozen:
                     break
-                if environment.idle_since < freeze_before:
+                if environment.idle_since < before_s:
                     environment.freeze()
+                elif next_s is None or environment.idle_since < next_s:
+                    next_s = environment.idle_since
+        return next_s
+
+    def reap(self, before_s: float) -> None:
+        """Ends what has been idle since before this moment, but for provisioned ones."""
+        while self.idle and self.idle[0].idle_since < before_s:
+            self._end(self.idle.pop(0), "spindown")
 
     async def close(self) -> None:
         self._closed = True
@@ -160,7 +173,7 @@ class Pool:
         """Starts an environment unless as many are starting as there are callers who wait."""
         if not waiter.done() and not self._closed and self._starting < len(self._waiters):
             self._starting += 1
-            _spawn(self._start_one(), self._starts)
+            _spawn(self._start_one(), self._starts).add_done_callback(lambda _: self.may_be_empty())
 
     async def _start_one(self) -> None:
         try:
@@ -225,6 +238,12 @@ class Pool:
         for idle in (self.ahead, self.idle):
             if environment in idle:
                 idle.remove(environment)
+        self.may_be_empty()
+
+    def may_be_empty(self) -> None:
+        """What is done with one that is empty is done by the next sweep."""
+        if not self.is_noted:
+            self._note(self)
 
     @property
     def is_empty(self) -> bool:
@@ -240,10 +259,11 @@ def _shutting_down() -> AwsError:
     return service_fault("Lambent is shutting down.")
 
 
-def _spawn(coroutine: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+def _spawn(coroutine: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(coroutine)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+    return task
 
 
 class Pools:
@@ -257,9 +277,9 @@ class Pools:
         self._room = room
         self._making_room: set[asyncio.Task[None]] = set()
         self.scaling_rates: dict[FunctionKey, ScalingRate] = {}
-        self._freeze_after_s = freeze_after_s
-        self._idle_environment_s = idle_environment_s
+        self._sweep = Sweep(freeze_after_s=freeze_after_s, idle_environment_s=idle_environment_s)
         self._pools: dict[_PoolKey, Pool] = {}
+        self._of_tenants: dict[Pool, _PoolKey] = {}
         self._retired: set[Pool] = set()
         self._closed = False
 
@@ -273,7 +293,11 @@ class Pools:
             if pool.version is version or pool.version.build == version.build:
                 return pool
             self._retire(pool)
-        pool = self._pools[key] = Pool(version, self._factory, self._clock, self.room_for, self._reap_one, self._scale)
+        pool = self._pools[key] = Pool(
+            version, self._factory, self._clock, self.room_for, self._reap_one, self._scale, self._sweep.note
+        )
+        if tenant_id is not None:
+            self._of_tenants[pool] = key
         return pool
 
     def room_for(self, version: FunctionVersion) -> AbstractAsyncContextManager[bool]:
@@ -292,10 +316,10 @@ class Pools:
 
     async def _reap_one(self) -> bool:
         """See `room.Reap`."""
-        idle = [(pool, longest) for pool in self._pools.values() if (longest := pool.longest_idle()) is not None]
-        if not idle:
+        idle = self._sweep.idle_for_longest()
+        if idle is None:
             return False
-        pool, environment = min(idle, key=lambda pair: pair[1].idle_since)
+        pool, environment = idle
         await pool.give_way(environment)
         return True
 
@@ -324,23 +348,29 @@ class Pools:
         look_at_memory = itertools.cycle([True] + [False] * (MEMORY_SWEEPS - 1))
         while True:
             await self._clock.sleep(SWEEP_S)
-            now = self._clock.monotonic()
             if next(look_at_memory) and not self._making_room and self._room.is_short:
                 _spawn(self._make_room(), self._making_room)
-            self.scaling_rates = {
-                function: rate for function, rate in self.scaling_rates.items() if not rate.is_full(now)
-            }
-            for pool in self._pools.values():
-                if pool.idle or pool.ahead:
-                    pool.sweep(now - self._freeze_after_s, now - self._idle_environment_s)
-            self._retired = {pool for pool in self._retired if not pool.is_empty}
-            self._forget_tenants()
+            self.sweep()
 
-    def _forget_tenants(self) -> None:
-        """A tenant who has not been heard of for long leaves nothing behind; there may be very many."""
-        for key, pool in [(key, pool) for key, pool in self._pools.items() if key[4] is not None and pool.is_empty]:
+    def sweep(self) -> None:
+        """Does what is due."""
+        now_s = self._clock.monotonic()
+        self.scaling_rates = {
+            function: rate for function, rate in self.scaling_rates.items() if not rate.is_full(now_s)
+        }  # most are full again after a hundredth of a second
+        for pool in self._sweep.do(now_s):
+            self._forget(pool)
+
+    def _forget(self, empty: Pool) -> None:
+        """One that is retired, and a tenant who has not been heard of for long, leave nothing behind; there may be very many."""
+        key = self._of_tenants.pop(empty, None)
+        if key is not None:
             del self._pools[key]
-            self._retire(pool)
+            empty.retire()
+        elif empty not in self._retired:
+            return  # it is used again some day
+        self._retired.discard(empty)
+        self._sweep.forget(empty)
 
     async def close(self) -> None:
         self._closed = True
@@ -350,4 +380,6 @@ class Pools:
 
     def _retire(self, pool: Pool) -> None:
         pool.retire()
+        self._of_tenants.pop(pool, None)
         self._retired.add(pool)
+        pool.may_be_empty()

@@ -44,8 +44,9 @@ def pool(kind: type[FakeEnvironment] = FakeEnvironment, reap: Reap = nothing_is_
         return cast(Environment, kind())
 
     return Pool(
-        cast(Any, types.SimpleNamespace(qualified_arn="arn")), factory, SystemClock(), room, reap, lambda version: None
-    )
+        cast(Any, types.SimpleNamespace(qualified_arn="arn")), factory, SystemClock(), room, reap,
+        lambda version: None, lambda pool: None,
+    )  # fmt: skip
 
 
 async def test_who_asks_again_in_the_moment_that_a_start_is_done_does_not_wait_for_it() -> None:

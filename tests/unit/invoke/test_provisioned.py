@@ -196,7 +196,7 @@ async def test_they_are_given_out_first_and_idleness_ends_the_others_alone(world
     for environment in held:
         pool.release(environment)
     world.clock.at += IDLE_S + 1
-    pool.sweep(world.clock.at, world.clock.at - IDLE_S)
+    world.pools.sweep()
     await world.until(lambda: len(pool.all) == 2)
     assert world.there() == (2, None)
     assert {id(environment) for environment in pool.ahead} == {id(environment) for environment in world.made}
