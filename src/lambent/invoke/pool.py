@@ -279,6 +279,7 @@ class Pools:
         self.scaling_rates: dict[FunctionKey, ScalingRate] = {}
         self._sweep = Sweep(freeze_after_s=freeze_after_s, idle_environment_s=idle_environment_s)
         self._pools: dict[_PoolKey, Pool] = {}
+        self._keys: dict[FunctionKey, set[_PoolKey]] = {}
         self._of_tenants: dict[Pool, _PoolKey] = {}
         self._retired: set[Pool] = set()
         self._closed = False
@@ -296,6 +297,7 @@ class Pools:
         pool = self._pools[key] = Pool(
             version, self._factory, self._clock, self.room_for, self._reap_one, self._scale, self._sweep.note
         )
+        self._keys.setdefault(_function_of(version), set()).add(key)
         if tenant_id is not None:
             self._of_tenants[pool] = key
         return pool
@@ -327,13 +329,10 @@ class Pools:
         self, account_id: str, region: str, name: str, current: Callable[[str], FunctionVersion | None]
     ) -> None:
         """Ends the environments of versions that `current(version)` no longer gives back unchanged."""
-        for key, pool in list(self._pools.items()):
-            if key[:3] != (account_id, region, name):
-                continue
+        for key in list(self._keys.get((account_id, region, name), ())):
             version = current(key[3])
-            if version is None or version.build != pool.version.build:
-                del self._pools[key]
-                self._retire(pool)
+            if version is None or version.build != self._pools[key].version.build:
+                self._retire(self._remove(key))
 
     @property
     def environments(self) -> list[Environment]:
@@ -365,7 +364,7 @@ class Pools:
         """One that is retired, and a tenant who has not been heard of for long, leave nothing behind; there may be very many."""
         key = self._of_tenants.pop(empty, None)
         if key is not None:
-            del self._pools[key]
+            self._remove(key)
             empty.retire()
         elif empty not in self._retired:
             return  # it is used again some day
@@ -377,6 +376,13 @@ class Pools:
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
         await self._room.close()
         await asyncio.gather(*self._making_room, return_exceptions=True)
+
+    def _remove(self, key: _PoolKey) -> Pool:
+        keys = self._keys[key[:3]]
+        keys.discard(key)
+        if not keys:
+            del self._keys[key[:3]]
+        return self._pools.pop(key)
 
     def _retire(self, pool: Pool) -> None:
         pool.retire()

@@ -265,3 +265,29 @@ async def test_of_a_tenant_whose_environment_does_not_start_nothing_is_left(worl
         await pool.acquire()
     await world.after(1.0)
     assert world.pool("f", tenant_id="t") is not pool
+
+
+async def test_a_change_of_one_function_costs_the_same_however_many_others_there_are(world: World) -> None:
+    async def changed_beside(count: int) -> int:
+        for number in range(count):
+            await world.use(world.pool(f"f{number}"))
+        for tenant_id in (None, "t"):
+            await world.use(world.pool("changing", tenant_id=tenant_id))
+        await world.after(1.0)
+        with counted_steps() as steps:
+            world.pools.function_changed("123456789012", "eu-west-1", "changing", lambda version: None)
+        await world.after(1.0)
+        assert world.count == count
+        return steps.count
+
+    few = await changed_beside(1)
+    assert await changed_beside(1000) == few
+
+
+async def test_a_change_that_leaves_a_version_as_it_is_leaves_its_environments(world: World) -> None:
+    pool = world.pool("f")
+    await world.use(pool)
+    world.pools.function_changed("123456789012", "eu-west-1", "f", lambda version: pool.version)
+    await world.after(1.0)
+    assert world.pool("f") is pool
+    assert world.count == 1
