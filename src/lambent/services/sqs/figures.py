@@ -11,11 +11,12 @@ from typing import Final
 from lambent.model.metrics import Series
 from lambent.ports import Clock
 from lambent.store.database import StoreError
-from lambent.store.queues import Queue, QueueStore, series_of
+from lambent.store.queues import Counts, Queue, QueueStore, series_of
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 60.0
+NO_MESSAGES: Final = Counts(visible=0, in_flight=0, delayed=0)
 ACTIVE_S: Final = 6 * 3_600.0  # the metrics' page: a queue is active for so long after its last use
 
 Gauge = Callable[[Series, float | None], None]
@@ -43,11 +44,10 @@ class QueueLevels:
     async def look(self) -> None:
         """Raises sqlite3.Error, StoreError."""
         told: set[Series] = set()
-        for queue in self._store.all_queues():
-            oldest_ms = await self._store.oldest_ms(queue)
+        async for queue, oldest_ms in self._store.oldest_ms():
             if oldest_ms is None and not self._was_used(queue):
                 continue
-            counts = await self._store.counts(queue)
+            counts = await self._store.counts(queue) if oldest_ms is not None else NO_MESSAGES
             age_s = 0.0 if oldest_ms is None else max(0.0, self._clock.now() - oldest_ms / 1000)
             for series, value in (
                 (series_of(queue, "ApproximateNumberOfMessagesVisible"), counts.visible),

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -43,6 +43,7 @@ from lambent.store.sweeping import sweep_regularly
 T = TypeVar("T")
 
 CHUNK: Final = 500  # rows that are taken away in one transaction
+LOOKED_AT: Final = 100  # queues that a reader looks at before others have their turn
 SWEEP_EVERY_S: Final = 60.0
 MOVE_CHUNK: Final = 100  # messages of a move task in one transaction, and so the most that are moved at once
 RETRY_S: Final = 1.0  # after a write that failed
@@ -139,9 +140,21 @@ class QueueStore:
     async def counts(self, queue: Queue) -> Counts:
         return await self._database.read(lambda c: queues.counts(c, queue.bucket, self._now_ms()))
 
-    async def oldest_ms(self, queue: Queue) -> int | None:
-        """When its oldest message was sent; None without any."""
-        return await self._database.read(lambda c: queues.oldest_ms(c, queue.bucket))
+    def oldest_ms(self) -> AsyncIterator[tuple[Queue, int | None]]:
+        """When the oldest message of each queue was sent; None without any."""
+        return self._of_each(lambda c, queue: queues.oldest_ms(c, queue.bucket))
+
+    async def _of_each(self, look: Callable[[sqlite3.Connection, Queue], T]) -> AsyncIterator[tuple[Queue, T]]:
+        """What a look at every queue finds. There may be many, and the way to a reader costs more than its look at one."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Queue, T]]:
+            return [(queue, look(connection, queue)) for queue in some]
+
+        all_queues = self.all_queues()
+        for first in range(0, len(all_queues), LOOKED_AT):
+            some = all_queues[first : first + LOOKED_AT]
+            for found in await self._database.read(work):
+                yield found
 
     def _remember(self, queue: Queue) -> None:
         self._queues[queue.key] = queue
@@ -307,15 +320,15 @@ class QueueStore:
         """Takes away what is older than it may be: messages, deduplication ids, attempts."""
         while await self._database.write(lambda c: queues.forget(c, self._now_ms(), CHUNK)):
             pass
-        for queue in list(self._queues.values()):
-            before_ms = self._now_ms() - 1000 * queue.retention_s
-            while await self._expire(queue.bucket, before_ms):
+        now_ms = self._now_ms()
+        async for queue, expired in self._of_each(
+            lambda c, queue: queues.expired(c, queue.bucket, now_ms, now_ms - 1000 * queue.retention_s, 1)
+        ):
+            while expired and await self._expire(queue.bucket, now_ms - 1000 * queue.retention_s):
                 pass
 
     async def _expire(self, bucket: int, before_ms: int) -> bool:
         now_ms = self._now_ms()
-        if not await self._database.read(lambda c: queues.expired(c, bucket, now_ms, before_ms, 1)):
-            return False
 
         def work(connection: sqlite3.Connection) -> bool:
             rows = queues.expired(connection, bucket, now_ms, before_ms, CHUNK)
