@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVarTuple
 
 from lambent.invoke.applog import ApplicationLog
 from lambent.invoke.logpump import LogPump, LogShare, Origin
@@ -16,6 +17,7 @@ from lambent.ports import Cage, Clock, LogSink
 from lambent.runtimeapi.api import EnvironmentApi
 from lambent.runtimeapi.logframes import FrameDecoder, LineDecoder, LogRecord
 
+Ts = TypeVarTuple("Ts")
 SHOW_START_S: Final = 0.05  # a START line waits no longer for company
 
 
@@ -84,7 +86,7 @@ class EnvironmentLog:
         lines = [loglines.line(event, now_ms, self.format) for event in events]
         self._tell([(now_ms, text) for text in lines if text is not None])
         if api is not None and api.wants_telemetry:
-            self._in_turn(lambda: _publish(events, api))
+            self._in_turn(_publish, events, api)
 
     def started(self, request_id: str, api: EnvironmentApi | None) -> None:
         """START."""
@@ -93,7 +95,7 @@ class EnvironmentLog:
         else:  # the text alone, which is what nearly every invocation needs
             text = loglines.start_text(request_id, self._version.version)
             line = (int(self._clock.now() * 1000), f"{text}\n")
-            self._in_turn(lambda: self._hold(line))
+            self._in_turn(self._hold, line)
 
     def _hold(self, line: tuple[int, str]) -> None:
         self._held.append(line)
@@ -114,7 +116,7 @@ class EnvironmentLog:
         else:
             now_ms = int(self._clock.now() * 1000)
             lines = [(now_ms, f"{loglines.end_text(report)}\n"), (now_ms, f"{loglines.report_text(report)}\n")]
-            self._in_turn(lambda: self._append_lines(lines))
+            self._in_turn(self._append_lines, lines)
 
     def on_platform_event(self, event_type: str, record: dict[str, Any]) -> None:
         """What only the API sees: extensions and subscriptions. Implements EnvironmentObserver."""
@@ -153,14 +155,14 @@ class EnvironmentLog:
         return self._pump
 
     def _tell(self, events: list[tuple[int, str]]) -> None:
-        self._in_turn(lambda: self._append(events))
+        self._in_turn(self._append, events)
 
-    def _in_turn(self, say: Callable[[], None]) -> None:
+    def _in_turn(self, say: Callable[[*Ts], None], *what: *Ts) -> None:
         """After what the function has printed, when the pump is behind with that."""
         if self._pump is not None and self._pump.is_behind:
-            self._pump.then(say)
+            self._pump.then(functools.partial(say, *what))
         else:
-            say()
+            say(*what)
 
     def _append(self, events: list[tuple[int, str]]) -> None:
         if not self._is_json:  # AWS's text events end with their newline, its JSON ones do not
