@@ -34,6 +34,7 @@ from lambent.services.sqs import SqsService
 from lambent.sources.brokers import Brokers
 from lambent.sources.pollers import Pollers
 from lambent.sources.supervisor import Supervisor
+from lambent.sources.table_news import TableNews
 from lambent.sources.timeline import Timeline
 
 MAIL_FOLDER: Final = "mail"  # below the data directory
@@ -97,12 +98,16 @@ class Carriers:
         object_destinations = Destinations(clients, dispatcher.accept, catalog, allow_function)
         self.object_news = S3Notifications(catalog, clients, object_destinations, real)
 
+        table_news = None
+        if not any(neighbours.endpoint_of(service) for service in ("dynamodb", "dynamodbstreams")):
+            table_news = TableNews()
+            neighbours.tables_changed = table_news.happened
         brokers = Brokers(clients, dict(config.brokers), mq_is_elsewhere=neighbours.endpoint_of("mq") is not None)
         pollers = Pollers(
             events_invoker, catalog, clock, clients, stores.checkpoints,
             None if neighbours.endpoint_of("sqs") else lambda arn: sqs.direct(arn, arn.split(":")[4]),
             None if neighbours.endpoint_of("kinesis") else kinesis.direct,
-            brokers, Timeline(stores.events, clock), telemetry, dispatcher.accept,
+            brokers, Timeline(stores.events, clock), telemetry, dispatcher.accept, table_news,
         )  # fmt: skip
         self._supervisor = Supervisor(catalog, clock, pollers.make, stores.checkpoints.forget)
         stack.push_async_callback(self._supervisor.close)

@@ -22,6 +22,9 @@ WHOLE_MAX_BYTES: Final = 128 * MIB  # longer ones are sent as they come, and do 
 ObjectsChanged = Callable[[RequestContext, Sequence[ObjectEvent]], Awaitable[None]]
 """What a request did to S3's objects. It returns when those who want to know will; it must not raise."""
 
+TablesChanged = Callable[[str, str], None]
+"""That something was written to DynamoDB: account and region."""
+
 RootKey = Callable[[str], tuple[str, str]]
 """An account's own access key and secret: what neighbours call our front door with."""
 
@@ -30,6 +33,7 @@ class Neighbours:
     """Every service that Lambent does not build itself. Implements `ports.Neighbours`."""
 
     objects_changed: ObjectsChanged | None = None  # told before whoever changed them is answered
+    tables_changed: TablesChanged | None = None  # the same
 
     def __init__(
         self, process: NeighboursProcess, endpoints: Endpoints, directory: Directory, root_key: RootKey
@@ -74,8 +78,7 @@ class Neighbours:
         whole = b"".join([chunk async for chunk in body])
         if answer.identities_changed:
             await self._directory.changed()
-        if answer.happened and self.objects_changed is not None:
-            await self.objects_changed(context, answer.happened)
+        await self._tell(context, service, operation, answer.happened)
         return WireResponse(status=answer.status, headers=headers, body=whole)
 
     async def call(
@@ -114,10 +117,17 @@ class Neighbours:
             raise service_fault("The neighbours' process answered another question.")
         if answer.identities_changed:
             await self._directory.changed()
-        if answer.happened and self.objects_changed is not None:
-            await self.objects_changed(context, answer.happened)
+        await self._tell(context, service, operation, answer.happened)
         members: dict[str, Any] = answer.value
         return members
+
+    async def _tell(
+        self, context: RequestContext, service: str, operation: str, objects: Sequence[ObjectEvent]
+    ) -> None:
+        if objects and self.objects_changed is not None:
+            await self.objects_changed(context, objects)
+        if service == "dynamodb" and self.tables_changed is not None and not is_read(service, operation):
+            self.tables_changed(context.account_id, context.region)
 
     @property
     def _is_unused(self) -> bool:

@@ -26,6 +26,7 @@ from lambent.sources.shard_runner import Destination, Task
 from lambent.sources.shards import ClientStream, Stream
 from lambent.sources.stream_poller import StreamPoller
 from lambent.sources.supervisor import Key
+from lambent.sources.table_news import TableNews
 from lambent.sources.timeline import Timeline
 from lambent.store.checkpoints import CheckpointStore
 
@@ -52,8 +53,9 @@ class Pollers:
         timeline: Timeline | None = None,
         telemetry: Telemetry = NO_TELEMETRY,
         enqueue: Enqueue | None = None,
+        table_news: TableNews | None = None,
     ) -> None:
-        """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is."""
+        """`own_queue` is None where SQS is elsewhere, `own_stream` where Kinesis is, `table_news` where DynamoDB is."""
         self._invoke = invoke
         self._catalog = catalog
         self._clock = clock
@@ -65,6 +67,7 @@ class Pollers:
         self._timeline = timeline
         self._telemetry = telemetry
         self._enqueue = enqueue
+        self._table_news = table_news
         self._results = Results(catalog)
 
     def make(self, key: Key, mapping: Mapping[str, Any]) -> Poller | None:
@@ -97,7 +100,7 @@ class Pollers:
         if self._own_stream is not None and kind_of(mapping) is not SourceKind.DYNAMODB:
             stream = OwnStream(self._own_stream(arn.split("/consumer/")[0]), arn, function.role_arn)
         else:
-            stream = ClientStream(self._clients, self._clock, arn, function.role_arn)
+            stream = ClientStream(self._clients, self._clock, arn, function.role_arn, self._table_news)
         task = self._task(key, mapping, function, StreamFormat(source=arn))
         return StreamPoller(task, stream, self._checkpoints, self._clock)
 

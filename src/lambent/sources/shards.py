@@ -14,13 +14,12 @@ from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.model.stream_records import StreamRecord, dynamodb_record, kinesis_record
 from lambent.ports import Clients, Clock
+from lambent.sources.table_news import POLL_EVERY_S, TableNews
 
 log = logging.getLogger(__name__)
 
-# Once a second for each shard of Kinesis, four times of DynamoDB: what AWS says that Lambda does.
-# https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html, with-ddb.html
+# Once a second for each shard: what AWS says that Lambda does. https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html
 KINESIS_EVERY_S: Final = 1.0
-DYNAMODB_EVERY_S: Final = 0.25
 # What the record at a checkpoint no longer exists by: it is too old, or the stream was made anew.
 _NO_SUCH_PLACE: Final = frozenset({"TrimmedDataAccessException", "InvalidArgumentException", "ValidationException"})
 PAGE_MAX: Final = 1_000  # GetRecords of DynamoDB Streams takes no more; ours for Kinesis, which takes 10,000
@@ -59,21 +58,27 @@ class Stream(Protocol):
 
 
 class ClientStream:
-    """Either kind, by its ARN. `role_arn` says with whose rights the function would be called."""
+    """Either kind, by its ARN. `role_arn` says with whose rights the function would be called.
 
-    def __init__(self, clients: Clients, clock: Clock, arn: str, role_arn: Callable[[], str]) -> None:
+    `news` tells of writes to tables, where they come by here.
+    """
+
+    def __init__(
+        self, clients: Clients, clock: Clock, arn: str, role_arn: Callable[[], str], news: TableNews | None = None
+    ) -> None:
         parts = arn.split(":", 5)
         self.arn = arn
         self.clients = clients
         self.clock = clock
         self.role_arn = role_arn
         self.is_kinesis = parts[2] == "kinesis"
-        self.every_s = KINESIS_EVERY_S if self.is_kinesis else DYNAMODB_EVERY_S
+        self.every_s = KINESIS_EVERY_S if self.is_kinesis else POLL_EVERY_S
         self.service = "kinesis" if self.is_kinesis else "dynamodbstreams"
         self.of_stream = (
             {"StreamARN": arn.split("/consumer/")[0]} if self.is_kinesis else {"StreamArn": arn}
         )  # a consumer's records are read like anybody's
         self._region, self._account_id = parts[3], parts[4]
+        self.news = news.of(self._account_id, self._region) if news is not None and not self.is_kinesis else None
 
     async def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         context = RequestContext(
@@ -114,8 +119,11 @@ class _ClientReader:
         self._position = position
         self._since_s: float | None = position.get("since")
         self._iterator: str | None = None
+        self._seen_writes, self._read_s = 0, 0.0  # when was looked last
 
     async def read(self, limit: int) -> Page:
+        if self._stream.news is not None:
+            self._seen_writes, self._read_s = self._stream.news.writes, self._stream.clock.monotonic()
         if self._iterator is None:
             self._iterator = await self._new_iterator()
         request: dict[str, Any] = {"ShardIterator": self._iterator, "Limit": min(limit, PAGE_MAX)}
@@ -137,7 +145,10 @@ class _ClientReader:
         return self._since_s is None or self._stream.is_kinesis or record.arrived_s >= int(self._since_s)
 
     async def wait(self) -> None:
-        await self._stream.clock.sleep(self._stream.every_s)
+        if self._stream.news is not None:
+            await self._stream.news.since(self._seen_writes, self._read_s, self._stream.clock)
+        else:
+            await self._stream.clock.sleep(self._stream.every_s)
 
     async def _new_iterator(self) -> str:
         request = {**self._stream.of_stream, "ShardId": self._shard}

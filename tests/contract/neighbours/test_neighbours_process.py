@@ -193,6 +193,37 @@ async def test_a_question_that_is_given_up_leaves_the_next_one_its_own_answer(ne
         assert (await near.call("ssm", "DescribeParameters"))["Parameters"][0]["Name"] == "a"
 
 
+async def test_writes_to_tables_are_told_and_reads_are_not(near: Near) -> None:
+    told: list[tuple[str, str]] = []
+    near.neighbours.tables_changed = lambda account_id, region: told.append((account_id, region))
+    key = {"id": {"S": "1"}}
+    await near.call(
+        "dynamodb", "CreateTable", TableName="t", BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )  # fmt: skip
+    await near.call("dynamodb", "GetItem", TableName="t", Key=key)
+    await near.call(
+        "dynamodb",
+        "Query",
+        TableName="t",
+        KeyConditionExpression="id = :i",
+        ExpressionAttributeValues={":i": {"S": "1"}},
+    )
+    assert len(told) == 1
+    writes: list[tuple[str, dict[str, Any]]] = [
+        ("PutItem", {"TableName": "t", "Item": key}), ("DeleteItem", {"TableName": "t", "Key": key}),
+        ("BatchWriteItem", {"RequestItems": {"t": [{"PutRequest": {"Item": key}}]}}),
+        ("TransactWriteItems", {"TransactItems": [{"Delete": {"TableName": "t", "Key": key}}]}),
+        ("ExecuteStatement", {"Statement": "INSERT INTO t VALUE {'id': '2'}"}),
+    ]  # fmt: skip
+    for number, (operation, request) in enumerate(writes, 2):
+        await near.call("dynamodb", operation, **request)
+        assert told == [(CONTEXT.account_id, CONTEXT.region)] * number, operation
+    await near.call("ssm", "PutParameter", Name="a", Value="1", Type="String")
+    assert len(told) == 6
+
+
 def _stands_still(pid: int) -> bool:
     """Each thread stops when it has a processor next; another one can answer until then."""
     states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
