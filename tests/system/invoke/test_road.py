@@ -46,9 +46,19 @@ async def test_start_end_and_report_frame_what_the_function_prints(road: Any) ->
     assert "Init Duration" not in second.log_tail.decode()
 
 
-async def test_requests_at_once_run_at_once_each_in_its_own_environment(road: Any) -> None:
-    road.define("slow", "def handle(event, request_id):\n    time.sleep(0.5)\n    return os.getpid()")
-    outcomes = await asyncio.gather(*(road.invoke("slow") for _ in range(3)))
+async def test_requests_at_once_run_at_once_each_in_its_own_environment(road: Any, tmp_path: Path) -> None:
+    """Each answers only when all three run."""
+    met = tmp_path / "met"
+    met.mkdir()
+    code = f"""
+        def handle(event, request_id):
+            open(os.path.join({str(met)!r}, str(os.getpid())), "w").close()
+            while len(os.listdir({str(met)!r})) < 3:
+                time.sleep(0.01)
+            return os.getpid()
+    """
+    road.define("together", code, timeout_s=60)
+    outcomes = await asyncio.gather(*(road.invoke("together") for _ in range(3)))
     assert len({outcome.payload for outcome in outcomes}) == 3
 
 
