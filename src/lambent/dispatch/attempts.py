@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -29,6 +27,7 @@ from lambent.model.retry import (
 )
 from lambent.ports import Catalog, Clock, Telemetry
 from lambent.store.events import Claimed, EventStore, NewStep
+from lambent.store.rewriting import until_written
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ Run = Callable[[Invocation], Awaitable[Outcome]]
 """`ports.Invoke.invoke`."""
 
 CONFIG_FAMILY: Final = "event-invoke"  # settings.extra: by qualifier, AWS's shape
-REWRITE_S: Final = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -183,13 +181,8 @@ class Attempts:
         return None
 
     async def _durably(self, write: Callable[[], Awaitable[None]]) -> None:
-        """The function has run: that must not be forgotten because the disk is full for a while. Raises StoreError."""
-        while True:
-            try:
-                return await write()
-            except sqlite3.Error as error:
-                log.error("what came of an event cannot be written (%s); make room on the disk: trying again", error)
-                await asyncio.sleep(REWRITE_S)  # real time: the disk knows no other
+        """Raises StoreError."""
+        await until_written("what came of an event", write)
 
     def _step(self, what: str, **detail: object) -> NewStep:
         return NewStep(what=what, at_ms=int(self._clock.now() * 1000), detail=detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 from lambent.dispatch.targets import Targets
@@ -12,6 +13,7 @@ from lambent.model.retry import after_failed_delivery
 from lambent.ports import Clock, Telemetry
 from lambent.services.delivery.lane import SendingLane
 from lambent.store.events import Delivery, EventStore, NewStep
+from lambent.store.rewriting import until_written
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class TargetLane(SendingLane[Delivery]):
             log.exception("sending to %s broke: report it with this traceback", delivery.target)
             await self._failed(delivery, service_fault(str(error)))
         else:
-            await self._store.end_delivery(delivery, self._step("sent", delivery))
+            await self._end(delivery, self._step("sent", delivery))
 
     async def _failed(self, delivery: Delivery, error: AwsError) -> None:
         is_dead_letter = delivery.message["kind"] == "dead-letter"
@@ -48,7 +50,7 @@ class TargetLane(SendingLane[Delivery]):
         again = after_failed_delivery(delivery.tries + 1, delivery.created_ms / 1000, self._now_s())
         if again is None:
             log.error("%s of %s to %s is given up: %s", delivery.message["kind"], name, delivery.target, reason)
-            await self._store.end_delivery(delivery, self._step("not sent", delivery, error=reason))
+            await self._end(delivery, self._step("not sent", delivery, error=reason))
             return
         log.log(
             logging.INFO if delivery.tries else logging.WARNING,
@@ -57,7 +59,10 @@ class TargetLane(SendingLane[Delivery]):
         )  # fmt: skip
         at_ms = int(again.at_s * 1000)
         step = self._step("refused by target", delivery, error=reason, next_at_ms=at_ms)
-        await self._store.postpone_delivery(delivery, at_ms, step)
+        await until_written("what came of a delivery", partial(self._store.postpone_delivery, delivery, at_ms, step))
+
+    async def _end(self, delivery: Delivery, step: NewStep) -> None:
+        await until_written("what came of a delivery", partial(self._store.end_delivery, delivery, step))
 
     def _step(self, what: str, delivery: Delivery, **detail: object) -> NewStep:
         about = {"target": delivery.target, "kind": delivery.message["kind"]}

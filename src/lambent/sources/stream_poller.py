@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html, with-ddb.html
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from lambent.sources.shard_runner import ShardRunner, Task
 from lambent.sources.shards import Shard, Stream
 from lambent.store.checkpoints import CheckpointStore
 from lambent.store.database import StoreError
+from lambent.store.rewriting import until_written
 from lambent.telemetry.waiting import first_of
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 60.0  # at the stream's shards, when none has ended
 BROKEN_FIRST_S: Final = 1.0
 BROKEN_LONGEST_S: Final = 60.0
-REWRITE_S: Final = 1.0
 BEGINNING: Final = ""  # the checkpoint of no shard: when the mapping began
 
 
@@ -155,16 +156,9 @@ class StreamPoller:
             await self._save(runner)
 
     async def _save(self, runner: ShardRunner) -> None:
-        """What is done must not be forgotten because the disk is full for a while."""
         position = runner.position
-        while True:
-            try:
-                await self._checkpoints.save(self._mapping_id, runner.shard, position)
-            except sqlite3.Error as error:
-                log.error("a checkpoint cannot be written (%s); make room on the disk: trying again", error)
-                await asyncio.sleep(REWRITE_S)  # real time: the disk knows no other
-            except StoreError:
-                return  # the server is stopping
-            else:
-                self._known[runner.shard] = position
-                return
+        with contextlib.suppress(StoreError):  # the server is stopping
+            await until_written(
+                "a checkpoint", lambda: self._checkpoints.save(self._mapping_id, runner.shard, position)
+            )
+            self._known[runner.shard] = position

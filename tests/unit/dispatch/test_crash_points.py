@@ -71,7 +71,7 @@ async def test_whenever_the_server_ends_each_event_comes_to_its_dead_letters(
 
 
 async def test_a_full_disk_refuses_new_events_and_loses_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lambent.dispatch.attempts.REWRITE_S", 0.01)
+    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
     monkeypatch.setattr("lambent.dispatch.lanes.RECLAIM_S", 0.01)
     world.functions.add("f")
     running, release = asyncio.Event(), asyncio.Event()
@@ -140,3 +140,26 @@ async def test_a_claim_that_the_disk_refuses_ends_nothing_that_runs(
     for request_id in (first, second):
         await world.until_step("f", request_id, "succeeded")
     assert len(world.invocations.of("f")) == 2
+
+
+async def test_a_dead_letter_is_sent_once_and_its_lane_goes_on_when_the_disk_was_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
+    world.functions.add("f", dead_letters=QUEUE)
+    world.invocations.scripts["f"] = failed
+    end, refused = EventStore.end_delivery, 0
+
+    async def refuses(store: EventStore, delivery: Any, step: Any) -> None:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            raise sqlite3.OperationalError("database or disk is full")
+        await end(store, delivery, step)
+
+    monkeypatch.setattr(EventStore, "end_delivery", refuses)
+    for n in range(2):
+        request_id = await world.send("f", n)
+        await world.turn_until_step("f", request_id, "sent", 121)
+    assert refused == 3
+    assert [letter["MessageBody"] for letter in world.services.sent("SendMessage")] == ["0", "1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from bridge_harness import FUNCTION, PATTERN, ROLE, Bridge, Outside, bridge_in
 from crash_images import images_of, room
 from lambent.model.request import RequestContext
+from lambent.store.deliveries import DeliveryStore
 from queue_clock import HandClock
 
 
@@ -34,6 +36,27 @@ async def test_a_full_disk_refuses_new_events_and_loses_no_old_one(bridge: Bridg
     await bridge.settled()
     assert len(bridge.outside.messages) == 1
     assert len(bridge.outside.invocations) == 1
+
+
+async def test_what_a_target_has_taken_is_not_sent_again_while_the_disk_is_full(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
+    await bridge.rule(Input="{}")
+    end, refused = DeliveryStore.end, 0
+
+    async def refuses(store: DeliveryStore, delivery: Any, instead: Any = None) -> None:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            raise sqlite3.OperationalError("database or disk is full")
+        await end(store, delivery, instead)
+
+    monkeypatch.setattr(DeliveryStore, "end", refuses)
+    await bridge.put()
+    await bridge.settled()
+    assert refused == 3
+    assert len(bridge.outside.messages) == 1
 
 
 async def test_a_schedule_waits_for_room_on_the_disk(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:

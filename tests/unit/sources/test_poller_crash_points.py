@@ -183,7 +183,7 @@ def refuses_writes(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> list[str]
 async def test_a_checkpoint_waits_for_room_on_the_disk_and_nothing_runs_twice(
     streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent.sources.stream_poller.REWRITE_S", 0.005)
+    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.005)
     await streams.stream()
     poller = streams.poll(BatchSize=1)
     (sequence,) = await streams.put("a-1")

@@ -11,6 +11,7 @@ import random
 import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -24,6 +25,7 @@ from lambent.services.delivery.targets import Targets
 from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import StoreError
 from lambent.store.deliveries import Delivery, DeliveryStore, NewArchived, NewDelivery
+from lambent.store.rewriting import until_written
 
 log = logging.getLogger(__name__)
 
@@ -149,21 +151,13 @@ class _Lane(SendingLane[Delivery]):
         try:
             await self._targets.send(delivery)
         except AwsError as error:
-            await self._durably(self._failed(delivery, failure_of(error)))
+            await self._failed(delivery, failure_of(error))
         except Exception as error:  # the outermost edge of a delivery: it must not take the others along
             log.exception("sending to %s broke: report it with this traceback", delivery.lane)
-            await self._durably(self._failed(delivery, failure_of(service_fault(str(error)))))
+            await self._failed(delivery, failure_of(service_fault(str(error))))
         else:
-            await self._durably(self._store.end(delivery))
+            await until_written("what came of a delivery", partial(self._store.end, delivery))
             self._figures.sent(delivery.about)
-
-    async def _durably(self, write: Any) -> None:
-        """What cannot be written now is seen again when the lane is run again. Raises StoreError."""
-        try:
-            await write
-        except sqlite3.Error as error:
-            log.error("what came of a delivery to %s cannot be written (%s); sending it again", self.name, error)
-            await asyncio.sleep(RESTART_LANE_S)
 
     async def _failed(self, delivery: Delivery, failure: Failure) -> None:
         about, now_ms = delivery.about, self._store.now_ms()
@@ -174,14 +168,14 @@ class _Lane(SendingLane[Delivery]):
         if not isinstance(decision, Over):
             if delivery.tries == 0:
                 log.warning("%s was not taken by %s (%s); trying again", about["owner"], self.name, failure.message)
-            await self._store.postpone(delivery, decision.due_ms)
+            await until_written("what came of a delivery", partial(self._store.postpone, delivery, decision.due_ms))
             return
         letter = _dead_letter(delivery, failure, decision)
         if letter is None:
             log.error("%s to %s is given up: %s", about["owner"], self.name, failure.message)
         else:
             log.warning("%s to %s becomes a dead letter: %s", about["owner"], self.name, failure.message)
-        await self._store.end(delivery, letter)
+        await until_written("what came of a delivery", partial(self._store.end, delivery, letter))
         self._figures.given_up(about)
         if letter is not None:
             self._wake(letter.lane)

@@ -35,9 +35,10 @@ class SendingLane(Generic[T]):
             self.alarm.reset()
             due, following_ms = await self._what_is_due()
             if due:
-                async with asyncio.TaskGroup() as group:
-                    for delivery in due:
-                        group.create_task(self._send_it(delivery))
+                # Not a task group: one that cannot be settled must not have the others sent twice, and its error is told as it is.
+                for outcome in await asyncio.gather(*map(self._send_it, due), return_exceptions=True):
+                    if outcome is not None:
+                        raise outcome
             elif following_ms is not None:
                 await self.alarm.wait(following_ms / 1000 - self._time.now())
             elif not self.alarm.has_rung:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from lambent.services.sns.notices import Notice, subscription_of_notices
 from lambent.services.sns.senders import Letter, Parcel, Refused, Senders
 from lambent.store.ascending_clock import AscendingClock
 from lambent.store.database import StoreError
+from lambent.store.rewriting import until_written
 from lambent.store.topics import Delivery, NewDelivery, Settled, State, Subscription, Topic, TopicStore
 from lambent.telemetry.waiting import Alarm
 
@@ -116,7 +118,7 @@ class Deliverer:
         topic = self._store.topic(subscription.topic_arn) if subscription is not None else None
         is_over = subscription is not None and subscription.state is State.LEFT and lane == subscription.id
         if subscription is None or topic is None or is_over:
-            await self._store.settle(Settled(ended=due))  # nobody wants it any more
+            await self._take_down(Settled(ended=due))  # nobody wants it any more
             return
         kind: type[Message] | type[Notice] = Message if lane == subscription.id else Notice
         parcels = [
@@ -189,12 +191,15 @@ class Deliverer:
             why = next(refused for refused in outcomes if refused is not None and not refused.is_final)
             log.warning("%d messages to %s are tried again: %s", len(postponed), subscription.endpoint, why)
         instead = await self._dead_letters(subscription, given_up)
-        await self._store.settle(Settled(ended=ended, postponed=postponed, instead=instead))
+        await self._take_down(Settled(ended=ended, postponed=postponed, instead=instead))
         if isinstance(parcels[0].content, Message):
             self._figures.count(topic.arn, "NumberOfNotificationsDelivered", len(ended) - len(given_up))
             self._figures.count(topic.arn, "NumberOfNotificationsFailed", len(given_up))
         for lane in {new.lane for new in instead}:
             self.wake(lane)
+
+    async def _take_down(self, settled: Settled) -> None:
+        await until_written("what came of deliveries", partial(self._store.settle, settled))
 
     async def _dead_letters(self, subscription: Subscription, given_up: Sequence[Parcel]) -> list[NewDelivery]:
         queue_arn = dead_letters_of(subscription)
@@ -225,7 +230,7 @@ class Deliverer:
         if postponed and not postponed[0][0].tries:
             why = next(refused for refused in outcomes if refused is not None)
             log.error("dead letters of %s wait until %s takes them: %s", topic_arn, queue_arn, why)
-        await self._store.settle(Settled(ended=ended, postponed=postponed))
+        await self._take_down(Settled(ended=ended, postponed=postponed))
         self._figures.count(topic_arn, "NumberOfNotificationsRedrivenToDlq", outcomes.count(None))
 
 
