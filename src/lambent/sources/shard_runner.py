@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections import deque
@@ -249,12 +250,16 @@ class ShardRunner:
         return True
 
     async def _without_old(self, portion: Portion, is_final: bool) -> Portion:
+        """Those behind a record may be older than it: in Kafka it is their producers who say when they were made."""
         now_s = self._clock.now()
-        old = [record for record in portion.records if self._rules.too_old(record, now_s)]
-        if is_final or not old:
-            return portion
-        await self._give_up(attrs.evolve(portion, records=old), "RecordAgeExceeded")
-        return attrs.evolve(portion, records=portion.records[len(old) :])
+        young: list[StreamRecord] = []
+        for is_old, group in itertools.groupby(portion.records, lambda record: self._rules.too_old(record, now_s)):
+            records = list(group)
+            if is_old:
+                await self._give_up(attrs.evolve(portion, records=records), "RecordAgeExceeded")
+            else:
+                young += records
+        return portion if is_final else attrs.evolve(portion, records=young)
 
     async def _attempt(self, portion: Portion, is_final: bool) -> list[Portion]:
         """What is to be tried after it, nothing when the portion is settled."""

@@ -267,6 +267,23 @@ async def test_poison_is_isolated_and_recorded_at_the_destination(world: World) 
     await world.until_committed(topic, {0: 3})
 
 
+async def test_records_that_are_too_old_are_given_up_wherever_they_are_in_a_batch(world: World) -> None:
+    topic = await world.broker.topic()
+    now_ms = int(world.clock.now() * 1000)
+    for text, age_s in (("a", 0), ("b", 3600), ("c", 0), ("d", 3600), ("e", 3600)):
+        await world.broker.produce(topic, [text], timestamp_ms=now_ms - age_s * 1000)
+    world.poll(
+        topic, MaximumRecordAgeInSeconds=600, MaximumBatchingWindowInSeconds=1, BatchSize=5,
+        DestinationConfig={"OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:letters"}},
+    )  # fmt: skip
+    await world.until_seen("a", "c")
+    await world.until_committed(topic, {0: 5})
+    given_up = [json.loads(letter["MessageBody"]) for letter in world.services.sent("SendMessage")]
+    assert {each["requestContext"]["condition"] for each in given_up} == {"RecordAgeExceeded"}
+    spans = [each["KafkaBatchInfo"]["recordsInfo"][f"{topic}-0"] for each in given_up]
+    assert [(each["firstRecordOffset"], each["lastRecordOffset"]) for each in spans] == [("1", "1"), ("3", "4")]
+
+
 async def test_a_topic_of_the_cluster_takes_what_is_given_up_with_its_key(world: World) -> None:
     topic, dead = await world.broker.topic(), await world.broker.topic()
     world.script(failed)
