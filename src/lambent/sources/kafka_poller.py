@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from lambent.model.event_source import NO_RECORDS_YET
 from lambent.model.kafka_records import partition_name
+from lambent.model.stream_records import StreamRecord
 from lambent.ports import Clock
 from lambent.sources.brokers import Brokers
 from lambent.sources.kafka_session import CLOSE_S, READ_WAIT_MS, KafkaSession
@@ -150,7 +151,7 @@ class KafkaPoller:
         reader = _Reader(session, partition)
         runner = ShardRunner(self._task, partition_name(self._topic, partition), reader, {}, moved)
         self._runners[partition] = runner
-        run = self._run(session, partition, runner, moved, after=self._running.get(partition))
+        run = self._run(session, partition, reader, runner, moved, after=self._running.get(partition))
         task = self._running[partition] = asyncio.get_running_loop().create_task(run, name=f"{self._name} {partition}")
         task.add_done_callback(lambda done: self._ended(partition, done))
 
@@ -170,6 +171,7 @@ class KafkaPoller:
         self,
         session: KafkaSession,
         partition: int,
+        reader: _Reader,
         runner: ShardRunner,
         moved: asyncio.Event,
         after: asyncio.Task[None] | None,
@@ -188,6 +190,10 @@ class KafkaPoller:
         await self._commit(session, partition, runner)
         if self._runners.get(partition) is runner:  # it broke, and is begun anew
             del self._runners[partition]
+            if (done := runner.position.get("after")) is not None:
+                session.rewind(partition, int(done) + 1)
+            elif reader.first is not None:
+                session.rewind(partition, int(reader.first))
             session.changed.set()
 
     async def _commit_whenever(
@@ -230,11 +236,15 @@ class _Reader:
     def __init__(self, session: KafkaSession, partition: int) -> None:
         self._session = session
         self._partition = partition
-        self._waited_for: list[Any] = []
+        self._waited_for: list[StreamRecord] = []
+        self.first: str | None = None  # offset of the first record that was given
 
     async def read(self, limit: int) -> Page:
         records, self._waited_for = self._waited_for, []
-        return Page(records or await self._session.read(self._partition, limit), False)
+        records = records or await self._session.read(self._partition, limit)
+        if self.first is None and records:
+            self.first = records[0].sequence
+        return Page(records, False)
 
     async def wait(self) -> None:
         while not self._waited_for:

@@ -134,6 +134,13 @@ class KafkaSession:
             return []
         return [self._record(record) for record in found.get(asked, ())]
 
+    def rewind(self, partition: int, offset: int) -> None:
+        """Reads again from there on, if the partition is still ours."""
+        from aiokafka import TopicPartition
+
+        if self._consumer is not None and partition in self.assigned:
+            self._consumer.seek(TopicPartition(self.topic, partition), offset)
+
     def _record(self, record: aiokafka.ConsumerRecord) -> StreamRecord:
         return kafka_record(
             record.topic, record.partition, record.offset,

@@ -321,6 +321,24 @@ async def test_a_record_that_fits_into_no_event_is_given_up_and_those_behind_it_
     await world.until_committed(topic, {0: 3})
 
 
+async def test_a_partition_whose_runner_breaks_goes_on_with_what_was_not_done(world: World) -> None:
+    topic = await world.broker.topic()
+    await world.broker.produce(topic, ["a", "b", "c"])
+    broke: list[str] = []
+
+    def breaks(invocation: Invocation) -> Outcome:
+        if values_of(invocation) == ["b"] and not broke:
+            broke.append("b")
+            raise RuntimeError("a mistake of our own")
+        return succeeded(invocation)
+
+    world.script(breaks)
+    world.poll(topic, BatchSize=1)
+    await world.until(lambda: broke)
+    await world.until_seen("a", "b", "b", "c", turn_s=20.0)
+    await world.until_committed(topic, {0: 3})
+
+
 async def test_stopping_lets_the_running_batch_end_and_commits_it(world: World) -> None:
     topic = await world.broker.topic()
     go = asyncio.Event()
