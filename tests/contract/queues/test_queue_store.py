@@ -273,6 +273,23 @@ async def test_moved_messages_go_back_to_where_they_came_from(store: QueueStore,
     assert (received.receive_count, received.dead_letter_source) == (1, None)
 
 
+async def test_messages_of_a_group_are_moved_in_their_order_whoever_has_looked_at_them(
+    store: QueueStore, clock: HandClock
+) -> None:
+    queue, dead = await make(store, "q.fifo"), await make(store, "dead.fifo")
+    for group, looked_at_s in (("seen", 30), ("held", 300)):
+        await store.send(dead, [message(f"{group}-{n}", group) for n in (1, 2)])
+        assert await bodies(store, dead, 1, looked_at_s) == [f"{group}-1"]
+    clock.advance(31)
+    await store.start_move(dead, queue.arn, None)
+    async with asyncio.timeout(SOON_S):
+        while (await store.move_tasks(dead, 1))[0].status == "RUNNING":
+            await asyncio.sleep(0.01)
+    assert await bodies(store, queue) == ["seen-1", "seen-2"]
+    clock.advance(270)
+    assert await bodies(store, dead) == ["held-1", "held-2"]
+
+
 async def test_a_move_is_no_faster_than_asked_and_goes_on_after_a_restart(
     store: QueueStore, clock: HandClock, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -19,6 +20,10 @@ KEPT: Final = 10  # tasks of a queue that are remembered: ListMessageMoveTasks' 
 DESTINATION_MISSING: Final = "AWS.SimpleQueueService.NonExistentQueue"
 SOURCE_UNKNOWN: Final = "CouldNotDetermineMessageSource"
 
+_MESSAGES: Final = (
+    "SELECT m.id, m.group_id, c.dead_letter_source, c.body, c.body_md5, c.attributes, c.trace_header, c.sender_id,"
+    " c.group_id, c.deduplication_id, m.visible_ms FROM messages m JOIN contents c ON c.id = m.id WHERE m.bucket = ?"
+)
 _COLUMNS: Final = "id, source_id, source_arn, destination_arn, per_second, status, moved, to_move, failure, started_ms"
 
 Find = Callable[[str], Queue | None]
@@ -111,13 +116,13 @@ def step(
     present = task(connection, task_id)
     if present.status != "RUNNING":
         return Moved(present, {})
-    rows = connection.execute(
-        "SELECT m.id, m.group_id, c.dead_letter_source, c.body, c.body_md5, c.attributes, c.trace_header, c.sender_id,"
-        " c.group_id, c.deduplication_id FROM messages m JOIN contents c ON c.id = m.id"
-        " WHERE m.bucket = (SELECT bucket FROM queues WHERE id = ?) AND m.visible_ms <= ?"
-        " ORDER BY m.visible_ms, m.id LIMIT ?",
-        (source.id, now_ms, limit),
-    ).fetchall()
+    rows = (
+        _front_of_groups(connection, source, limit, now_ms)
+        if source.is_fifo
+        else connection.execute(
+            f"{_MESSAGES} AND m.visible_ms <= ? ORDER BY m.visible_ms, m.id LIMIT ?", (source.bucket, now_ms, limit)
+        ).fetchall()
+    )
     into: dict[int, int] = {}
     failure = None
     for row in rows:
@@ -136,6 +141,21 @@ def step(
         (moved.status, moved.failure, moved.moved, task_id),
     )
     return Moved(moved, into)
+
+
+def _front_of_groups(connection: sqlite3.Connection, source: Queue, limit: int, now_ms: int) -> list[Row]:
+    """In each group's order, and none of a group that somebody has a message of: as receivers get them."""
+    ready = connection.execute(
+        "SELECT group_id FROM groups WHERE bucket = ? AND ready_ms <= ? ORDER BY ready_ms LIMIT ?",
+        (source.bucket, now_ms, limit),
+    ).fetchall()
+    rows: list[Row] = []
+    for (group_id,) in ready:
+        of_group = connection.execute(
+            f"{_MESSAGES} AND m.group_id = ? ORDER BY m.id LIMIT ?", (source.bucket, group_id, limit - len(rows))
+        ).fetchall()
+        rows += itertools.takewhile(lambda row: row[-1] <= now_ms, of_group)
+    return rows
 
 
 def _move(connection: sqlite3.Connection, ids: Ids, row: Row, target: Queue, now_ms: int) -> None:
