@@ -8,9 +8,10 @@ import contextlib
 import gzip
 import json
 import random
+import sqlite3
 import string
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lambent.model.request import RequestContext
 from lambent.services.logs import LogsService
 from lambent.services.logs.destinations import SubscriptionDestinations
 from lambent.services.logs.forwarding import Forwarder
-from lambent.store.logs import LogStore
+from lambent.store.logs import LogStore, Owed
 
 ACCOUNT, REGION, GROUP, STREAM = "000000000000", "us-east-1", "/app", "one"
 KEY = (ACCOUNT, REGION, GROUP)
@@ -41,6 +42,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
 
     def now(self) -> float:
         return time.time() + self.ahead_s
@@ -49,8 +52,9 @@ class Clock:
         return time.monotonic() + self.ahead_s
 
     async def sleep(self, seconds: float) -> None:
-        if seconds > 30:  # there is nothing to wait for
+        if seconds > 300:  # there is nothing to wait for
             await asyncio.sleep(seconds)
+        await self.may_go_on.wait()
         self.ahead_s += seconds
         await asyncio.sleep(0)
 
@@ -63,6 +67,10 @@ class Around:
         self.taken: list[Invocation] = []
         self.called: list[tuple[str, dict[str, Any]]] = []
         self.faults = 0  # how many times the queue refuses
+        self.mistakes = 0  # how many times it breaks
+        self.slow = ""  # a function whose events it takes only when it may
+        self.may_take = asyncio.Event()
+        self.waiting: list[Invocation] = []
         self.denied: set[str] = set()  # principals
 
     def resolve(self, account_id: str, region: str, name: str, qualifier: str | None, draw: float) -> Any:
@@ -76,6 +84,12 @@ class Around:
         if self.faults:
             self.faults -= 1
             raise service_fault("the disk is full")
+        if self.mistakes:
+            self.mistakes -= 1
+            raise RuntimeError("a mistake")
+        if invocation.function_name == self.slow:
+            self.waiting.append(invocation)
+            await self.may_take.wait()
         assert len(invocation.payload) <= ASYNC_PAYLOAD_MAX_BYTES
         self.taken.append(invocation)
 
@@ -93,7 +107,11 @@ class Around:
 
     def messages(self) -> list[dict[str, Any]]:
         """What the function was given, unpacked."""
-        return [unpacked(base64.b64decode(json.loads(each.payload)["awslogs"]["data"])) for each in self.taken]
+        return unpacked_of(self.taken)
+
+
+def unpacked_of(invocations: list[Invocation]) -> list[dict[str, Any]]:
+    return [unpacked(base64.b64decode(json.loads(each.payload)["awslogs"]["data"])) for each in invocations]
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
@@ -143,12 +161,14 @@ class World:
         events = [{"timestamp": at_ms, "message": message} for message in messages]
         await self("PutLogEvents", logStreamName=stream, logEvents=events)
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(SOON_S):
+            while not condition():
+                await asyncio.sleep(0.01)
+
     async def until_settled(self) -> None:
         async with asyncio.timeout(SOON_S):
-            while await self.store.owed() != (
-                [],
-                None,
-            ):  # asked once: what waits for its time may be due a moment later
+            while await self.store.lanes():
                 await asyncio.sleep(0.01)
 
 
@@ -217,14 +237,91 @@ async def test_a_destination_with_a_fault_is_tried_again_and_order_is_kept(world
 
 
 async def test_lines_that_come_while_others_wait_for_another_try_wait_behind_them(world: World) -> None:
+    world.clock.may_go_on.clear()
+    world.around.faults = 1
     await world.subscribe()
     await world.put("a")
-    ((a,), _) = await world.store.owed()
-    await world.store.postpone(a, 1.0)
+    world.forward()
+    await world.until(lambda: world.around.faults == 0)
     await world.put("b")
-    assert (await world.store.owed())[0] == []
-    world.clock.ahead_s += 1.0
-    assert [owed.events[0][2] for owed in (await world.store.owed())[0]] == ["a", "b"]
+    await world.stop()
+    await world.start()
+    world.clock.may_go_on.set()
+    world.forward()
+    await world.put("c")
+    await world.until_settled()
+    assert said(world.around.messages()) == ["a", "b", "c"]
+
+
+async def test_a_destination_that_takes_its_time_delays_no_other_and_its_own_lines_keep_their_order(
+    world: World,
+) -> None:
+    world.around.functions.add("other")
+    world.around.slow = "taker"
+    await world.subscribe("slow")
+    await world.put("a")
+    world.forward()
+    await world.until(lambda: world.around.waiting)
+    await world.subscribe("quick", FUNCTION.replace("taker", "other"))
+    await world.put("b")
+    await world.until(lambda: world.around.taken)
+    await world.put("c")
+    await world.until(lambda: len(world.around.taken) == 2)
+    assert {each.function_name for each in world.around.taken} == {"other"}
+    world.around.slow = ""
+    world.around.may_take.set()
+    await world.until_settled()
+    slow = [each for each in world.around.taken if each.function_name == "taker"]
+    assert said(unpacked_of(slow)) == ["a", "b", "c"]
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_line(world: World) -> None:
+    world.around.faults = 1
+    world.clock.may_go_on.clear()
+    await world.subscribe()
+    await world.put("a")
+    world.forward()
+    await world.until(lambda: world.around.faults == 0)
+    await world.stop()
+    world.clock.ahead_s = -365 * 86_400.0
+    await world.start()
+    world.forward()
+    await world.put("b")
+    await world.until_settled()
+    assert said(world.around.messages()) == ["a", "b"]
+
+
+async def test_a_full_disk_ends_no_subscription_and_nothing_is_sent_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
+    settle, refused = LogStore.settle, 0
+
+    async def refuses(store: LogStore, owed: Owed) -> None:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            raise sqlite3.OperationalError("database or disk is full")
+        await settle(store, owed)
+
+    monkeypatch.setattr(LogStore, "settle", refuses)
+    await world.subscribe()
+    world.forward()
+    for text in ("a", "b"):
+        await world.put(text)
+        await world.until_settled()
+    assert refused == 3
+    assert said(world.around.messages()) == ["a", "b"]
+
+
+async def test_a_mistake_of_our_own_loses_no_line_if_it_passes(world: World) -> None:
+    world.around.mistakes = 2
+    await world.subscribe()
+    await world.put("a")
+    await world.put("b")
+    world.forward()
+    await world.until_settled()
+    assert said(world.around.messages()) == ["a", "b"]
 
 
 async def test_what_its_function_cannot_have_any_more_is_given_up_and_others_go_on(world: World) -> None:
@@ -242,11 +339,11 @@ async def test_nothing_is_sent_for_a_subscription_or_a_group_that_was_deleted(wo
     await world.subscribe()
     await world.put("a")
     await world("DeleteSubscriptionFilter", filterName="all")
-    assert await world.store.owed() == ([], None)
+    assert await world.store.lanes() == []
     await world.subscribe()
     await world.put("b")
     await world("DeleteLogGroup")
-    assert await world.store.owed() == ([], None)
+    assert await world.store.lanes() == []
     await world("CreateLogGroup")
     assert (await world("DescribeSubscriptionFilters"))["subscriptionFilters"] == []
 

@@ -15,15 +15,15 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from lambent.model.errors import AwsError
+from lambent.model.errors import AwsError, service_fault
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
 from lambent.ports import Clock
 from lambent.services.logs.destinations import SubscriptionDestinations, data_message, for_function, vendor_of
 from lambent.services.logs.pattern import Match, compile_pattern
 from lambent.store.database import StoreError
-from lambent.store.logs import LogStore, Owed
+from lambent.store.logs import Lane, LogStore, Owed
 from lambent.store.logs.chunks import Event
-from lambent.telemetry.waiting import LONGEST_SLEEP_S, first_of
+from lambent.store.rewriting import until_written
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ GIVE_UP_S: Final = 24 * 3600.0
 BACKOFF_FIRST_S: Final = 1.0  # ours, as the longest one
 BACKOFF_LONGEST_S: Final = 300.0
 RECORD_MAX_BYTES: Final = 1_000_000  # of Kinesis and Firehose, a little below
+TRIES_WHEN_BROKEN: Final = 8  # some four minutes
 DISK_AGAIN_S: Final = 1.0
 PATTERNS_REMEMBERED: Final = 1024
 
@@ -42,46 +43,56 @@ class Forwarder:
         self._store = store
         self._destinations = destinations
         self._clock = clock
+        self._has_news: dict[Lane, bool] = {}  # of the lanes that run: whether there may be more than they have seen
 
     async def run(self) -> None:
-        while True:
+        async with asyncio.TaskGroup() as group:  # no lane raises
+            while True:
+                self._store.written.clear()
+                try:
+                    lanes = await self._store.lanes()
+                except sqlite3.Error as error:
+                    await _again_soon(error)
+                    continue
+                for lane in lanes:
+                    if lane not in self._has_news:
+                        group.create_task(self._serve(lane), name=f"lines for subscription {lane[1]}")
+                    self._has_news[lane] = True
+                await self._store.written.wait()
+
+    async def _serve(self, lane: Lane) -> None:
+        """Until nothing is owed. There is no waiting between its last look and its leaving."""
+        while self._has_news[lane]:
+            self._has_news[lane] = False
             try:
-                await self._round()
+                while owed := await self._store.owed(lane):
+                    await self._hand_over(owed)
             except StoreError:
-                return  # the server is stopping
+                break  # the server is stopping
             except sqlite3.Error as error:
-                log.error("what log subscriptions are owed cannot be looked up (%s); trying again", error)
-                await asyncio.sleep(DISK_AGAIN_S)  # real time: the disk knows no other
+                self._has_news[lane] = True
+                await _again_soon(error)
+        del self._has_news[lane]
 
-    async def _round(self) -> None:
-        """Everything that is due once, or waiting for it. Raises sqlite3.Error, StoreError."""
-        self._store.written.clear()
-        due, following_ms = await self._store.owed()
-        if not due:
-            wait_s = LONGEST_SLEEP_S if following_ms is None else following_ms / 1000 - self._clock.now()
-            await first_of(self._store.written.wait(), self._clock.sleep(min(max(wait_s, 0.0), LONGEST_SLEEP_S)))
-            return
-        lanes: dict[tuple[str, str, str, str], list[Owed]] = {}
-        for owed in due:
-            lanes.setdefault(owed.lane, []).append(owed)
-        async with asyncio.TaskGroup() as group:
-            for lane in lanes.values():
-                group.create_task(self._empty(lane))
-
-    async def _empty(self, lane: Sequence[Owed]) -> None:
+    async def _hand_over(self, lane: Sequence[Owed]) -> None:
+        """In order, until one is to be tried again: returns when it is. Raises StoreError, sqlite3.Error."""
         for owed in lane:
+            wait_s = None
             try:
                 await self._send(owed)
             except AwsError as error:
-                if not await self._failed(owed, error):
-                    return
+                wait_s = self._after_failure(owed, error)
             except (StoreError, sqlite3.Error):
                 raise
-            except Exception:  # the outermost edge of one message: it must not hold up the others for ever
+            except Exception as error:  # the outermost edge of one message: it must not hold up the others for ever
                 log.exception("lines of %s cannot be sent; report it with this traceback", owed.group)
-                await self._store.settle(owed)
-            else:
-                await self._store.settle(owed)
+                if owed.tries < TRIES_WHEN_BROKEN:
+                    wait_s = self._after_failure(owed, service_fault(repr(error)))
+            if wait_s is not None:
+                await until_written("that lines were not taken", lambda: self._store.tried(owed))  # noqa: B023
+                await self._clock.sleep(wait_s)
+                return
+            await until_written("that lines were handed over", lambda: self._store.settle(owed))  # noqa: B023
 
     async def _send(self, owed: Owed) -> None:
         """Raises AwsError."""
@@ -95,15 +106,18 @@ class Forwarder:
             partition_key = f"{owed.id}-{number}" if is_random else owed.stream
             await self._destinations.send(key, document, message, partition_key)
 
-    async def _failed(self, owed: Owed, error: AwsError) -> bool:
-        """Whether the lane goes on."""
+    def _after_failure(self, owed: Owed, error: AwsError) -> float | None:
+        """How long to wait before it is tried again; None gives it up."""
         is_passing = error.is_server_fault or error.status == 429 or "Exceeded" in error.code or "Throttl" in error.code
         if not is_passing or self._clock.now() - owed.accepted_ms / 1000 > GIVE_UP_S:
             log.error("lines of %s do not reach %s: %s", owed.group, owed.document["destinationArn"], error)
-            await self._store.settle(owed)
-            return True
-        await self._store.postpone(owed, min(BACKOFF_FIRST_S * 2.0 ** min(owed.tries, 20), BACKOFF_LONGEST_S))
-        return False
+            return None
+        return float(min(BACKOFF_FIRST_S * 2.0 ** min(owed.tries, 20), BACKOFF_LONGEST_S))
+
+
+async def _again_soon(error: sqlite3.Error) -> None:
+    log.error("what log subscriptions are owed cannot be looked up (%s); trying again", error)
+    await asyncio.sleep(DISK_AGAIN_S)  # real time: the disk knows no other
 
 
 @functools.lru_cache(PATTERNS_REMEMBERED)
@@ -112,11 +126,11 @@ def _compiled(pattern: str) -> Match:
 
 
 def _wanted(owed: Owed) -> Sequence[Event]:
-    pattern = owed.document["filterPattern"]
+    pattern, events = owed.document["filterPattern"], owed.events
     if not pattern.strip():
-        return owed.events
+        return events
     match = _compiled(pattern)
-    return [event for event in owed.events if match(event[2])]
+    return [event for event in events if match(event[2])]
 
 
 def _messages(owed: Owed, events: Sequence[Event]) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Log lines, kept durably: `LogStore` is the way in."""
 
 from lambent.store.logs.chunks import EVENT_OVERHEAD_BYTES, START, Position, event_bytes
-from lambent.store.logs.filters import FilterMissing, FiltersFull, Owed
+from lambent.store.logs.filters import FilterMissing, FiltersFull, Lane, Owed
 from lambent.store.logs.reading import FOREVER_MS, Page, Query, StoredEvent
 from lambent.store.logs.rows import (
     Group,
@@ -23,6 +23,7 @@ __all__ = [
     "FiltersFull",
     "Group",
     "GroupKey",
+    "Lane",
     "LogGroupExists",
     "LogGroupMissing",
     "LogStore",

@@ -15,7 +15,10 @@ from lambent.store.logs.chunks import Chunk, Event, unpack
 Kind = Literal["subscription", "metric"]
 GroupKey = tuple[str, str, str]  # as in `rows`, which uses this module
 
-OWED_BYTES: Final = 4 * 1024 * 1024  # of bodies, still packed, that are read in one go
+OWED_BYTES: Final = 1024 * 1024  # of bodies, still packed, that a subscription has in memory: there may be many of them
+
+Lane = tuple[int, str]
+"""A subscription's: its group's id and its name. What is in one lane is handed over in order."""
 
 
 class FilterMissing(LambentError):
@@ -39,12 +42,11 @@ class Owed:
     stream: str
     accepted_ms: int
     tries: int
-    events: Sequence[Event]
+    body: bytes
 
     @property
-    def lane(self) -> tuple[str, str, str, str]:
-        """What is in one lane is handed over in order."""
-        return self.account_id, self.region, self.group, self.filter
+    def events(self) -> Sequence[Event]:
+        return unpack(self.body)
 
 
 def put(
@@ -105,59 +107,52 @@ def metric_filters(connection: sqlite3.Connection) -> dict[GroupKey, dict[str, d
 
 
 def owe(connection: sqlite3.Connection, group_id: int, stream: str, chunks: Iterable[Chunk], now_ms: int) -> None:
-    """To every subscription of the group, in the transaction that writes the lines.
-
-    They are due when those before them are: where a destination is waited for, they must not come first.
-    """
+    """To every subscription of the group, in the transaction that writes the lines."""
     sql = "SELECT name FROM filters WHERE (group_id, kind) = (?, 'subscription')"
     for (name,) in connection.execute(sql, (group_id,)).fetchall():
-        sql = "SELECT due_ms FROM owed WHERE (group_id, filter) = (?, ?) ORDER BY id DESC LIMIT 1"
-        last = connection.execute(sql, (group_id, name)).fetchone()
-        due_ms = now_ms if last is None else max(now_ms, last[0])
         connection.executemany(
-            "INSERT INTO owed (group_id, filter, stream, accepted_ms, due_ms, body) VALUES (?, ?, ?, ?, ?, ?)",
-            [(group_id, name, stream, now_ms, due_ms, chunk.body) for chunk in chunks],
+            "INSERT INTO owed (group_id, filter, stream, accepted_ms, body) VALUES (?, ?, ?, ?, ?)",
+            [(group_id, name, stream, now_ms, chunk.body) for chunk in chunks],
         )
 
 
-def due(connection: sqlite3.Connection, now_ms: int) -> tuple[list[Owed], int | None]:
-    """Oldest first, a bounded amount; and when the next is due (ms) where none is."""
+def lanes(connection: sqlite3.Connection) -> list[Lane]:
+    """Of the subscriptions that are owed something."""
+    sql = (
+        "SELECT f.group_id, f.name FROM filters f WHERE f.kind = 'subscription' "
+        "AND EXISTS (SELECT 1 FROM owed o WHERE (o.group_id, o.filter) = (f.group_id, f.name))"
+    )
+    return connection.execute(sql).fetchall()
+
+
+def owed(connection: sqlite3.Connection, lane: Lane) -> list[Owed]:
+    """In order, a bounded amount from the front."""
     sql = (
         "SELECT o.id, g.account_id, g.region, g.name, o.filter, f.document, o.stream, o.accepted_ms, o.tries, o.body "
         "FROM owed o JOIN groups g ON g.id = o.group_id "
         "JOIN filters f ON (f.group_id, f.kind, f.name) = (o.group_id, 'subscription', o.filter) "
-        "WHERE o.due_ms <= ? ORDER BY o.due_ms, o.id"
+        "WHERE (o.group_id, o.filter) = (?, ?) ORDER BY o.id"
     )
     found: list[Owed] = []
     taken_bytes = 0
     for owed_id, account_id, region, group, name, document, stream, accepted_ms, tries, body in connection.execute(
-        sql, (now_ms,)
+        sql, lane
     ):
         found.append(
             Owed(
                 id=owed_id, account_id=account_id, region=region, group=group, filter=name,
-                document=msgspec.json.decode(document), stream=stream, accepted_ms=accepted_ms, tries=tries,
-                events=unpack(body),
+                document=msgspec.json.decode(document), stream=stream, accepted_ms=accepted_ms, tries=tries, body=body,
             )
         )  # fmt: skip
         taken_bytes += len(body)
         if taken_bytes >= OWED_BYTES:
             break
-    if found:
-        return sorted(found, key=lambda owed: owed.id), None
-    following = connection.execute("SELECT min(due_ms) FROM owed").fetchone()[0]
-    return [], following
+    return found
 
 
 def settle(connection: sqlite3.Connection, owed_id: int) -> None:
     connection.execute("DELETE FROM owed WHERE id = ?", (owed_id,))
 
 
-def postpone(connection: sqlite3.Connection, owed: Owed, due_ms: int) -> None:
-    """With all that its subscription is owed after it, so that the order stays."""
-    connection.execute("UPDATE owed SET tries = tries + 1 WHERE id = ?", (owed.id,))
-    connection.execute(
-        "UPDATE owed SET due_ms = max(due_ms, ?) WHERE filter = ? AND group_id = "
-        "(SELECT id FROM groups WHERE (account_id, region, name) = (?, ?, ?))",
-        (due_ms, owed.filter, owed.account_id, owed.region, owed.group),
-    )
+def tried(connection: sqlite3.Connection, owed_id: int) -> None:
+    connection.execute("UPDATE owed SET tries = tries + 1 WHERE id = ?", (owed_id,))

@@ -21,7 +21,7 @@ from lambent.ports import Clock
 from lambent.store.database import Database, StoreError
 from lambent.store.logs import filters, rows
 from lambent.store.logs.chunks import Event, next_id
-from lambent.store.logs.filters import Kind, Owed
+from lambent.store.logs.filters import Kind, Lane, Owed
 from lambent.store.logs.reading import ChunkCache, Page, Query, read_page
 from lambent.store.logs.rows import Group, GroupKey, Stream, StreamKey
 from lambent.store.logs.tails import Tail, TailedEvent
@@ -285,18 +285,21 @@ class LogStore:
         """(group, name, document) in order."""
         return await self._read(lambda c: filters.of_place(c, account_id, region, kind))
 
-    async def owed(self) -> tuple[list[Owed], int | None]:
-        """What is to be handed to subscriptions now, oldest first; and when the next is (ms), where nothing is."""
-        now_ms = self._now_ms()
-        return await self._database.read(lambda c: filters.due(c, now_ms))
+    async def lanes(self) -> list[Lane]:
+        """Of the subscriptions that are owed something."""
+        return await self._database.read(filters.lanes)
+
+    async def owed(self, lane: Lane) -> list[Owed]:
+        """What is to be handed to a subscription, in order, a bounded amount of it."""
+        return await self._database.read(lambda c: filters.owed(c, lane))
 
     async def settle(self, owed: Owed) -> None:
         """It was handed over, or given up."""
         await self._database.write(lambda c: filters.settle(c, owed.id))
 
-    async def postpone(self, owed: Owed, wait_s: float) -> None:
-        due_ms = self._now_ms() + int(wait_s * 1000)
-        await self._database.write(lambda c: filters.postpone(c, owed, due_ms))
+    async def tried(self, owed: Owed) -> None:
+        """It was not taken, and is tried again."""
+        await self._database.write(lambda c: filters.tried(c, owed.id))
 
     # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
