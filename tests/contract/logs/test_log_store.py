@@ -376,6 +376,29 @@ async def test_a_full_disk_loses_no_line_that_fits_into_memory(
     assert "make room on the disk" in caplog.text
 
 
+async def test_lines_do_not_overtake_those_that_a_full_disk_refused(
+    store: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "RETRY_S", 0.05)
+    await store.create_group(KEY)
+    await store.put_filter(KEY, "subscription", "all", {}, 2)
+    failures = iter([sqlite3.OperationalError("database or disk is full")])
+    works = rows.store_batch
+
+    def failing(connection: sqlite3.Connection, batch: rows.Batch, now_ms: int) -> list[int]:
+        for failure in failures:
+            raise failure
+        return works(connection, batch, now_ms)
+
+    monkeypatch.setattr(rows, "store_batch", failing)
+    append(store, [(1, "first")])
+    store._begin_write()
+    append(store, [(2, "second")])
+    await store.flush()
+    (lane,) = await store.lanes()
+    assert [message for owed in await store.owed(lane) for _, _, message in owed.events] == ["first", "second"]
+
+
 WRITER = """
 import asyncio, sys, time
 from pathlib import Path

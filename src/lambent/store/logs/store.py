@@ -61,6 +61,7 @@ class LogStore:
         self._lost_events = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writes: set[asyncio.Task[None]] = set()
+        self._in_turn = asyncio.Lock()  # no lines come to the disk, and to subscriptions, before ones that it refused
         self._waiting: list[asyncio.Future[None]] = []
         self._background: set[asyncio.Task[None]] = set()
         self._crowded: dict[int, None] = {}  # streams to compact, in order
@@ -177,15 +178,16 @@ class LogStore:
     async def _write(self, batch: dict[StreamKey, list[Event]], sizes: Mapping[GroupKey, int]) -> None:
         """`sizes`: how much memory the batch takes of each group."""
         try:
-            while True:
-                try:
-                    crowded = await self._store(batch)
-                    break
-                except sqlite3.Error as error:
-                    _log.error("log lines cannot be written (%s); make room on the disk: trying again", error)
-                    if self._closed:
-                        return
-                    await asyncio.sleep(RETRY_S)
+            async with self._in_turn:
+                while True:
+                    try:
+                        crowded = await self._store(batch)
+                        break
+                    except sqlite3.Error as error:
+                        _log.error("log lines cannot be written (%s); make room on the disk: trying again", error)
+                        if self._closed:
+                            return
+                        await asyncio.sleep(RETRY_S)
             self._compact(crowded)
             self.written.set()
             for key, events in batch.items():
