@@ -47,7 +47,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._clock = clock = AscendingClock(clock)
+        self._clock = clock = AscendingClock(clock, store.now_ms() / 1000)
         self._telemetry = telemetry
         self._attempts = Attempts(store, invoke, catalog, clock, self._telemetry)
         self._targets = Targets(clients, self._accept_existing)

@@ -229,6 +229,21 @@ async def test_a_late_receiver_of_a_fifo_queue_cannot_delete(store: QueueStore, 
     assert await bodies(store, queue) == ["a"]
 
 
+async def test_a_clock_that_was_set_back_before_the_server_started_remembers_no_message_longer(
+    store: QueueStore, clock: HandClock, tmp_path: Path
+) -> None:
+    queue = await make(store, "q.fifo")
+    await store.send(queue, [message("1", "a", "same")])
+    await delete(store, queue, *await store.receive(queue, 1, invisible_s=30))
+    await store.close()
+    clock.behind_s = 86_400
+    again = await QueueStore.open(tmp_path / "queues.db", clock)
+    clock.advance(300)
+    await again.send(queue, [message("2", "a", "same")])
+    assert await bodies(again, queue) == ["2"]
+    await again.close()
+
+
 # ── dead letters ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

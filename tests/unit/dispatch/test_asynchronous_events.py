@@ -148,6 +148,20 @@ async def test_a_clock_that_is_set_back_delays_no_retry(world: World) -> None:
     await world.until_step("f", request_id, "failed", 2)
 
 
+async def test_a_clock_that_was_set_back_before_the_server_started_delays_no_retry(world: World) -> None:
+    world.functions.add("f")
+    world.invocations.scripts["f"] = failed
+    request_id = await world.send("f")
+    await world.until_step("f", request_id, "failed")
+    await world.stop()
+    world.clock.turn_to(world.clock.now() - 86_400)
+    await world.start()
+    world.clock.advance(61)
+    await world.until_step("f", request_id, "failed", 2)
+    assert world.dispatcher._functions, "the next one waits its time"
+    assert len(world.invocations.of("f")) == 2
+
+
 async def test_an_event_that_would_be_too_old_is_over(world: World) -> None:
     world.functions.add(
         "f", dead_letters=TOPIC, event_invoke=config(MaximumEventAgeInSeconds=60, **to(OnFailure=QUEUE))

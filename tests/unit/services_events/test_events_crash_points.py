@@ -16,6 +16,7 @@ import pytest
 
 from bridge_harness import FUNCTION, PATTERN, ROLE, Bridge, Outside, bridge_in
 from crash_images import images_of, room
+from lambent.model.errors import service_fault
 from lambent.model.request import RequestContext
 from lambent.store.deliveries import DeliveryStore
 from queue_clock import HandClock
@@ -57,6 +58,23 @@ async def test_what_a_target_has_taken_is_not_sent_again_while_the_disk_is_full(
     await bridge.settled()
     assert refused == 3
     assert len(bridge.outside.messages) == 1
+
+
+async def test_a_clock_that_was_set_back_before_the_server_started_delays_no_retry(tmp_path: Path) -> None:
+    outside = Outside()
+    async with bridge_in(tmp_path, outside=outside) as bridge:
+        await bridge.rule()
+        outside.failures = [service_fault("down"), service_fault("down")]
+        await bridge.put()
+        await bridge.until(lambda: len(outside.failures) == 1)
+        await bridge.advance(1)
+        await bridge.until(lambda: not outside.failures)
+        clock = bridge.clock
+    clock.behind_s = 86_400
+    async with bridge_in(tmp_path, clock, outside) as bridge:
+        await bridge.advance(600)
+        await bridge.settled()
+        assert len(outside.messages) == 1
 
 
 async def test_a_schedule_waits_for_room_on_the_disk(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:

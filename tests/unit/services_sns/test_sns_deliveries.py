@@ -203,6 +203,33 @@ async def test_a_clock_that_is_set_back_delays_no_retry(world: World) -> None:
     assert [m["Body"] for m in await world.received()] == ["m"]
 
 
+async def test_a_clock_that_was_set_back_before_the_server_started_delays_no_retry(world: World) -> None:
+    topic = await world.topic()
+    await world.subscribe(topic, "sqs", await world.queue(), RawMessageDelivery="true")
+    world.failures = [DOWN] * 4
+    await world.sns("Publish", TopicArn=topic, Message="m")
+    await waiting(world, topic)
+    await world.end()
+    world.clock.behind_s = 86_400
+    await world.begin()
+    world.clock.advance(1.1)
+    assert [m["Body"] for m in await world.received()] == ["m"]
+
+
+async def test_a_clock_that_was_set_back_before_the_server_started_remembers_no_message_longer(world: World) -> None:
+    topic = await world.topic("t.fifo")
+    await world.subscribe(topic, "sqs", await world.queue("q.fifo"), RawMessageDelivery="true")
+    members = {"TopicArn": topic, "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    await world.sns("Publish", Message="first", **members)
+    assert [m["Body"] for m in await world.received("q.fifo")] == ["first"]
+    await world.end()
+    world.clock.behind_s = 86_400
+    await world.begin()
+    world.clock.advance(300)
+    await world.sns("Publish", Message="second", **members)
+    assert [m["Body"] for m in await world.received("q.fifo")] == ["second"]
+
+
 # --- functions
 
 

@@ -63,7 +63,7 @@ class Deliverer:
         self._figures = DeliveryFigures(telemetry)
         self._store = store
         self._targets = targets
-        self._clock = AscendingClock(clock)
+        self._clock = AscendingClock(clock, store.now_ms() / 1000)
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

@@ -45,7 +45,7 @@ class Deliverer:
         self._figures = TopicFigures(telemetry)
         self._store = store
         self._senders = senders
-        self._clock = AscendingClock(clock)
+        self._clock = AscendingClock(clock, store.now_ms() / 1000)
         self._alarms: dict[str, Alarm] = {}  # by lane, of those that run
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
+
+LONGEST_WAIT_MS: Final = 600_000  # of a delivery that is tried again
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +89,15 @@ def _insert(connection: sqlite3.Connection, delivery: NewDelivery, at_ms: int) -
 
 def lanes(connection: sqlite3.Connection) -> list[str]:
     return [lane for (lane,) in connection.execute("SELECT DISTINCT lane FROM deliveries")]
+
+
+def last_written_ms(connection: sqlite3.Connection) -> int:
+    """When something was accepted or tried last, as far as what is owed tells; 0 when nothing is."""
+    (found,) = connection.execute(
+        "SELECT max(max(accepted_ms, CASE WHEN tries > 0 THEN due_ms - ? ELSE 0 END)) FROM deliveries",
+        (LONGEST_WAIT_MS,),
+    ).fetchone()
+    return int(found or 0)
 
 
 def due(connection: sqlite3.Connection, lane: str, now_ms: int, limit: int) -> tuple[list[Delivery], int | None]:

@@ -26,7 +26,7 @@ class DeliveryStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = AscendingClock(clock)
+        self._clock = AscendingClock(clock, database.read_now(rows.last_written_ms) / 1000)
         self._accepting = Batches[Accepted](database, rows.accept, lambda each: each.weight)
         self.marks = database.read_now(rows.marks)  # as they are on disk
 

@@ -126,6 +126,12 @@ def last_id(connection: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
+def last_step_ms(connection: sqlite3.Connection) -> int:
+    """When something was written last; 0 when there never was anything."""
+    row = connection.execute("SELECT at_ms FROM steps ORDER BY id DESC LIMIT 1").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def change(connection: sqlite3.Connection, changes: Sequence[Accepted | Claim | Finished]) -> None:
     """Adds events, claims and ends them, by one statement however many they are: see `batches`.
 

@@ -38,7 +38,7 @@ class EventStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = AscendingClock(clock)
+        self._clock = AscendingClock(clock, database.read_now(rows.last_step_ms) / 1000)
         self._to_trim: set[FunctionKey] = set()  # functions that ended events since they were last looked at
         self._housekeeping: asyncio.Task[None] | None = None
         self._last_id = database.read_now(rows.last_id)

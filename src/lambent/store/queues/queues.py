@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from lambent.store.queues.values import (
+    DEDUPLICATION_MS,
     DELETED_MS,
     PURGE_MS,
     Counts,
@@ -152,9 +153,10 @@ def last_id(connection: sqlite3.Connection) -> int:
 
 
 def last_sent_ms(connection: sqlite3.Connection) -> int:
-    """When the newest message that there is was sent, 0 without any."""
+    """When the newest message that is known was sent, be it only by its deduplication id; 0 without any."""
     newest = connection.execute("SELECT sent_ms FROM messages ORDER BY id DESC LIMIT 1").fetchone()
-    return newest[0] if newest is not None else 0
+    (expires_ms,) = connection.execute("SELECT max(expires_ms) FROM duplicates").fetchone()
+    return max(newest[0] if newest is not None else 0, (expires_ms or DEDUPLICATION_MS) - DEDUPLICATION_MS)
 
 
 # What nobody needs any more, a little at a time so that others can write meanwhile.

@@ -25,6 +25,7 @@ from lambent.store.topics.values import (
 
 _TOPIC: Final = "id, account_id, region, name, attributes, tags"
 TOGETHER_MAX_BYTES: Final = 1_048_576  # that a lane has in memory: there may be many lanes
+LONGEST_WAIT_MS: Final = 3_600_000  # of a delivery that is tried again: an HTTP policy's
 FORGET_CHUNK: Final = 500  # deduplication ids whose time is over, taken away with one publication
 
 
@@ -176,6 +177,16 @@ def _owe(connection: sqlite3.Connection, new: NewDelivery, now_ms: int) -> None:
 
 def lanes(connection: sqlite3.Connection) -> list[str]:
     return [lane for (lane,) in connection.execute("SELECT DISTINCT lane FROM deliveries")]
+
+
+def last_written_ms(connection: sqlite3.Connection) -> int:
+    """When something was accepted or tried last, as far as what is owed and deduplication ids tell; 0 without any."""
+    (found,) = connection.execute(
+        "SELECT max(max(accepted_ms, CASE WHEN tries > 0 THEN due_ms - ? ELSE 0 END)) FROM deliveries",
+        (LONGEST_WAIT_MS,),
+    ).fetchone()
+    (expires_ms,) = connection.execute("SELECT max(expires_ms) FROM duplicates").fetchone()
+    return max(found or 0, (expires_ms or DEDUPLICATION_MS) - DEDUPLICATION_MS)
 
 
 def due(

@@ -26,7 +26,7 @@ class TopicStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = AscendingClock(clock)
+        self._clock = AscendingClock(clock, database.read_now(rows.last_written_ms) / 1000)
         self._publishing = Batches[Publication](database, rows.publish, lambda each: len(each.content))
         self._settling = Batches[Settled](database, self._write_settled, lambda each: 100 * len(each.ended))
         self._topics = {topic.arn: topic for topic in database.read_now(rows.all_topics)}
