@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,49 @@ async def test_a_plan_that_is_replaced_while_it_fires_does_not_fire_again(tmp_pa
     clock.advance(60)
     while len(fired) < 2:
         await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("back_s", "silent_s"), [(7200, 7200), (365 * 86_400, 0)])
+async def test_times_that_come_again_do_not_fire_again_unless_the_clock_had_been_wrong(
+    tmp_path: Path, back_s: int, silent_s: int, restarts: bool
+) -> None:
+    clock = HandClock(BEGIN_S)
+    fired: list[float] = []
+    at = parse_schedule("cron(0/10 * * * ? *)")
+
+    async def fire(at_s: float, marks: Mapping[str, int], is_last: bool) -> None:
+        fired.append(at_s)
+        await store.accept([], marks=marks)
+
+    def begin() -> asyncio.Task[None]:
+        keeper = Timekeeper(store, clock)
+        keeper.put("s", Plan(next_after=lambda after_s: next_after(at, after_s, begin_s=0.0), since_s=0.0, fire=fire))
+        return asyncio.create_task(keeper.run())
+
+    async def turn(seconds: int) -> None:
+        for _ in range(seconds // 60):
+            clock.advance(60)
+            for _ in range(20):
+                await asyncio.sleep(0.0005)
+
+    store = await DeliveryStore.open(tmp_path / "deliveries.db", clock)
+    task = begin()
+    await turn(1200)
+    if restarts:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    clock.behind_s = back_s
+    count = len(fired)
+    if restarts:
+        task = begin()
+    await turn(silent_s)
+    assert fired[count:] == []
+    await turn(1200)
+    assert len(fired) == count + 2
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await store.close()

@@ -1,7 +1,8 @@
 """Fires schedules at their times, each time once on disk before it counts as fired.
 
 What was missed (the server was down, the clock was turned) is fired once for all the times that were missed, and the
-log says so.
+log says so. Times that come a second time, because the clock was set back a little, are not fired again; a clock that is set
+back by more had been wrong, and schedules follow it at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0  # after a disk that did not take it
 LATE_S: Final = 60.0  # beyond this a time counts as missed, and is told of
+SET_BACK_S: Final = 3 * 3600.0  # what cron(8) of Debian takes for a correction of the clock
 
 Fire = Callable[[float, Mapping[str, int], bool], Awaitable[None]]
 """`(time, marks, is_last)`: makes what follows durable together with the store's `marks`, which say up to when all is fired.
@@ -53,6 +55,7 @@ class Timekeeper:
             tuple[float, int, str, Plan]
         ] = []  # a heap; entries of plans that were replaced are passed over
         self._firing: dict[str, float] = {}  # up to when is being fired, by owner
+        self._looked_s = clock.now()
         self._count = itertools.count()
         self._changed = Alarm(clock)
         self._forgetting: set[asyncio.Task[None]] = set()
@@ -61,13 +64,27 @@ class Timekeeper:
         """From now on, instead of any earlier plan of the same owner."""
         self._plans[owner] = plan
         fired_s = self._store.marks.get(owner, 0) / 1000
-        self._arm(owner, plan, max(fired_s, plan.since_s, self._firing.get(owner, 0.0)))
+        self._arm(owner, plan, max(self._not_wrong(fired_s), plan.since_s, self._firing.get(owner, 0.0)))
 
     def remove(self, owner: str) -> None:
         if self._plans.pop(owner, None) is not None:
             task = asyncio.get_running_loop().create_task(self._store.forget_mark(owner))
             self._forgetting.add(task)
             task.add_done_callback(self._forgetting.discard)
+
+    def _not_wrong(self, fired_s: float) -> float:
+        """Up to when is fired, by the clock as it is now."""
+        now_s = self._clock.now()
+        return now_s if fired_s > now_s + SET_BACK_S else fired_s
+
+    def _follow_clock(self) -> None:
+        now_s, before_s = self._clock.now(), self._looked_s
+        self._looked_s = now_s
+        if now_s < before_s - SET_BACK_S:
+            log.warning("the clock was set back by %.0f h: schedules go on from now", (before_s - now_s) / 3600)
+            self._due.clear()
+            for owner, plan in self._plans.items():
+                self._arm(owner, plan, max(now_s, plan.since_s))
 
     def _arm(self, owner: str, plan: Plan, after_s: float) -> bool:
         """False when there is no next time."""
@@ -81,6 +98,7 @@ class Timekeeper:
     async def run(self) -> None:
         while True:
             self._changed.reset()
+            self._follow_clock()
             while self._due and self._plans.get(self._due[0][2]) is not self._due[0][3]:
                 heapq.heappop(self._due)
             wait_s = self._due[0][0] - self._clock.now() if self._due else LONGEST_SLEEP_S
