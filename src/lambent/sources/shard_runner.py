@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ RETRY_LONGEST_S: Final = 30.0
 READ_FIRST_S: Final = 1.0
 READ_LONGEST_S: Final = 60.0
 WINDOW_BYTES: Final = 1_024  # of an event, at most, that say which window it is of, beside the state
+# Ours: records that arrived before a window's end may be seen a little after it, when they are on the source's disk.
+WINDOW_GRACE_S: Final = 1.0
 AHEAD_MIN: Final = 200  # records that are read before those in front of them are done
 AHEAD_MAX: Final = 20_000
 AHEAD_MAX_BYTES: Final = 64 * MIB
@@ -100,6 +103,8 @@ class ShardRunner:
         self._stop = asyncio.Event()
         self._done = asyncio.Event()
         self._all_read = False
+        self._nothing_at_s = -math.inf  # when the last reading began that found nothing
+        self._look = asyncio.Event()  # is there really nothing? A window is to end
 
     @property
     def position(self) -> dict[str, Any]:
@@ -135,7 +140,10 @@ class ShardRunner:
                 continue
             try:
                 if is_idle:
-                    await first_of(self._reader.wait(), self._stop.wait())
+                    looks = [self._look.wait()] if self._tumbling_s else []
+                    await first_of(self._reader.wait(), self._stop.wait(), *looks)
+                self._look.clear()
+                began_s = self._clock.now()
                 page = await self._reader.read(ahead - len(self._lanes))
             except AwsError as error:
                 if not back_off.failures:
@@ -150,6 +158,9 @@ class ShardRunner:
                     arrived.set()
                 return
             is_idle = not page.records
+            if is_idle and self._window is not None:
+                self._nothing_at_s = began_s
+                self._arrived[0].set()  # there is one lane where there are windows
 
     def _take(self, records: Sequence[StreamRecord]) -> None:
         before = self._lanes.checkpoint
@@ -196,7 +207,15 @@ class ShardRunner:
         return None
 
     def _left_of_window(self) -> float | None:
-        return None if self._window is None else self._window.end_s - self._clock.now()
+        """None while there is none, or it is not known yet whether more of its records are there."""
+        if self._window is None:
+            return None
+        end_s = self._window.end_s + WINDOW_GRACE_S
+        left_s = end_s - self._clock.now()
+        if left_s > 0 or self._nothing_at_s >= end_s:
+            return left_s
+        self._look.set()
+        return None
 
     def _front(self, waiting: deque[StreamRecord]) -> list[StreamRecord]:
         """As many as may go together; they leave `waiting`."""

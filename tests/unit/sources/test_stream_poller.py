@@ -370,3 +370,29 @@ async def test_a_windows_state_survives_the_server(streams: Streams) -> None:
     (sequence,) = await streams.put("a-2")
     await streams.until_checkpoint(sequence)
     assert event_of(streams.invocations.of("f")[-1])["state"] == {"seen": ["a-1"]}
+
+
+async def test_a_window_that_is_over_ends_once_when_all_of_its_records_are_done(streams: Streams) -> None:
+    finals: list[tuple[str, int]] = []
+
+    def counts(invocation: Invocation) -> Outcome:
+        event = event_of(invocation)
+        if event["isFinalInvokeForWindow"]:
+            finals.append((event["window"]["start"], event["state"]["count"]))
+        return answered(invocation, {"state": {"count": event["state"].get("count", 0) + len(event["Records"])}})
+
+    streams.invocations.scripts["f"] = counts
+    streams.clock.advance(900 - streams.clock.now() % 900 + 1)
+    start_s = int(streams.clock.now() // 900) * 900
+    poller = streams.poll(TumblingWindowInSeconds=900, BatchSize=100)
+    (sequence,) = await streams.put("a-0")
+    await streams.until_checkpoint(sequence)
+    await poller.abandon()
+    for n in range(9):  # more than is read ahead
+        records = [{"Data": b"%d" % (100 * n + m), "PartitionKey": "a"} for m in range(100)]
+        put = await streams.call("PutRecords", StreamName="s", Records=records)
+    streams.clock.advance(2000)
+    streams.poll(TumblingWindowInSeconds=900, BatchSize=100)
+    await streams.until_checkpoint(put["Records"][-1]["SequenceNumber"])
+    await streams.until(lambda: finals)
+    assert finals == [(_iso(start_s), 901)]
