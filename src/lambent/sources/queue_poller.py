@@ -40,6 +40,7 @@ RECEIVE_MAX: Final = 500  # ours: messages at once, so that memory stays bounded
 # Ours: while batches are done this quickly, messages for so many rounds are received together; they wait for a moment only.
 QUICK_S: Final = 0.05
 AHEAD: Final = 4
+LATE_PART: Final = 0.1  # of the visibility timeout: a batch that waited longer for room is hidden anew when it begins
 GROW_EVERY_S: Final = 0.2  # how often a full poller looks whether it may have grown
 RECEIVE_GRACE_S: Final = 0.25  # real time: the disk knows no other
 # Ours: AWS does not say how it waits.
@@ -221,9 +222,13 @@ class QueuePoller:
         """Batches that go one after the other."""
         if not batches:
             return
+        began_s = self._clock.monotonic()
         await self._room()
+        hidden_until_s = self._hidden_until_s
+        if self._clock.monotonic() - began_s > self._queue.visibility_timeout_s * LATE_PART:
+            hidden_until_s = await self._hide([record for batch in batches for record in batch])
         del self._pending[: sum(len(batch) for batch in batches)]
-        work = self._run([_Batch(batch, self._hidden_until_s) for batch in batches])
+        work = self._run([_Batch(batch, hidden_until_s) for batch in batches])
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._batches.add(task)
         task.add_done_callback(self._batch_ended)
@@ -240,6 +245,16 @@ class QueuePoller:
             self._ended.clear()
             await first_of(self._clock.sleep(GROW_EVERY_S), self._ended.wait())
             self._scale.crowded(self._clock.monotonic())
+            left_s = self._hidden_until_s - self._clock.monotonic()
+            if self._pending and left_s < self._queue.visibility_timeout_s / 2:
+                self._hidden_until_s = await self._hide(self._pending)
+
+    async def _hide(self, records: Sequence[Encoded]) -> float:
+        """For the whole of their time, from now on: until when. What waits for room here must not be received meanwhile."""
+        timeout_s = float(self._queue.visibility_timeout_s)
+        until_s = self._clock.monotonic() + timeout_s
+        await self._queue.change_visibility([(record.item["ReceiptHandle"], timeout_s) for record in records])
+        return until_s
 
     # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

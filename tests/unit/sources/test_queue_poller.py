@@ -325,3 +325,23 @@ async def test_a_failed_batch_is_in_the_timeline_with_its_event(queues: Queues) 
     kept = await queues.events.invocation(key("f"), event.request_id)
     assert kept is not None
     assert kept.payload == invocation.payload
+
+
+async def test_messages_that_were_received_ahead_and_wait_for_room_run_once(queues: Queues) -> None:
+    url = await queues.queue(VisibilityTimeout="30")
+
+    async def waits(invocation: Invocation) -> Outcome:
+        kind, number = bodies(invocation)[0].split("-")
+        if kind == "slow":
+            await queues.clock.sleep(15 + 10 * (int(number) % 2))
+        return succeeded(invocation)
+
+    queues.invocations.scripts["f"] = waits
+    queues.poll(url, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
+    await queues.send(url, *[f"quick-{n}" for n in range(20)])
+    await queues.until_empty(url)
+    slow = [f"slow-{n}" for n in range(8)]
+    entries = [{"Id": text, "MessageBody": text} for text in slow]
+    await queues.call("SendMessageBatch", QueueUrl=url, Entries=entries)  # the function was quick: all are received
+    await queues.until_empty(url, turn_s=1.0)
+    assert sorted(text for batch in queues.seen[20:] for text in batch) == slow
