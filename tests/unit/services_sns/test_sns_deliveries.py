@@ -142,16 +142,23 @@ async def test_a_restart_goes_on_with_what_was_accepted(world: World) -> None:
     await world.idle()
 
 
-async def test_a_message_that_a_queue_may_not_have_harms_no_other(world: World) -> None:
-    topic = await world.topic()
-    await world.queue("dead")
-    arn = await world.queue("q", MaximumMessageSize="1024")
-    await world.subscribe(topic, "sqs", arn, RawMessageDelivery="true", RedrivePolicy=dead_letters())
-    messages = ["a" * 2000, "b"]
-    entries = [{"Id": str(n), "Message": text} for n, text in enumerate(messages)]
+@pytest.mark.parametrize("suffix", ["", ".fifo"])
+async def test_a_message_that_a_queue_may_not_have_harms_no_other(world: World, suffix: str) -> None:
+    topic = await world.topic(f"t{suffix}")
+    await world.queue(f"dead{suffix}")
+    arn = await world.queue(f"q{suffix}", MaximumMessageSize="1024")
+    await world.subscribe(
+        topic, "sqs", arn, RawMessageDelivery="true", RedrivePolicy=dead_letters(f"dead{suffix}")
+    )  # fmt: skip
+    messages = ["b", "a" * 2000, "c"]
+    ordered = {"MessageGroupId": "g"} if suffix else {}
+    entries = [
+        {"Id": str(n), "Message": text, **ordered, **({"MessageDeduplicationId": str(n)} if suffix else {})}
+        for n, text in enumerate(messages)
+    ]
     await world.sns("PublishBatch", TopicArn=topic, PublishBatchRequestEntries=entries)
-    assert [m["Body"] for m in await world.received("q")] == ["b"]
-    assert [m["Body"] for m in await world.received("dead")] == ["a" * 2000]
+    assert [m["Body"] for m in await world.received(f"q{suffix}", 2)] == ["b", "c"]
+    assert [m["Body"] for m in await world.received(f"dead{suffix}")] == ["a" * 2000]
 
 
 async def test_a_full_disk_refuses_new_messages_and_loses_no_old_one(world: World) -> None:

@@ -145,15 +145,26 @@ class Deliverer:
         chunks: list[Sequence[Letter]] = []
         while (sorted_out := sum(map(len, chunks))) < len(letters):
             chunks.append(_fitting(letters[sorted_out:]))
-        if not queue_arn.endswith(".fifo"):
-            sent = await asyncio.gather(*[self._send_chunk(queue_arn, topic_arn, chunk) for chunk in chunks])
-            return [outcome for outcomes in sent for outcome in outcomes]
+        if queue_arn.endswith(".fifo"):
+            return await self._in_order(queue_arn, topic_arn, chunks)
+        sent = await asyncio.gather(*[self._send_chunk(queue_arn, topic_arn, chunk) for chunk in chunks])
+        return [outcome for outcomes in sent for outcome in outcomes]
+
+    async def _in_order(
+        self, queue_arn: str, topic_arn: str, chunks: Sequence[Sequence[Letter]]
+    ) -> list[Refused | None]:
         outcomes: list[Refused | None] = []
+        again: Refused | None = None
         for chunk in chunks:
-            outcomes += await self._send_chunk(queue_arn, topic_arn, chunk)
-            last = outcomes[-1]
-            if last is not None and not last.is_final:
-                return outcomes + [last] * (len(letters) - len(outcomes))
+            if again is not None:
+                outcomes += [again] * len(chunk)
+                continue
+            found = await self._send_chunk(queue_arn, topic_arn, chunk)
+            if len(chunk) > 1 and all(refused is not None and refused.is_final for refused in found):
+                # Such a queue takes all of a batch or nothing: one that it may not have must not harm the others.
+                found = await self._in_order(queue_arn, topic_arn, [[letter] for letter in chunk])
+            outcomes += found
+            again = next((refused for refused in found if refused is not None and not refused.is_final), None)
         return outcomes
 
     async def _send_chunk(self, queue_arn: str, topic_arn: str, chunk: Sequence[Letter]) -> list[Refused | None]:
