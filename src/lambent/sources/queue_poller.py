@@ -269,9 +269,11 @@ class QueuePoller:
             log.exception("%s: a batch broke, and comes again: report it with this traceback", self._name)
 
     async def _run(self, batches: Sequence[_Batch]) -> None:
+        behind: set[str | None] = set()  # groups of what was not done: what comes after it must not overtake it
         for batch in batches:
-            if not await self._run_one(batch):
-                return  # what is behind must not overtake it
+            records = [record for record in batch.records if _group(record) not in behind]
+            if records and not await self._run_one(attrs.evolve(batch, records=records)):
+                behind.update(map(_group, records))
 
     async def _run_one(self, batch: _Batch) -> bool:
         """Whether all of it was done."""
@@ -309,7 +311,7 @@ class QueuePoller:
         behind: list[Encoded] = []
         groups = set()
         for record in records:
-            group = (record.item.get("Attributes") or {}).get("MessageGroupId") if self._is_fifo else None
+            group = _group(record) if self._is_fifo else None
             if self._function.is_stopped(_trace_header(record)):
                 groups.add(group)
                 stopped.append(record)
@@ -382,6 +384,11 @@ class QueuePoller:
                 source_arn=self._queue.arn, records=len(batch.records), then="returned to queue",
                 detail={"reason": reason} if reason else None,
             )  # fmt: skip
+
+
+def _group(record: Encoded) -> str | None:
+    group: str | None = (record.item.get("Attributes") or {}).get("MessageGroupId")
+    return group
 
 
 def _trace_header(record: Encoded) -> str | None:

@@ -345,3 +345,16 @@ async def test_messages_that_were_received_ahead_and_wait_for_room_run_once(queu
     await queues.call("SendMessageBatch", QueueUrl=url, Entries=entries)  # the function was quick: all are received
     await queues.until_empty(url, turn_s=1.0)
     assert sorted(text for batch in queues.seen[20:] for text in batch) == slow
+
+
+async def test_a_group_that_fails_holds_up_no_other_that_was_received_with_it(queues: Queues) -> None:
+    url = await queues.queue("q.fifo", VisibilityTimeout="60")
+    queues.invocations.scripts["f"] = lambda invocation: (
+        failed(invocation) if bodies(invocation)[0].startswith("a-") else succeeded(invocation)
+    )
+    texts = [f"a-{n}" for n in range(7)] + ["b-0", "b-1"]
+    await queues.send(url, *[text.ljust(1_000_000) for text in texts])  # six of them fit into an event
+    queues.poll(url)
+    await queues.until(lambda: len(queues.seen) == 2)
+    assert [[text.strip() for text in batch] for batch in queues.seen] == [texts[:6], texts[7:]]
+    await queues.until_counts(url, (0, 7))
