@@ -62,7 +62,12 @@ class RemoteQueue:
             }
             if invisible_s is not None:
                 request["VisibilityTimeout"] = int(invisible_s)
-            messages = (await self._call("ReceiveMessage", request)).get("Messages") or []
+            try:
+                messages = (await self._call("ReceiveMessage", request)).get("Messages") or []
+            except AwsError:
+                if not found:
+                    raise
+                break  # those that are here must not be hidden in vain
             found += messages
             if len(messages) < asked:
                 break

@@ -91,3 +91,23 @@ async def test_a_queue_that_does_not_exist_is_an_error(queues: Queues, queue: Qu
     with pytest.raises(AwsError) as caught:
         await queue.receive(1)
     assert caught.value.code == "QueueDoesNotExist"
+
+
+async def test_messages_that_came_before_an_endpoint_failed_are_given(queues: Queues) -> None:
+    class Failing(Endpoint):
+        receives = 0
+
+        async def call(
+            self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
+        ) -> dict[str, Any]:
+            self.receives += operation == "ReceiveMessage"
+            if self.receives == 2:
+                raise AwsError("ServiceUnavailable", "Down.", 503)
+            return await super().call(context, service, operation, request)
+
+    await queues.queue()
+    queue = RemoteQueue(Failing(SqsService(queues.store)), queues.clock, ARN)
+    await queue.send_many([{"MessageBody": f"m{n}"} for n in range(20)])
+    assert len(await queue.receive(20)) == 10
+    with pytest.raises(AwsError):
+        await queue.receive(20)
