@@ -170,6 +170,9 @@ class Dispatcher:
             except (sqlite3.Error, StoreError) as error:
                 log.error("%s cannot be read or written (%s); make room on the disk: trying again", name, error)
                 await asyncio.sleep(RESTART_LANE_S)  # real time: the disk knows no other
+            except Exception:  # the outermost edge of a lane: what waits in it must not be forgotten
+                log.exception("%s broke and go on in a second: report it with this traceback", name)
+                await asyncio.sleep(RESTART_LANE_S)
             else:
                 del lanes[key]
                 return

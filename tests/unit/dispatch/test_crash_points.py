@@ -163,3 +163,23 @@ async def test_a_dead_letter_is_sent_once_and_its_lane_goes_on_when_the_disk_was
         await world.turn_until_step("f", request_id, "sent", 121)
     assert refused == 3
     assert [letter["MessageBody"] for letter in world.services.sent("SendMessage")] == ["0", "1"]
+
+
+@pytest.mark.parametrize("method", ["claim", "due_deliveries"])
+async def test_a_lane_that_broke_goes_on(world: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr("lambent.dispatch.dispatcher.RESTART_LANE_S", 0.01)
+    world.functions.add("f", dead_letters=QUEUE)
+    world.invocations.scripts["f"] = failed
+    works, broke = getattr(EventStore, method), False
+
+    async def breaks(store: EventStore, *arguments: Any) -> Any:
+        nonlocal broke
+        if not broke:
+            broke = True
+            raise RuntimeError("a mistake of our own")
+        return await works(store, *arguments)
+
+    monkeypatch.setattr(EventStore, method, breaks)
+    request_id = await world.send("f")
+    await world.turn_until_step("f", request_id, "sent", 121)
+    assert broke

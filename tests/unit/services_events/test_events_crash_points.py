@@ -77,6 +77,24 @@ async def test_a_clock_that_was_set_back_before_the_server_started_delays_no_ret
         assert len(outside.messages) == 1
 
 
+async def test_a_lane_that_broke_goes_on(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambent.services.delivery.deliverer.RESTART_LANE_S", 0.01)
+    due, broke = DeliveryStore.due, False
+
+    async def breaks(store: DeliveryStore, lane: str, limit: int) -> Any:
+        nonlocal broke
+        if not broke:
+            broke = True
+            raise RuntimeError("a mistake of our own")
+        return await due(store, lane, limit)
+
+    monkeypatch.setattr(DeliveryStore, "due", breaks)
+    await bridge.rule()
+    await bridge.put()
+    await bridge.settled()
+    assert len(bridge.outside.messages) == 1
+
+
 async def test_a_schedule_waits_for_room_on_the_disk(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     target = {"Arn": FUNCTION, "RoleArn": ROLE, "Input": json.dumps("y" * 50_000)}
     await bridge.schedule(

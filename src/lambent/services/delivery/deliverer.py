@@ -122,6 +122,10 @@ class Deliverer:
                 log.error("deliveries to %s cannot be looked up (%s); trying again", lane.name, error)
                 await asyncio.sleep(RESTART_LANE_S)  # real time: the disk knows no other
                 continue
+            except Exception:  # the outermost edge of a lane: what it is owed must not be forgotten
+                log.exception("deliveries to %s broke and go on in a second: report it with this traceback", lane.name)
+                await asyncio.sleep(RESTART_LANE_S)
+                continue
             if not lane.alarm.has_rung:
                 del self._lanes[lane.name]
                 return
