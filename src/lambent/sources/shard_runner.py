@@ -108,11 +108,11 @@ class ShardRunner:
 
     @property
     def position(self) -> dict[str, Any]:
-        if self.is_over:
-            return {"over": True}
         found = {name: value for name, value in self._position.items() if name != "window"}
         if self._lanes.checkpoint is not None:
             found = {"after": self._lanes.checkpoint}
+        if self.is_over:
+            return {"over": True, **({"after": found["after"]} if "after" in found else {})}
         return found if self._window is None else {**found, "window": self._window.stored()}
 
     def stop(self) -> None:

@@ -32,6 +32,7 @@ Position = Mapping[str, Any]
 class Shard:
     name: str
     parents: tuple[str, ...]
+    first: str  # sequence number: below it there are no records
 
 
 @attrs.frozen
@@ -178,4 +179,5 @@ class _ClientReader:
 
 def shard_of(shard: Mapping[str, Any]) -> Shard:
     parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
-    return Shard(shard["ShardId"], tuple(parent for parent in parents if parent))
+    first = (shard.get("SequenceNumberRange") or {}).get("StartingSequenceNumber") or "0"
+    return Shard(shard["ShardId"], tuple(parent for parent in parents if parent), first)

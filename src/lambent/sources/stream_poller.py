@@ -43,7 +43,9 @@ class StreamPoller:
         self._clock = clock
         self._began_s = 0.0
         self._known: dict[str, dict[str, Any]] = {}  # checkpoints by shard, as they are on disk
-        self._over: set[str] = set()  # shards that are done
+        # Shards that are done, and up to which sequence number: one that begins behind it is another stream's of the same name.
+        self._over: dict[str, str | None] = {}
+        self._firsts: dict[str, str] = {}  # where each begins
         self._runners: dict[str, ShardRunner] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()  # a shard has
@@ -100,18 +102,23 @@ class StreamPoller:
         if BEGINNING not in known:
             known[BEGINNING] = {"since": self._began_s}
             await self._checkpoints.save(self._mapping_id, BEGINNING, known[BEGINNING])
-        self._over = {shard for shard, position in known.items() if position.get("over")}
+        self._over = {shard: position.get("after") for shard, position in known.items() if position.get("over")}
         self._known = known
 
     def _start_runners(self, shards: list[Shard]) -> None:
         """For every shard whose parents are done or gone."""
-        present = {shard.name for shard in shards}
+        self._firsts = {shard.name: shard.first for shard in shards}
+        waited_for = {shard.name for shard in shards if not self._is_over(shard)}
         for shard in shards:
-            if shard.name in self._over or shard.name in self._runners:
-                continue
-            if all(parent in self._over or parent not in present for parent in shard.parents):
-                position = self._known.get(shard.name) or self._starting_position(self._known[BEGINNING]["since"])
+            if shard.name in waited_for and shard.name not in self._runners and waited_for.isdisjoint(shard.parents):
+                position = self._known.get(shard.name)
+                if position is None or position.get("over"):
+                    position = self._starting_position(self._known[BEGINNING]["since"])
                 self._start_runner(shard.name, position)
+
+    def _is_over(self, shard: Shard) -> bool:
+        done = self._over.get(shard.name, "")
+        return done is None or (done != "" and int(shard.first) <= int(done))
 
     def _starting_position(self, began_s: float) -> dict[str, Any]:
         """Shards that were split off since hold nothing older, so it is right for them too."""
@@ -146,7 +153,7 @@ class StreamPoller:
         await self._save(runner)
         del self._runners[runner.shard]
         if runner.is_over:
-            self._over.add(runner.shard)
+            self._over[runner.shard] = self._known[runner.shard].get("after")
         self._ended.set()
 
     async def _save_whenever(self, runner: ShardRunner, moved: asyncio.Event) -> None:
@@ -157,6 +164,8 @@ class StreamPoller:
 
     async def _save(self, runner: ShardRunner) -> None:
         position = runner.position
+        if position.get("over") and "after" not in position and runner.shard in self._firsts:
+            position["after"] = self._firsts[runner.shard]
         with contextlib.suppress(StoreError):  # the server is stopping
             await until_written(
                 "a checkpoint", lambda: self._checkpoints.save(self._mapping_id, runner.shard, position)

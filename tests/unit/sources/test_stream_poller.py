@@ -311,7 +311,7 @@ async def test_children_of_a_shard_come_after_it(streams: Streams) -> None:
     assert sorted(seen[:6]) == [f"{key}-1" for key in "abcdef"]
     assert sorted(seen[6:]) == [f"{key}-2" for key in "abcdef"]
     await streams.until_checkpoint(sequences[-1])
-    assert (await streams.checkpoints.positions(streams.mapping_id))["shardId-000000000000"] == {"over": True}
+    assert (await streams.checkpoints.positions(streams.mapping_id))["shardId-000000000000"]["over"]
 
 
 async def test_a_stream_that_is_made_anew_is_read_again(streams: Streams) -> None:
@@ -396,3 +396,28 @@ async def test_a_window_that_is_over_ends_once_when_all_of_its_records_are_done(
     await streams.until_checkpoint(put["Records"][-1]["SequenceNumber"])
     await streams.until(lambda: finals)
     assert finals == [(_iso(start_s), 901)]
+
+
+async def test_a_stream_that_is_made_anew_is_read_even_where_its_shards_were_done_before(streams: Streams) -> None:
+    streams.poll()
+    (sequence,) = await streams.put("a-1")
+    await streams.until_checkpoint(sequence)
+    shard = {"ShardToSplit": "shardId-000000000000", "NewStartingHashKey": str(2**127)}
+    await streams.call("SplitShard", StreamName="s", **shard)
+
+    async def split() -> bool:
+        return "shardId-000000000001" in await streams.checkpoints.positions(streams.mapping_id)
+
+    async def is_gone() -> bool:
+        return not (await streams.call("ListStreams"))["StreamNames"]
+
+    while not await split():
+        await streams.put("b-1", "a-2", "b-2")
+        streams.clock.advance(1)
+        await asyncio.sleep(0.01)
+    await streams.call("DeleteStream", StreamName="s")
+    await streams.until(is_gone, turn_s=1.0)
+    await streams.stream()
+    (sequence,) = await streams.put("a-new")
+    await streams.until_checkpoint(sequence, turn_s=5.0)
+    assert [text for batch in streams.seen for text in batch].count("a-new") == 1
