@@ -1,14 +1,16 @@
 """Services that the configuration sends to real endpoints: requests are signed again with credentials of the server's own.
 
-botocore is imported when the first such request comes; each runs on a thread.
+botocore is imported when the first such request comes; each runs on one of its service's threads, so that an endpoint which
+does not answer, and clients that poll a queue for long, hold up nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
 
 from lambent.model.errors import AwsError, service_fault
 from lambent.model.request import RequestContext
@@ -24,24 +26,38 @@ _SIGNATURE: Final = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz
 _KEPT_BACK: Final = frozenset({"connection", "transfer-encoding", "date", "content-length", "server"})
 
 
+THREADS: Final = 32  # of each service: as many requests at the same time, and connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class Endpoints:
     """`urls` by botocore's service names. Credentials are the standard ones of AWS's tools: environment, profile, role."""
 
     def __init__(self, urls: Mapping[str, str]) -> None:
         self.urls = dict(urls)
+        self._threads = {
+            service: concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix=f"lambent-{service}")
+            for service in urls
+        }
 
     def url_of(self, service: str) -> str | None:
         return self.urls.get(service)
 
     async def forward(self, context: RequestContext, service: str, request: WireRequest) -> WireResponse:
         """A client's request, sent on. Raises AwsError ServiceException when the endpoint cannot be reached."""
-        return await asyncio.to_thread(self._forward, context, service, request)
+        return await self._on_thread(service, self._forward, context, service, request)
 
     async def call(
         self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Raises AwsError as the endpoint answered, or ServiceException when it cannot be reached."""
-        return await asyncio.to_thread(self._call, context, service, operation, request)
+        return await self._on_thread(service, self._call, context, service, operation, request)
+
+    async def _on_thread(self, service: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        work_of_service = functools.partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[service], work_of_service)
 
     def _call(
         self, context: RequestContext, service: str, operation: str, request: Mapping[str, Any]
@@ -109,7 +125,7 @@ def _client(service: str, region: str, url: str) -> Any:
 def _http() -> Any:
     from botocore.httpsession import URLLib3Session
 
-    return URLLib3Session(max_pool_connections=32)
+    return URLLib3Session(max_pool_connections=THREADS)
 
 
 def _without_signature(query: str) -> str:

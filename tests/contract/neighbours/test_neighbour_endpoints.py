@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import functools
 import threading
 from collections.abc import Iterator
@@ -30,6 +32,10 @@ class Elsewhere:
     asked: list[WireRequest] = attrs.field(factory=list)
     status: int = 200
     body: bytes = b"{}"
+    may_answer: threading.Event = attrs.field(factory=threading.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.may_answer.set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -45,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = WireRequest(method=self.command, path=path, query=query, headers=headers, body=body)
         self._elsewhere.asked.append(asked)
+        self._elsewhere.may_answer.wait(30)
         self.send_response(self._elsewhere.status)
         self.send_header("content-length", str(len(self._elsewhere.body)))
         self.send_header("x-from", "elsewhere")
@@ -115,3 +122,16 @@ async def test_missing_credentials_are_named(elsewhere: Elsewhere, monkeypatch: 
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     with pytest.raises(AwsError, match="There are no AWS credentials for the endpoint of s3"):
         await Endpoints({"s3": elsewhere.url}).forward(CONTEXT, "s3", WireRequest(method="GET", path="/b/k"))
+
+
+async def test_an_endpoint_that_does_not_answer_yet_holds_up_nothing_else(elsewhere: Elsewhere) -> None:
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    elsewhere.may_answer.clear()
+    there = Endpoints({"dynamodb": elsewhere.url})
+    asking = asyncio.ensure_future(there.call(CONTEXT, "dynamodb", "ListTables", {}))
+    while not elsewhere.asked:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(int)
+    assert not asking.done()
+    elsewhere.may_answer.set()
+    assert await asking == {}

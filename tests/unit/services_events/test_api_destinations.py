@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import json
 import threading
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 
 from bridge_harness import ACCOUNT, REGION, ROLE, Bridge
 from lambent.model.errors import AwsError
-from lambent.services.events.api_destinations import Request, exchange
+from lambent.services.events.api_destinations import TIMEOUT_S, Request, exchange
 
 LETTERS = f"arn:aws:sqs:{REGION}:{ACCOUNT}:letters"
 
@@ -33,6 +35,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[Seen] = []
         self.statuses: list[int] = []  # of the next answers; then 200
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.answered = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -42,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         self.server.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         status = self.server.statuses.pop(0) if self.server.statuses else 200
+        self.server.may_answer.wait(TIMEOUT_S)
+        self.server.answered += 1
         answer = json.dumps({"access_token": "t0ken", "token_type": "Bearer", "expires_in": 600}).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(answer)))
@@ -100,6 +107,18 @@ async def test_a_request_has_what_the_connection_and_the_target_say(bridge: Brid
     shown = described["AuthParameters"]
     assert shown["BasicAuthParameters"] == {"Username": "u"}
     assert shown["InvocationHttpParameters"]["HeaderParameters"] == [{"Key": "X-One", "IsValueSecret": True}]
+
+
+async def test_one_that_does_not_answer_holds_up_nothing_else(bridge: Bridge, server: Server) -> None:
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    server.may_answer.clear()
+    await destination(bridge, server, "BASIC", {"BasicAuthParameters": {"Username": "u", "Password": "p"}})
+    await bridge.put({"id": "1"})
+    await bridge.until(lambda: server.seen)
+    await asyncio.to_thread(int)
+    assert not server.answered
+    server.may_answer.set()
+    await bridge.settled()
 
 
 async def test_secrets_are_not_readable_on_the_disk(bridge: Bridge, server: Server) -> None:

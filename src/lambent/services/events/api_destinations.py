@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import functools
 import ipaddress
 import socket
@@ -25,6 +26,9 @@ from lambent.store.deliveries import Delivery
 Members = dict[str, Any]
 
 TIMEOUT_S: Final = 5.0  # docs: a request has five seconds
+THREADS: Final = (
+    64  # of their own: whoever does not answer must not hold up the server's other work. Three leave some for others
+)
 TOKEN_MARGIN_S: Final = 30.0  # a token that ends sooner is not used any more
 TOKEN_LIFE_S: Final = 3600.0  # when its issuer does not say
 METADATA_IPV6: Final = ipaddress.ip_address("fd00:ec2::254")  # EC2's, where it has IPv6
@@ -43,6 +47,7 @@ class ApiDestinations:
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
         self._clock = clock
+        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="lambent-api-destinations")
         self._tokens: dict[str, tuple[float, str]] = {}  # by connection: until when (monotonic), the Authorization
         self._free_s: dict[str, float] = {}  # by destination: when the next request may begin (monotonic)
 
@@ -58,7 +63,7 @@ class ApiDestinations:
         headers = await self._authorization(connection["ConnectionArn"], parameters)
         request = _request(destination, parameters, headers, delivery)
         await self._turn(destination)
-        status, _ = await asyncio.to_thread(exchange, request)
+        status, _ = await asyncio.get_running_loop().run_in_executor(self._threads, exchange, request)
         if status == 401:
             self._tokens.pop(connection["ConnectionArn"], None)
         _check(status, request.url)
@@ -80,7 +85,8 @@ class ApiDestinations:
             return {key["ApiKeyName"]: key["ApiKeyValue"]}
         until_s, known = self._tokens.get(arn, (0.0, ""))
         if until_s <= self._clock.monotonic():
-            known, life_s = await asyncio.to_thread(_token, parameters["OAuthParameters"])
+            asking = asyncio.get_running_loop().run_in_executor(self._threads, _token, parameters["OAuthParameters"])
+            known, life_s = await asking
             self._tokens[arn] = (self._clock.monotonic() + life_s - TOKEN_MARGIN_S, known)
         return {"Authorization": known}
 
