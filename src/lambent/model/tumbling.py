@@ -42,16 +42,25 @@ class Window:
         }
 
     def after(self, response: bytes) -> Window:
-        """With the state that the function gave back; nothing is an empty one."""
-        try:
-            content = msgspec.json.decode(response) if response.strip() else None
-        except (msgspec.DecodeError, RecursionError):
-            content = None
-        state = (content.get("state") if isinstance(content, dict) else None) or {}
+        """With the state that the function gave back; null, and at a window's end nothing, is an empty one."""
+        state = (_members(response) or {}).get("state") or {}
         return attrs.evolve(self, state=state, ends_early=len(msgspec.json.encode(state)) > STATE_MAX_BYTES)
 
     def stored(self) -> dict[str, Any]:
         return {"start": self.start_s, "state": self.state}
+
+
+def has_state(response: bytes) -> bool:
+    """A response that has none is that of an invocation that failed: what was counted before would be lost."""
+    return "state" in (_members(response) or {})
+
+
+def _members(response: bytes) -> dict[str, Any] | None:
+    try:
+        content = msgspec.json.decode(response) if response.strip() else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def window_of(at_s: float, length_s: int) -> Window:

@@ -23,7 +23,7 @@ from lambent.model.record_filter import compile_filter
 from lambent.model.shard_lanes import Lanes
 from lambent.model.stream_failures import Condition, Portion, RetryRules, after_failure
 from lambent.model.stream_records import StreamRecord
-from lambent.model.tumbling import STATE_MAX_BYTES, Window, restored, window_of
+from lambent.model.tumbling import STATE_MAX_BYTES, Window, has_state, restored, window_of
 from lambent.ports import NO_TELEMETRY, Clock, Telemetry
 from lambent.sources.figures import EventMetric, MappingFigures
 from lambent.sources.function import MappedFunction, may_pass
@@ -335,6 +335,9 @@ class ShardRunner:
     def _done_of(self, portion: Portion, outcome: Outcome | None) -> int:
         """How many records from the front the function is done with."""
         if outcome is None or outcome.function_error is not None:
+            return 0
+        if self._tumbling_s and portion.records and not has_state(outcome.payload):
+            log.info("a batch of %s has failed: the response has no state to hand on in its window", self.shard)
             return 0
         if not self._reports:
             return len(portion.records)

@@ -421,3 +421,22 @@ async def test_a_stream_that_is_made_anew_is_read_even_where_its_shards_were_don
     (sequence,) = await streams.put("a-new")
     await streams.until_checkpoint(sequence, turn_s=5.0)
     assert [text for batch in streams.seen for text in batch].count("a-new") == 1
+
+
+async def test_a_response_without_a_state_fails_and_takes_none_of_its_windows_state(streams: Streams) -> None:
+    forgotten: list[str] = []
+
+    def remembers(invocation: Invocation) -> Outcome:
+        event = event_of(invocation)
+        if data_of(invocation) == ["a-2"] and not forgotten:
+            forgotten.append("a-2")
+            return answered(invocation, {"batchItemFailures": []})
+        return answered(invocation, {"state": {"seen": event["state"].get("seen", []) + data_of(invocation)}})
+
+    streams.invocations.scripts["f"] = remembers
+    streams.clock.advance(900 - streams.clock.now() % 900 + 1)
+    streams.poll(TumblingWindowInSeconds=900, BatchSize=1)
+    sequences = await streams.put("a-1", "a-2", "a-3")
+    await streams.until_checkpoint(sequences[-1], turn_s=0.5)
+    assert streams.seen == [["a-1"], ["a-2"], ["a-2"], ["a-3"]]
+    assert event_of(streams.invocations.of("f")[-1])["state"] == {"seen": ["a-1", "a-2"]}
