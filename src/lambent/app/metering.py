@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, Final
 
+from lambent.app.presence import Presence
 from lambent.app.stores import Stores
 from lambent.invoke.admission import Admission, provisioned_of
 from lambent.model.concurrency import Peaks
@@ -16,6 +18,8 @@ from lambent.services.logs.metrics import LogMetrics
 from lambent.services.sqs.figures import QueueLevels
 from lambent.telemetry.exposition import exposition
 from lambent.telemetry.metrics import LAMBDA, Metrics
+
+FORGET_EVERY_S: Final = 60.0  # Prometheus' own scrape_interval, unless it is told another
 
 
 class Metering:
@@ -31,6 +35,7 @@ class Metering:
         """Once there are stores and a road. CloudWatch lives by `clock`, as what watches metrics does; logs by `real`."""
         self._catalog = stores.catalog
         self._admission = admission
+        self._presence = Presence(stores)
         self._publisher = Publisher(self.telemetry, stores.metrics, clock, self._look)
         self._lines = LogMetrics(stores.logs, real.now, self._publisher.add)
         stores.logs.on_stored = self._lines.stored
@@ -38,7 +43,11 @@ class Metering:
         return CloudWatchMetrics(stores.metrics, clock, self._publisher.flush)
 
     def start(self) -> dict[str, Coroutine[Any, Any, None]]:
-        return {"metrics": self._publisher.run(), "levels of queues": self._levels.run()}
+        return {
+            "metrics": self._publisher.run(),
+            "levels of queues": self._levels.run(),
+            "figures of what is gone": self._forget(),
+        }
 
     def page(self) -> str:
         self._look()
@@ -47,6 +56,12 @@ class Metering:
     async def close(self) -> None:
         """Keeps what was told last."""
         await self._publisher.flush()
+
+    async def _forget(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            self.telemetry.forget(self._presence.of)
 
     def _look(self) -> None:
         """How much ran at the same time since the last look; what filters of logs say of minutes that are over."""

@@ -19,6 +19,15 @@ ERROR_MAX: Final = 0.01  # relative, of rounded values, while they span no more 
 _STEP: Final = 2 * ERROR_MAX
 
 
+class Subject(NamedTuple):
+    """What metrics are of: a function, a queue, …, as its dimensions name it; without any, all of a place together."""
+
+    account_id: str
+    region: str
+    namespace: str
+    dimensions: Dimensions
+
+
 class Series(NamedTuple):
     """One metric of one account and region, in one unit."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from lambent.model.function import FunctionVersion
-from lambent.model.metrics import Dimensions, Series, Summary
+from lambent.model.metrics import Dimensions, Series, Subject, Summary
 from lambent.model.names import FunctionAddress, is_version
 from lambent.ports import Telemetry
 from lambent.telemetry.exposition import is_told
@@ -22,6 +22,7 @@ AllocatedTo = Callable[[FunctionAddress], int]
 LAMBDA: Final = "AWS/Lambda"
 PROVISIONED: Final = "provisioned-concurrency"
 
+_Totals = dict[tuple[str, str], tuple[float, float]]  # by name and unit: count and sum
 _Called = tuple[str, str, str, str | None, str]  # account, region, function, qualifier, the version that ran or ""
 
 
@@ -64,7 +65,8 @@ class Metrics(Telemetry):
         self._allocated_to = allocated_to
         self._called: dict[_Called, _Tally] = {}
         self._series: dict[Series, Summary] = {}
-        self._totals: dict[Series, tuple[float, float]] = {}  # count and sum since the server's start
+        self._totals: dict[Subject, _Totals] = {}  # since the server's start
+        self._gone: set[Subject] = set()  # those that were not there any more at the last look
         self._gauges: dict[Series, float] = {}
         self._standing: set[tuple[str, str]] = set()  # namespaces and names of metrics that are gauges
 
@@ -108,21 +110,39 @@ class Metrics(Telemetry):
     def take(self) -> dict[Series, Summary]:
         """What was told since the last time."""
         self._add_up()
-        self._totals = self._with_new(self._totals)
+        for series, summary in self._counted():
+            account_id, region, namespace, name, dimensions, unit = series
+            totals = self._totals.setdefault(Subject(account_id, region, namespace, dimensions), {})
+            count, total = totals.get((name, unit), (0.0, 0.0))
+            totals[name, unit] = (count + summary.count, total + summary.total)
         taken, self._series = self._series, {}
         return taken
 
     def totals(self) -> Mapping[Series, tuple[float, float]]:
         """Count and sum since the start of each series that the page for Prometheus has, but for those of `gauges`."""
         self._add_up()
-        return self._with_new(dict(self._totals))
+        found = {
+            Series(subject.account_id, subject.region, subject.namespace, name, subject.dimensions, unit): numbers
+            for subject, totals in self._totals.items()
+            for (name, unit), numbers in totals.items()
+        }
+        for series, summary in self._counted():
+            count, total = found.get(series, (0.0, 0.0))
+            found[series] = (count + summary.count, total + summary.total)
+        return found
 
-    def _with_new(self, totals: dict[Series, tuple[float, float]]) -> dict[Series, tuple[float, float]]:
+    def forget(self, is_there: Callable[[Subject], bool]) -> None:
+        """Drops the totals of what was gone at the last call already: between two of them they can be read to the end."""
+        gone = {subject for subject in self._totals if not is_there(subject)}
+        for subject in gone & self._gone:
+            del self._totals[subject]
+        self._gone = gone - self._gone
+
+    def _counted(self) -> Iterator[tuple[Series, Summary]]:
+        """What is not in the totals yet and belongs there."""
         for series, summary in self._series.items():
             if is_told(series) and (series.namespace, series.name) not in self._standing:
-                count, total = totals.get(series, (0.0, 0.0))
-                totals[series] = (count + summary.count, total + summary.total)
-        return totals
+                yield series, summary
 
     def gauges(self) -> Mapping[Series, float]:
         return self._gauges

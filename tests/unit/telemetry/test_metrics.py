@@ -86,6 +86,32 @@ def test_totals_go_on_while_figures_are_taken() -> None:
     assert metrics.totals()[series] == (5, 5)
 
 
+def test_totals_of_what_is_gone_stay_until_the_second_look() -> None:
+    metrics = Metrics()
+    here = Series(*PLACE, "AWS/SQS", "NumberOfMessagesSent", (("QueueName", "here"),), "Count")
+    gone = Series(*PLACE, "AWS/SQS", "NumberOfMessagesSent", (("QueueName", "gone"),), "Count")
+    there = {here.dimensions}
+    for _ in range(2):  # the second time as what comes late: a message on its way to a queue that was deleted
+        metrics.observe(here)
+        metrics.observe(gone)
+        metrics.take()
+        metrics.forget(lambda subject: subject.dimensions in there)
+        assert metrics.totals().keys() == {here, gone}  # whoever reads between two looks sees the last of it
+        metrics.forget(lambda subject: subject.dimensions in there)
+        assert metrics.totals().keys() == {here}
+    assert metrics.totals()[here] == (2, 2)
+
+
+def test_totals_of_what_comes_back_between_two_looks_go_on() -> None:
+    metrics = Metrics()
+    series = Series(*PLACE, "AWS/SQS", "NumberOfMessagesSent", (("QueueName", "q"),), "Count")
+    metrics.observe(series)
+    metrics.take()
+    for is_there in (False, True, False):
+        metrics.forget(lambda _, is_there=is_there: is_there)  # type: ignore[misc] # mypy does not infer the default's type
+    assert metrics.totals() == {series: (1, 1)}
+
+
 def test_the_page_for_prometheus() -> None:
     metrics = Metrics()
     ran(metrics, ms=2.5)
