@@ -112,6 +112,8 @@ class Admission:
 
     def take_peaks(self) -> dict[tuple[str, str], Peaks]:
         """By account and region: the most that ran at once since the last call."""
+        for key, ledger in self._ledgers.items():
+            ledger.keep(self._reserved.of(*key))
         return {key: ledger.take_peaks() for key, ledger in self._ledgers.items()}
 
     def admit(self, version: FunctionVersion, qualifier: str | None = None) -> Lease:

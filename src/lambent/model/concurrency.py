@@ -222,12 +222,17 @@ class ConcurrencyLedger:
         )  # fmt: skip
         return taken
 
+    def keep(self, shares: Shares) -> None:
+        """Forgets what it knows of functions and versions that have nothing set aside any more."""
+        self._rates = {name: rate for name, rate in self._rates.items() if name in shares.reserved}
+        self._provisioned_running = {
+            key: running for key, running in self._provisioned_running.items() if running or key in shares.provisioned
+        }
+
     def _takes_provisioned(self, function_name: str, version: str, shares: Shares) -> bool:
         key = (function_name, version)
         running = self._provisioned_running.get(key, 0)
         if running >= shares.provisioned.get(key, 0):
-            if not running:
-                self._provisioned_running.pop(key, None)  # of what is not provisioned any more nothing is kept
             return False
         self._provisioned_running[key] = running + 1
         self._peaks.provisioned[key] = max(self._peaks.provisioned.get(key, 0), running + 1)

@@ -54,6 +54,25 @@ def test_events_and_clients_share_what_may_run_at_once() -> None:
     clients.admit(VERSION).release()
 
 
+def test_a_function_that_is_made_anew_does_not_pay_for_the_requests_of_the_one_before() -> None:
+    @attrs.define
+    class Changing:
+        shares: Shares = attrs.field(factory=Shares)
+
+        def of(self, account_id: str, region: str) -> Shares:
+            return self.shares
+
+    reserves = Changing()
+    admission = Admission(reserves, 1000, lambda: 5.0)
+    for _ in range(2):
+        reserves.shares.put("f", 1, {})
+        for _ in range(10):
+            admission.admit(VERSION).release()
+        assert reason_of(admission) == "ReservedFunctionInvocationRateLimitExceeded"
+        reserves.shares.put("f", None, {})  # it is deleted
+        admission.take_peaks()
+
+
 async def test_what_is_set_aside_follows_the_catalog(tmp_path: Path) -> None:
     catalog = SqliteCatalog.open(tmp_path / "catalog.db")
     reserved = ReservedConcurrency(catalog)

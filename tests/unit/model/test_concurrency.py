@@ -89,6 +89,19 @@ def held_of(held: list[tuple[str, Share]], share: Share) -> int:
     return sum(1 for _, its in held if its is share)
 
 
+def test_nothing_is_kept_of_functions_that_have_gone() -> None:
+    ledger = Ledger(100)
+    running = ledger.begin("running", {}, v1=1)
+    for name in ("a", "b", "c"):
+        ledger.give_back(name, "1", ledger.begin(name, {name: 1}))
+        ledger.give_back(name, "1", ledger.begin(name, {}, v1=1))
+    ledger.keep(Shares())
+    ledger.give_back("running", "1", running)
+    ledger.keep(Shares())
+    ledger.take_peaks()
+    assert [held for held in vars(ledger).values() if isinstance(held, dict) and held] == []
+
+
 def test_zero_reserved_concurrency_stops_a_function() -> None:
     assert reason_of(Ledger(), "stopped", {"stopped": 0}) == "ReservedFunctionConcurrentInvocationLimitExceeded"
 
