@@ -171,3 +171,17 @@ async def test_a_group_makes_only_so_many_metrics(lines: Lines, monkeypatch: pyt
 
     told = await lines.put(*(named(number) for number in range(6)), *(named(number) for number in range(6)))
     assert [value for _, value in told] == [0, 1, 2, 0, 1, 2], "those that were there before go on"
+    lines.clock.advance(log_metrics.FORGET_S + 1)
+    now_ms = int(lines.clock.now() * 1000)
+    lines.metrics.settle()
+    told = await lines.put(*(named(number) for number in range(9, 3, -1)))
+    assert [value for _, value in told] == [9, 8, 7], "after an hour without any it begins anew"
+
+
+async def test_nothing_is_kept_of_a_group_that_has_been_silent(lines: Lines) -> None:
+    await lines.filter("ERROR")
+    await lines.put("ERROR")
+    await lines.store.delete_filter(GROUP, "metric", "f")
+    lines.clock.advance(log_metrics.FORGET_S + 1)
+    lines.metrics.settle()
+    assert [held for held in vars(lines.metrics).values() if isinstance(held, dict | set) and held] == []

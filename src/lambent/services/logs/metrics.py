@@ -39,6 +39,7 @@ Tell = Callable[[Series, int, float, int], None]
 MINUTE_S: Final = 60
 # Ours. AWS takes any number, and bills for each; here they would fill the disk, and a function's lines are not to be trusted.
 METRICS_OF_GROUP_MAX: Final = 10_000
+FORGET_S: Final = 3_600.0  # after so long without any, a group begins anew: most belong to functions that are long gone
 VALUES_MAX: Final = 100  # FORMAT: of a metric in one line, metrics in a directive
 _DIRECTIVE: Final = '"_aws"'
 
@@ -58,14 +59,22 @@ class _Filter:
         return found
 
 
+@attrs.define
+class _Made:
+    """What a group's lines have made, until they make nothing for a while."""
+
+    digests: set[int] = attrs.field(factory=set)  # of metrics
+    is_full: bool = False
+    last_s: float = 0.0
+
+
 class LogMetrics:
     def __init__(self, store: LogStore, now_s: Callable[[], float], tell: Tell) -> None:
         self._store = store
         self._now_s = now_s
         self._tell = tell
         self._compiled: dict[tuple[GroupKey, str], _Filter] = {}
-        self._known: dict[GroupKey, set[int]] = {}  # digests of the metrics that a group's lines have made
-        self._full: set[GroupKey] = set()  # those that have made as many as they may
+        self._made: dict[GroupKey, _Made] = {}
 
     def stored(self, key: StreamKey, events: Sequence[Event]) -> None:
         """Lines of one stream are on disk. Bad lines and filters say nothing."""
@@ -81,8 +90,11 @@ class LogMetrics:
                 self._filtered(group, found, timestamp_ms // 1000, message)
 
     def settle(self) -> None:
-        """Tells the default values of minutes that are over and had lines, and none that matched."""
-        minute = int(self._now_s()) // MINUTE_S
+        """Tells the default values of minutes that are over and had lines, and none that matched. Forgets what rests."""
+        now_s = self._now_s()
+        for group in [group for group, made in self._made.items() if made.last_s < now_s - FORGET_S]:
+            del self._made[group]
+        minute = int(now_s) // MINUTE_S
         for (group, name), found in list(self._compiled.items()):
             if name not in self._store.metric_filters.get(group, {}):
                 del self._compiled[group, name]
@@ -138,20 +150,23 @@ class LogMetrics:
     def _tell_in_time(self, group: GroupKey, series: Series, at_s: int, value: float, period_s: int) -> None:
         now_s = self._now_s()
         in_time = now_s - PAST_MAX_S <= at_s <= now_s + FUTURE_MAX_S
-        if in_time and not series.namespace.startswith(RESERVED) and self._has_room(group, series):
+        if in_time and not series.namespace.startswith(RESERVED) and self._has_room(group, series, now_s):
             self._tell(series, at_s, value, period_s)
 
-    def _has_room(self, group: GroupKey, series: Series) -> bool:
-        known, digest = self._known.setdefault(group, set()), hash(series)
-        if digest not in known and len(known) >= METRICS_OF_GROUP_MAX:
-            if group not in self._full:
-                self._full.add(group)
+    def _has_room(self, group: GroupKey, series: Series, now_s: float) -> bool:
+        made = self._made.get(group)
+        if made is None:
+            made = self._made[group] = _Made()
+        made.last_s, digest = now_s, hash(series)
+        if digest not in made.digests and len(made.digests) >= METRICS_OF_GROUP_MAX:
+            if not made.is_full:
+                made.is_full = True
                 log.error(
-                    "lines of %s have made %d metrics, and make no others until the server is started again; use fewer names and dimensions",
+                    "lines of %s have made %d metrics, and make no others until they have made none at all for an hour; use fewer names and dimensions",
                     group[2], METRICS_OF_GROUP_MAX,
                 )  # fmt: skip
             return False
-        known.add(digest)
+        made.digests.add(digest)
         return True
 
 
