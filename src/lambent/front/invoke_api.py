@@ -50,7 +50,8 @@ def _is_invoke_target(target: bytes) -> bool:
 
 # The same few targets come again and again; long ones are not kept, so that strangers cannot fill the memory.
 _REMEMBERED_MAX_BYTES: Final = 400
-_remembered_target = functools.lru_cache(maxsize=2048)(_is_invoke_target)
+_REMEMBERED: Final = 512  # seldom are more functions warm; to start another one takes a thousand times what this saves
+_remembered_target = functools.lru_cache(maxsize=_REMEMBERED)(_is_invoke_target)
 
 
 class _Parameters:
@@ -204,7 +205,7 @@ def address(target: bytes, account_id: str, region: str) -> FunctionAddress:
     return FunctionAddress(owner, region, name, qualifier)
 
 
-_remembered = functools.lru_cache(maxsize=2048)(_locate)
+_remembered = functools.lru_cache(maxsize=_REMEMBERED)(_locate)
 
 
 def _qualifier(query: bytes) -> str | None:

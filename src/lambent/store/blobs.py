@@ -32,6 +32,7 @@ from lambent.store.bytecode import write_bytecode
 T = TypeVar("T")
 
 THREADS: Final = 4
+PATHS_REMEMBERED: Final = 512  # of code: every cold start asks for its own
 GRACE_S: Final = 3_600.0  # an upload is younger than that when nothing refers to it yet
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -59,7 +60,7 @@ class FileBlobs:
         self._code = data / "code"
         self._layers = data / "layers"
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="lambent-blobs")
-        self._code_path = functools.lru_cache(maxsize=4096)(self._new_code_path)  # every cold start asks
+        self._code_path = functools.lru_cache(PATHS_REMEMBERED)(self._new_code_path)
         self._under_way: dict[Path, asyncio.Task[Path]] = {}  # one unpacking of each, however many ask
         self._files = threading.Lock()  # what is put or asked for again is not collected meanwhile
         self._filling: set[Path] = set()  # with bytecode; not collected either

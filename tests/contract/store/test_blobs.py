@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import io
 import os
@@ -53,6 +54,16 @@ async def test_an_unknown_digest_is_a_key_error(blobs: FileBlobs, digest: str) -
         await blobs.get(digest)
     with pytest.raises(KeyError):
         await blobs.unpacked(digest)
+
+
+def test_of_thousands_of_packages_few_paths_are_kept(tmp_path: Path) -> None:
+    def paths() -> int:
+        return sum(isinstance(each, Path) for each in gc.get_objects())
+
+    blobs, before = FileBlobs(tmp_path), paths()
+    for number in range(2_000):
+        blobs._code_path(f"{number:064x}")
+    assert paths() - before < 600
 
 
 async def test_concurrent_callers_share_one_unpacking_and_one_that_leaves_does_not_end_it(blobs: FileBlobs) -> None:

@@ -1,6 +1,7 @@
 """Access keys name their account, survive restarts and cannot be made up."""
 
 import base64
+import tracemalloc
 
 import attrs
 import pytest
@@ -98,3 +99,18 @@ def test_the_root_key_needs_no_token_and_never_expires() -> None:
     key = issued.known(issued.root("111111111111").access_key_id, None)
     assert key is not None
     assert (key.principal_arn, key.expires_s) == ("arn:aws:iam::111111111111:root", None)
+
+
+def test_sessions_of_environments_that_have_ended_do_not_pile_up() -> None:
+    issued = IssuedCredentials(b"m" * 32)
+    keys = [issued.for_function(version("123456789012")) for _ in range(3_000)]
+    tokens = [(key["AWS_ACCESS_KEY_ID"].encode(), key["AWS_SESSION_TOKEN"].encode()) for key in keys]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for key, token in tokens:
+            assert issued.known(key.decode(), token.decode()) is not None
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2_000_000
