@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import attrs
 import msgspec
@@ -17,6 +17,10 @@ import msgspec
 from lambent.model.errors import service_fault
 from lambent.neighbours import frames
 from lambent.neighbours.process import DATABASE, NeighboursProcess
+
+T = TypeVar("T")
+
+REMEMBERED: Final = 10_000  # principals and roles each; then all are forgotten. One may ask for some that do not exist
 
 Document = dict[str, Any]
 """A policy as IAM has it, decoded."""
@@ -82,8 +86,8 @@ class Directory:
         """Of a user, a role, or a session of a role. None when there is no such principal. Raises AwsError."""
         if principal_arn not in self._attached:
             account_id, principal = _principal(principal_arn)
-            told = await self._ask("policies", account_id, principal)
-            self._attached[principal_arn] = _attached(told)
+            found = _attached(await self._ask("policies", account_id, principal))
+            _remember(self._attached, principal_arn, found)
         return self._attached[principal_arn]
 
     async def role(self, arn: str) -> Role | None:
@@ -99,7 +103,7 @@ class Directory:
                     trust_policy=told["trust_policy"],
                     max_session_s=told["max_session_s"],
                 )
-            self._roles[arn] = found
+            _remember(self._roles, arn, found)
         return self._roles[arn]
 
     async def changed(self) -> None:
@@ -148,6 +152,12 @@ def _known(access_key_id: str, told: dict[str, Any]) -> KnownKey:
         session_policies=tuple(msgspec.json.decode(p) if isinstance(p, str) else p for p in policies),
         expiry_s=told.get("expiry_s"),
     )
+
+
+def _remember(known: dict[str, T], name: str, value: T) -> None:
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[name] = value
 
 
 def _attached(told: Any) -> Attached | None:

@@ -16,7 +16,7 @@ from lambent.model.errors import AwsError
 from lambent.model.request import RequestContext
 from lambent.neighbours import frames, neighbours
 from lambent.neighbours.clients import ServiceClients
-from lambent.neighbours.directory import Directory
+from lambent.neighbours.directory import REMEMBERED, Directory
 from lambent.neighbours.endpoints import Endpoints
 from lambent.neighbours.neighbours import Neighbours
 from lambent.neighbours.process import NeighboursProcess
@@ -64,6 +64,14 @@ async def test_nothing_is_started_to_say_that_there_is_nobody(near: Near) -> Non
     assert (refused.value.code, refused.value.status) == ("NoSuchEntity", 404)
     assert not near.process.is_running
     assert near.neighbours.about() == {"process": "not started"}
+
+
+async def test_who_asks_for_ever_other_roles_does_not_fill_the_memory(near: Near) -> None:
+    for number in range(REMEMBERED + 100):
+        assert await near.directory.role(f"arn:aws:iam::111122223333:role/r{number}") is None
+        assert await near.directory.policies(f"arn:aws:iam::111122223333:user/u{number}") is None
+    held = [len(each) for each in vars(near.directory).values() if isinstance(each, dict)]
+    assert max(held) <= REMEMBERED
 
 
 async def test_the_directory_knows_what_was_written_a_moment_ago_and_after_a_restart(
