@@ -159,14 +159,20 @@ class Database:
     def _run_writer(self) -> None:
         connection = self._writer_connection
         try:
-            while (first := self._queue.get()) is not None:
-                batch, ended = self._gather(first)
-                run_batch(connection, batch)
-                _deliver(batch)
-                if ended:
-                    return
+            while self._write_next(connection):
+                pass
         finally:
             connection.close()
+
+    def _write_next(self, connection: sqlite3.Connection) -> bool:
+        """Waits for writes with nothing in its hands: the last ones may be megabytes. False when there are to be no more."""
+        first = self._queue.get()
+        if first is None:
+            return False
+        batch, ended = self._gather(first)
+        run_batch(connection, batch)
+        _deliver(batch)
+        return not ended
 
     def _gather(self, first: _Write) -> tuple[list[_Write], bool]:
         batch = [first]

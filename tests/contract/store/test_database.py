@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
 from pathlib import Path
@@ -174,6 +175,22 @@ async def test_memory_follows_in_the_order_of_the_commits_even_when_the_caller_h
     await asyncio.gather(*tasks, return_exceptions=True)
     await database.write(lambda c: None)
     assert order == [str(n) for n in range(50)]
+
+
+async def test_what_was_written_is_let_go_before_there_is_more_to_write(database: Database) -> None:
+    class Payload:
+        pass
+
+    def written(payload: Payload) -> weakref.ref[Payload]:
+        database.submit(lambda connection: payload, lambda result, error: done.set())
+        return weakref.ref(payload)
+
+    done = asyncio.Event()
+    payload = written(Payload())
+    await done.wait()
+    async with asyncio.timeout(10):
+        while payload() is not None:  # by the writer's thread, once it has told that it is done
+            await asyncio.sleep(0.001)
 
 
 async def test_readers_cannot_write(database: Database) -> None:
