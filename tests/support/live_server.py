@@ -22,7 +22,7 @@ import time
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -223,10 +223,12 @@ def built_runtimes() -> Path:
     return shared / "runtimes"
 
 
-def launch(data: Path, *options: str, builds: bool = False) -> tuple[subprocess.Popen[str], Path]:
+def launch(
+    data: Path, *options: str, builds: bool = False, program: Sequence[str] = ("-m", "lambent")
+) -> tuple[subprocess.Popen[str], Path]:
     """Starts `lambent up`, on a free port unless the options say otherwise; the process, and the file that it writes to.
 
-    `builds`: a new data directory gets runtimes that are built for it, as those of users do.
+    `builds`: a new data directory gets runtimes that are built for it, as those of users do. `program`: what Python runs.
     """
     data.mkdir(parents=True, exist_ok=True)
     if not builds and not (data / "runtimes").exists():
@@ -234,15 +236,15 @@ def launch(data: Path, *options: str, builds: bool = False) -> tuple[subprocess.
     output = Path(tempfile.mkstemp(dir=data.parent, prefix="server-", suffix=".log")[1])
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lambent", "up", "--port", "0", "--data", str(data), *options],
+            [sys.executable, *program, "up", "--port", "0", "--data", str(data), *options],
             env=environ(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
     return process, output
 
 
-def start(data: Path, *options: str, builds: bool = False) -> LiveServer:
+def start(data: Path, *options: str, builds: bool = False, program: Sequence[str] = ("-m", "lambent")) -> LiveServer:
     """Starts `lambent up` and waits until it is ready."""
-    process, output = launch(data, *options, builds=builds)
+    process, output = launch(data, *options, builds=builds, program=program)
 
     def ready() -> re.Match[str] | None:
         assert process.poll() is None, output.read_text()
@@ -258,8 +260,8 @@ def start(data: Path, *options: str, builds: bool = False) -> LiveServer:
 
 
 @contextlib.contextmanager
-def running(data: Path, *options: str) -> Iterator[LiveServer]:
-    server = start(data, *options)
+def running(data: Path, *options: str, program: Sequence[str] = ("-m", "lambent")) -> Iterator[LiveServer]:
+    server = start(data, *options, program=program)
     try:
         yield server
     finally:
