@@ -16,6 +16,7 @@ from lambent.sandbox.privileged import wire
 RUNTIME = "runtime"
 START_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 2.0
+HEARD_AT_ONCE = 16  # messages, before all the others of the loop have their turn
 
 ExitCallback = Callable[[str, ProcessExit], None]
 
@@ -141,12 +142,12 @@ class InitControl:
 
     def _readable(self) -> None:
         try:
-            while True:
+            for _ in range(HEARD_AT_ONCE):
                 message, descriptors = wire.receive(self._channel)
                 self._hear(message, descriptors)
         except BlockingIOError:
             return
-        except (EOFError, wire.MessageError):
+        except (EOFError, wire.MessageError, KeyError, TypeError, ValueError):
             self._lost()
 
     def _hear(self, message: wire.Message, descriptors: list[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -36,8 +37,65 @@ tell({name: attempt(os.listdir if name in ('fd', 'map_files') else open, '/proc/
 
 
 async def test_killing_everything_leaves_init_alone(bench: Bench) -> None:
-    running = await bench.run("#!/bin/bash\nkill -9 1; kill -TERM 1; kill -STOP 1; exit 4\n")
+    running = await bench.run("#!/bin/bash\nfor number in {1..64}; do kill -$number 1; done; exit 4\n")
     assert (await running.exited()).exit_status == 4
+
+
+async def test_a_process_that_init_has_just_forked_holds_nothing_of_inits_once_others_may_look(
+    bench: Bench, prologue: str
+) -> None:
+    """Who can write its memory could speak to the server as init. Stopped again and again, it is met in each of its states."""
+    forks = 8
+    running = await bench.run(
+        prologue
+        + f"""
+import signal, time
+stop, go = int(signal.SIGSTOP), int(signal.SIGCONT)
+def is_there(pid):
+    try:
+        os.kill(pid, stop)
+    except ProcessLookupError:
+        return False
+    return True
+def held_by(pid):
+    held = {{}}
+    for number in os.listdir(f'/proc/{{pid}}/fd'):
+        try:
+            held[number] = os.readlink(f'/proc/{{pid}}/fd/{{number}}')
+        except OSError:
+            pass  # it was not quite stopped yet
+    return held
+tell('ready')
+for victim in range(os.getpid() + 1, os.getpid() + 1 + {forks}):
+    while not is_there(victim):
+        pass
+    for _ in range(20_000):
+        try:
+            os.close(os.open(f'/proc/{{victim}}/mem', os.O_RDWR))
+        except OSError:
+            pass
+        else:
+            tell(held_by(victim))
+            break
+        try:
+            os.kill(victim, go)
+            os.kill(victim, stop)
+        except ProcessLookupError:
+            break
+    attempt(os.kill, victim, go)
+tell('done')
+time.sleep(1000)
+""",
+        memory_mib=1769,
+    )
+    await running.printed('"ready"')
+    for _ in range(forks):
+        await running.cage.start_extension("/usr/bin/true")
+    shown = await running.printed('"done"')
+    held = [json.loads(line.removeprefix("RESULT")) for line in shown.splitlines() if line.startswith('RESULT{"')]
+    assert held
+    assert [link for descriptors in held for link in descriptors.values() if link.startswith("socket:")] == []
+    assert max(int(number) for descriptors in held for number in descriptors) < 10
 
 
 async def test_it_starts_with_four_descriptors_and_nothing_else(attempt: Attempt) -> None:

@@ -22,11 +22,12 @@ from lambent.sandbox.launcher import LauncherHandle, start_launcher
 PREFIX = Path(sys.base_prefix)
 
 CLIENT = """
-import ctypes, errno, json, os, random, sys
+import ctypes, errno, json, os, random, signal, sys
 preloaded_as = None
 def preload():
     global preloaded_as
     preloaded_as = os.geteuid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what functions find, and so every fork until then
 def main():
     exec(open('/var/task/handler.py').read(), {'preloaded_as': preloaded_as})
     sys.stdout.flush()
@@ -206,3 +207,13 @@ async def test_a_wrapper_script_turns_the_fork_into_an_execution(forks: Forks) -
     running = await forks.run("", layers_dir=layers, variables={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrap"})
     version = "{}.{}".format(*sys.version_info[:2])
     assert running.output.decode() == f"wrapped /var/lang/bin/python{version} /var/runtime/bootstrap.py\n"
+
+
+async def test_init_is_deaf_to_what_its_zygote_listens_to(forks: Forks) -> None:
+    running = await forks.run("""
+import os
+for number in range(1, 65):
+    os.kill(1, number)
+print(os.getppid(), 'is still there')
+""")
+    assert (running.output.decode(), running.exits["runtime"].exit_status) == ("1 is still there\n", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 
 from lambent.model.cage import ProcessExit
 from lambent.model.errors import SandboxError
-from lambent.sandbox.initcontrol import RUNTIME, InitControl
+from lambent.sandbox.initcontrol import HEARD_AT_ONCE, RUNTIME, InitControl
 from lambent.sandbox.privileged import wire
 
 
@@ -74,3 +75,40 @@ async def test_an_order_goes_to_whoever_reads_it(made: Control) -> None:
     made.init.close()  # nobody ever started it
     with pytest.raises(SandboxError, match="ended while it was being started"):
         await started.done()
+
+
+async def test_one_that_never_stops_talking_does_not_keep_the_others_waiting(made: Control) -> None:
+    made.init.setblocking(False)
+
+    def talk() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                wire.send(made.init, {"event": "exit", "name": "nobody", "status": 0, "signal": None, "memory": False})
+
+    hear, heard = made.control._hear, 0
+
+    def answer_each(message: wire.Message, descriptors: list[int]) -> None:
+        nonlocal heard
+        heard += 1
+        assert heard < 1000, "nobody else had a turn"
+        talk()
+        hear(message, descriptors)
+
+    made.control._hear = answer_each  # type: ignore[method-assign]
+    talk()
+    while heard < 100:
+        turn = heard
+        await asyncio.sleep(0)
+        assert heard - turn <= HEARD_AT_ONCE
+    made.control.close()
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"event": "started", "name": RUNTIME}, {"event": "started", "pid": "x"}, {"event": "exit"}]
+)
+async def test_one_that_talks_nonsense_has_ended(made: Control, message: wire.Message) -> None:
+    started = made.control.start(RUNTIME, ("/program",), {}, fork=True, telemetry=True)
+    wire.send(made.init, message)
+    with pytest.raises(SandboxError, match="ended while it was being started"):
+        await started.done()
+    assert made.control.is_gone

@@ -36,3 +36,11 @@ def test_a_message_whose_descriptors_are_lost_is_told_apart_and_the_next_one_arr
         message, descriptors = wire.receive(ours)
         wire.close_all(descriptors)
         assert (message, len(descriptors)) == ({"event": "gone", "id": "e"}, 1)
+
+
+def test_a_nest_of_brackets_is_no_message() -> None:
+    ours, theirs = wire.pair()
+    with ours, theirs:
+        theirs.send(b'{"op":' + b"[" * 100_000)
+        with pytest.raises(wire.MessageError):
+            wire.receive(ours)

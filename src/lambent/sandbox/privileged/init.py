@@ -40,8 +40,9 @@ STATUS_FD = 4  # closed by a successful exec; otherwise tells its errno. One sta
 _CONNECT_TIMEOUT_S = 1.0
 _FIRST_TO_GO = b"500"  # of 1,000; what else runs on a machine has 0
 _NO_PRIORITY = os.sched_param(0)  # the only one that ordinary scheduling policies have
-_SIGCHLD, _SIGKILL, _SIG_DFL = int(signal.SIGCHLD), int(signal.SIGKILL), int(signal.SIG_DFL)
-_RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), int(signal.SIGINT), int(signal.SIGTERM))
+_SIGCHLD, _SIGINT, _SIGKILL = int(signal.SIGCHLD), int(signal.SIGINT), int(signal.SIGKILL)
+_SIG_DFL = int(signal.SIG_DFL)
+_RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), _SIGINT, int(signal.SIGTERM))
 _AS_BYTES = "surrogateescape"  # what is no UTF-8 in a variable
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
@@ -125,6 +126,9 @@ class Init:
         self._poll.register(self._wake_read, select.POLLIN)
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_SIGCHLD, lambda *_: None)
+        if caged:
+            # The kernel keeps from the first process of a namespace what those in it send, unless it has a handler.
+            _signal.signal(_SIGINT, _SIG_DFL)
 
     def take_over(self, control_fd: int, output_fd: int, log_fd: int, watchdog: Watchdog | None) -> None:
         """An environment."""
@@ -266,8 +270,9 @@ class Init:
         """In the child. Never returns, whatever happens."""
         try:
             log_fd = self.log_fd if message["telemetry"] else None
-            become_ordinary(caged=self.caged)
+            # First: extensions run already, and may read and write the memory of one that is ordinary.
             settle(output_fd, log_fd, self.null_fd, fourth_fd=status_fd)
+            become_ordinary(caged=self.caged)
             os.chdir(self.directory)
             variables: dict[str, str] = message["variables"]
             if message["fork"] and self.client is not None:

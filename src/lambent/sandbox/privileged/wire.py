@@ -77,7 +77,7 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]]:
             raise MessageError("a message was not one object")
         if flags & _RIGHTS_TRUNCATED:
             raise DescriptorsLost(message)
-    except (ValueError, StopIteration) as error:  # scan_once stops where no value begins
+    except (ValueError, StopIteration, RecursionError) as error:  # scan_once stops where no value begins
         close_all(descriptors)
         raise MessageError("a message was not JSON") from error
     except BaseException:
