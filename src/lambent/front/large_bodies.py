@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from lambent.http1.gathered import Gathered
 from lambent.http1.request import Request
 from lambent.model.limits import MIB
 
@@ -27,18 +28,22 @@ class BoundedBody:
         self._limit_bytes = limit_bytes
         self._whole = whole
         self._too_large = too_large
-        self._pieces: list[bytes] = []
+        self._gathered = Gathered()
         self._bytes = 0
         self._is_over = (request.content_length or 0) > limit_bytes
         self.wants_whole = request.content_length is not None and not self._is_over
 
+    @property
+    def keeps(self) -> bool:
+        return not self._is_over
+
     def data(self, chunk: bytes) -> None:
         before, self._bytes = self._bytes, self._bytes + len(chunk)
         if not self._is_over and self._bytes <= self._limit_bytes:
-            self._pieces.append(chunk)
+            self._gathered.add(chunk)
             return
         self._is_over = True
-        self._pieces.clear()
+        self._gathered.clear()
         if before <= DISCARD_MAX_BYTES < self._bytes:
             self._request.keep_alive = False
             self._too_large(self._request)
@@ -49,9 +54,8 @@ class BoundedBody:
         if self._is_over:
             self._too_large(self._request)
             return
-        self._request.body = b"".join(self._pieces)
-        self._pieces.clear()
+        self._request.body = self._gathered.take()
         self._whole(self._request)
 
     def aborted(self) -> None:
-        self._pieces.clear()
+        self._gathered.clear()

@@ -12,6 +12,10 @@ class BodyReceiver(Protocol):
 
     wants_whole: bool  # a large body of known length is to come in one piece
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what it is given stays in memory until the body is whole."""
+
     def data(self, chunk: bytes) -> None: ...
 
     def complete(self, trailers: HeaderList) -> None: ...

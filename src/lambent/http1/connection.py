@@ -24,9 +24,13 @@ _log = logging.getLogger(__name__)
 TARGET_MAX_BYTES: Final = 32 * 1024
 HEADERS_MAX_BYTES: Final = 64 * 1024
 HEADERS_MAX_COUNT: Final = 200
+LINES_MAX_BYTES: Final = (
+    2 * HEADERS_MAX_BYTES
+)  # come since a head began, or since the last of a body: lines that have no end
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 WAITING_MAX: Final = 16  # requests that were pipelined
 WAITING_MAX_BYTES: Final = 256 * 1024  # of their bodies
+TAKEN_AT_ONCE: Final = 32  # requests of one connection, before all the others of the loop have their turn
 REFUSED_WAITING: Final = (
     1024  # no honest client sends so many ahead; one reading of a socket may bring ten times as many
 )
@@ -44,9 +48,9 @@ _BODY: Final = 8  # it is whole, and is being taken over
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    __slots__ = ("_asked", "_between", "_big_input", "_body", "_body_bytes", "_current", "_head_since", "_headers",
-                 "_held", "_is_large", "_is_serving", "_lines", "_mid_head", "_parser", "_paused", "_receiver",
-                 "_refused", "_release", "_request", "_taken_since", "_target", "_trailers", "_untaken_bytes",
+    __slots__ = ("_asked", "_between", "_big_input", "_body", "_body_bytes", "_current", "_fed_bytes", "_head_since", "_headers",
+                 "_held", "_is_large", "_is_serving", "_line_bytes", "_lines", "_mid_head", "_parser", "_paused", "_receiver",
+                 "_refused", "_release", "_request", "_taken", "_taken_since", "_target", "_trailers", "_untaken_bytes",
                  "_waiting", "_writable", "application", "held_bytes", "last_progress", "server", "shortcut",
                  "transport")  # fmt: skip
 
@@ -71,8 +75,11 @@ class Connection(asyncio.Protocol):
         self._trailers: HeaderList | None = None
         self._big_input = False  # what is being fed may hold too large a head
         self._mid_head = False  # the last input ended inside a head
+        self._line_bytes = 0  # the parser keeps a line until it is whole, and says nothing of it
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._taken = 0  # requests, of the last input
+        self._fed_bytes = 0  # of bodies, in the last input: chunks may be small, and what is around them is not kept
         self._is_large = False  # the body is, and to be gathered
         self._request: Request | None = None  # whose head is in
         self._receiver: BodyReceiver | None = None
@@ -99,17 +106,20 @@ class Connection(asyncio.Protocol):
         self.last_progress = time.monotonic()
         if self._refused:
             return
-        if self.shortcut is not None and self._between and self._current is None and self.shortcut(data):
+        is_free = self._between and self._current is None and not self._waiting
+        if is_free and self.shortcut is not None and self.shortcut(data):
             return
         # The bytes of a head that came whole in one small piece need no counting.
         self._big_input = self._mid_head or len(data) > HEADERS_MAX_BYTES
+        self._line_bytes += len(data)
+        self._fed_bytes = self._taken = 0
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
+            if self._line_bytes > LINES_MAX_BYTES:
+                raise ValueError("a line of the request is too long")
             self._mid_head = (bool(self._headers) and self._trailers is None) or bool(self._trailers)
             if self._mid_head:
                 self._check_headers()
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             # A ValueError is our own word for too much; anything else is a mistake in the application.
             if not isinstance(error.__context__, ValueError):
@@ -117,29 +127,38 @@ class Connection(asyncio.Protocol):
             self._malformed()
         except (httptools.HttpParserError, ValueError):
             self._malformed()
-        if (not self._between and self._receiver is None) or self._waiting:
-            self.server.lobby.hold(self, len(data))
+        if (not self._between and self._is_kept) or self._waiting:
+            self.server.lobby.hold(self, len(data) if self._receiver is None else self._fed_bytes)
         elif self.held_bytes:
             self._let_go()
         if self._is_large and not self._between:
             self._take_large_body()
-        if self._held and self._current is None:
-            self.send([])
+        if self._current is None:
+            if self._held:
+                self.send([])
+            if self._waiting and self._writable is None:
+                self._serve_soon()
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Takes a request as if it had not offered another protocol, which some clients (Java's, curl's) do with every one.
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Takes a request as if it had not offered another protocol, which some clients (Java's, curl's) do with every one."""
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                taken = upgrade.args[0]
+            data = memoryview(data)[taken:]
+            self._ignore_upgrade()
 
-        The parser would leave out its body; so another one gets the same head without the offer.
-        """
+    def _ignore_upgrade(self) -> None:
+        """The parser would leave out the body; so another one gets the same head without the offer. Raises ValueError."""
         method = self._parser.get_method()
         if method == b"CONNECT":
-            self._malformed()
-            return
+            raise ValueError("nothing is connected to")
         offer = (b"connection", b"upgrade", b"http2-settings")
         lines = [b"%b: %b\r\n" % pair for pair in self._headers if pair[0] not in offer]
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._target, b"".join(lines))
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        self._parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._target, b"".join(lines)))
 
     def eof_received(self) -> bool:
         # A client may close its half once it has sent its request; keep the other half while an answer is owed.
@@ -178,6 +197,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._between = False
+        self._line_bytes = 0
         self._head_since = self.last_progress
         self._target = b""
         self._headers = self._lines = []
@@ -205,6 +225,7 @@ class Connection(asyncio.Protocol):
         if self._big_input or len(self._headers) > HEADERS_MAX_COUNT:
             self._check_headers()
         self._lines = self._trailers = []
+        self._line_bytes = 0
         parser = self._parser
         request = Request(self, parser.get_method(), self._target, self._headers, parser.should_keep_alive())
         self._request = request
@@ -220,6 +241,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, chunk: bytes) -> None:
+        self._line_bytes = 0
+        self._fed_bytes += len(chunk)
         if self._refused:
             return
         if self._receiver is not None and not self._is_large:
@@ -248,7 +271,8 @@ class Connection(asyncio.Protocol):
             receiver.complete(self._trailers or [])
             return
         request.body = body
-        if self._current is None and self._writable is None:
+        self._taken += 1
+        if self._current is None and self._writable is None and not self._waiting and self._taken <= TAKEN_AT_ONCE:
             self._current = request
             self.application.request(request)
         else:
@@ -267,8 +291,13 @@ class Connection(asyncio.Protocol):
 
     def body_grew(self, count: int) -> None:
         self.last_progress = time.monotonic()
-        if self._receiver is None:
+        if self._is_kept:
             self.server.lobby.hold(self, count)
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether what comes of this message is."""
+        return self._receiver is None or self._receiver.keeps
 
     def body_ended(self) -> None:
         self.pause_reading(_BODY)
@@ -362,8 +391,13 @@ class Connection(asyncio.Protocol):
         if self._is_serving:
             return
         self._is_serving = True
+        taken = 0
         try:
             while self._waiting and self._current is None and self._writable is None and self._is_open:
+                if taken == TAKEN_AT_ONCE:
+                    self._serve_soon()
+                    break
+                taken += 1
                 self._current = self._waiting.popleft()
                 self.application.request(self._current)
         finally:
@@ -371,6 +405,9 @@ class Connection(asyncio.Protocol):
         if len(self._waiting) <= WAITING_MAX:
             self.resume_reading(_PIPELINE)
         self._let_go()
+
+    def _serve_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._serve_waiting)
 
     @property
     def _is_open(self) -> bool:

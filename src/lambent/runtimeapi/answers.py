@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
+from lambent.http1.gathered import Gathered
 from lambent.http1.request import HeaderList, Request, header_lines
 from lambent.runtimeapi.protocol import Refusal
 
@@ -50,7 +51,7 @@ class Discarded:
     A client that is still sending rarely looks for an answer, so breaking the connection would tell it nothing.
     """
 
-    wants_whole = False
+    wants_whole = keeps = False
 
     def __init__(self, request: Request, answer: Callable[[Request], None]) -> None:
         self._request = request
@@ -87,15 +88,19 @@ class Collected:
         self._whole = whole
         self._too_large = too_large
         self._lost = lost
-        self._chunks: list[bytes] = []
+        self._gathered = Gathered()
         self._seen_bytes = 0
+
+    @property
+    def keeps(self) -> bool:
+        return self._seen_bytes <= self._limit_bytes
 
     def data(self, chunk: bytes) -> None:
         self._seen_bytes += len(chunk)
         if self._seen_bytes <= self._limit_bytes:
-            self._chunks.append(chunk)
+            self._gathered.add(chunk)
             return
-        self._chunks.clear()
+        self._gathered.clear()
         if self._seen_bytes > self._limit_bytes + DISCARDED_BODY_MAX_BYTES and not self._request.answered:
             self._request.abort()
 
@@ -105,10 +110,9 @@ class Collected:
         if self._seen_bytes > self._limit_bytes:
             self._too_large(self._request)
             return
-        self._request.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks = []
+        self._request.body = self._gathered.take()
         self._whole(self._request, trailers)
 
     def aborted(self) -> None:
-        self._chunks.clear()
+        self._gathered.clear()
         self._lost()

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from lambent.http1.application import BodyReceiver
+from lambent.http1.lobby import Lobby
 from lambent.http1.request import HeaderList, Request
 from lambent.http1.server import Server
 from lambent.model.cage import ProcessExit
+from lambent.model.limits import MIB
 from lambent.runtimeapi.answers import Collected, method_not_allowed, not_found, refuse
 from lambent.runtimeapi.credentials import CREDENTIALS_TARGET, IssuedForOne, answer_credentials
 from lambent.runtimeapi.extensions import ExtensionEndpoints, FunctionMetadata
@@ -26,6 +28,7 @@ from lambent.runtimeapi.values import EnvironmentObserver, InitFailed, RuntimeCa
 NEXT_TARGET: Final = b"/2018-06-01/runtime/invocation/next"
 INVOCATION_PREFIX: Final = b"/2018-06-01/runtime/invocation/"
 CONNECTIONS_MAX: Final = 64  # of one environment: a runtime, ten extensions, and room for careless ones
+HELD_MAX_BYTES: Final = 16 * MIB  # of one environment: twice the largest event or response, and room
 
 _READY, _GONE = RuntimeState.READY, RuntimeState.GONE  # every invocation asks; an Enum's own look-up is slow
 
@@ -58,7 +61,7 @@ class EnvironmentApi:
         self.arn = arn
         self._issued = issued
         self._observer = observer
-        self._server = Server(self, connections_max=CONNECTIONS_MAX)
+        self._server = Server(self, connections_max=CONNECTIONS_MAX, lobby=Lobby(bytes_max=HELD_MAX_BYTES))
         self._runtime = RuntimeEndpoints(function_version, self._progress, self._runtime_init_failed)
         metadata = FunctionMetadata(
             function_name=function_name, function_version=function_version, handler=handler, account_id=account_id
@@ -194,7 +197,7 @@ class EnvironmentApi:
 
     def body_receiver(self, request: Request) -> BodyReceiver | None:
         if request.content_length is None:
-            if request.target == NEXT_TARGET or request.header(b"transfer-encoding") is None:
+            if request.header(b"transfer-encoding") is None:
                 return None
         elif request.content_length <= SMALL_BODY_MAX_BYTES:
             return None

@@ -35,6 +35,7 @@ class StreamedBody:
     """
 
     wants_whole = False
+    keeps = False  # little: see WAITING_MAX_BYTES
 
     def __init__(
         self, request: Request, sink: ResponseSink, ended: Callable[[Request, StreamedBody, HeaderList], None]

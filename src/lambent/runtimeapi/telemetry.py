@@ -22,6 +22,7 @@ Connect = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWr
 
 EARLY_MAX_CHARACTERS: Final = 256 * 1024  # kept during init for those who subscribe a little later
 EARLY_RECORD_CHARACTERS: Final = 512  # what a platform event counts for
+EARLY_LINE_CHARACTERS: Final = 128  # what a line counts for besides its own, which may be none
 DELIVERY_TRIES: Final = 3  # of a batch; then it is dropped, and platform.logsDropped says so
 DELIVERY_S: Final = 10.0  # for one try
 RETRY_PAUSE_S: Final = 0.2
@@ -103,7 +104,7 @@ class TelemetryEndpoints:
         if not self._subscribers and not self._open:
             return
         happened_s = self._now() if timestamp_s is None else timestamp_s
-        characters = len(record) if isinstance(record, str) else EARLY_RECORD_CHARACTERS
+        characters = EARLY_LINE_CHARACTERS + len(record) if isinstance(record, str) else EARLY_RECORD_CHARACTERS
         if self._open and self._early_characters + characters <= EARLY_MAX_CHARACTERS:
             self._early.append((kind, event_type, record, happened_s))
             self._early_characters += characters

@@ -135,6 +135,46 @@ def test_a_runtime_that_closes_its_descriptors_and_hangs_ends_with_the_timeout(l
         assert live.invoke(name).error["errorType"] == "Sandbox.Timedout"
 
 
+def test_a_runtime_cannot_fill_the_servers_memory_through_its_api(live: LiveServer) -> None:
+    """By a request that has no end, or by asking for a large event again and again without reading it."""
+    name = live.create(
+        runtime("""
+        def connect():
+            host, port = address.split(":")
+            connection = socket.create_connection((host, int(port)))
+            connection.settimeout(5)
+            return connection
+        ask_next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\nHost: x\\r\\n"
+        piece = bytes(65536)
+        while True:
+            request_id, event = next_event()
+            held = []
+            for head, piece in (
+                (b"Transfer-Encoding: chunked\\r\\n\\r\\n", b"10000\\r\\n" + b"a" * 65536 + b"\\r\\n"),
+                (b"X-Long: ", b"a" * 65536),
+            ):
+                held.append(connect())
+                try:
+                    held[-1].sendall(ask_next + head)
+                    for _ in range(60 * 16):
+                        held[-1].sendall(piece)
+                except OSError:
+                    pass
+            for _ in range(40):
+                held.append(connect())
+                held[-1].sendall(ask_next + b"\\r\\n")
+                assert held[-1].recv(1) == b"H"
+            ask("POST", f"invocation/{request_id}/response", json.dumps(len(event)))
+        """),
+        Timeout=60,
+    )
+    live.invoke(name, "x")
+    before_mib = live.resident_mib()
+    for _ in range(2):
+        assert live.invoke(name, "x" * (5 * MIB)).value == 5 * MIB
+        assert live.resident_mib() - before_mib < 80
+
+
 def test_seven_megabytes_are_too_large_an_answer(live: LiveServer) -> None:
     name = live.create("def handler(event, context):\n    return 'x' * event", MemorySize=256, Timeout=10)
     error = live.invoke(name, 7 * MIB).error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambent.http1.application import BodyReceiver
-from lambent.http1.connection import Connection
+from lambent.http1.connection import LINES_MAX_BYTES, TAKEN_AT_ONCE, Connection
 from lambent.http1.request import HeaderList, Request
 from lambent.http1.server import Server
 
@@ -165,6 +166,39 @@ def test_a_body_over_the_limit_is_refused_once_and_the_rest_thrown_away(chunked:
     assert wire.closed
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: ",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: ",
+        b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("is_received", [False, True])
+def test_a_line_without_end_is_refused_before_it_has_become_long(beginning: bytes, is_received: bool) -> None:
+    """The parser keeps it, and copies all of it for each piece more."""
+
+    class Thrown:
+        wants_whole = keeps = False
+
+        def data(self, chunk: bytes) -> None: ...
+
+        def complete(self, trailers: HeaderList) -> None: ...
+
+        def aborted(self) -> None: ...
+
+    class Receiving(Echo):
+        def body_receiver(self, request: Request) -> BodyReceiver | None:
+            return Thrown() if is_received else None
+
+    piece = (b"a" if beginning.strip() else b"\r\n") * 10_000
+    application, wire = feed([beginning, *([piece] * (LINES_MAX_BYTES // 10_000 + 2))], Receiving())
+    assert (wire.closed, application.seen) == (True, [])
+
+
 def test_pipelined_requests_are_answered_in_order() -> None:
     application, wire = feed([message("GET", "1", [], b"a", None) + message("GET", "2", [], b"b", None)])
     assert [seen[1] for seen in application.seen] == [b"/1", b"/2"]
@@ -190,6 +224,37 @@ def test_an_offer_to_upgrade_is_ignored_and_the_body_is_not(cut: int) -> None:
     application, wire = feed([data[i : i + cut] for i in range(0, len(data), cut)])
     assert [(seen[0], seen[1], seen[3]) for seen in application.seen] == [(b"POST", b"/x", b"hi"), (b"GET", b"/y", b"")]
     assert bytes(wire.written).count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_however_many_offer_to_upgrade_in_one_piece_all_are_answered(address: Callable[[Any], Any]) -> None:
+    offer = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*await address(Echo()))
+    writer.write(offer * 1000 + b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.read()).count(b"HTTP/1.1 200 ") == 1001
+    writer.close()
+
+
+async def test_who_sends_many_requests_at_once_leaves_the_others_their_turns(address: Callable[[Any], Any]) -> None:
+    turn = 0
+    taken = collections.Counter[int]()
+
+    class InTurns(Echo):
+        def request(self, request: Request) -> None:
+            taken[turn] += 1
+            super().request(request)
+
+    reader, writer = await asyncio.open_connection(*await address(InTurns()))
+    writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1000)
+    async with asyncio.timeout(20):
+        while taken.total() < 1000:
+            await asyncio.sleep(0)
+            turn += 1
+    assert max(taken.values()) <= 2 * TAKEN_AT_ONCE  # what comes in the turn in which others are being answered
+    writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    numbers = [int(line.split()[1]) for line in (await reader.read()).split(b"\r\n") if line.startswith(b"x-n: ")]
+    assert numbers == list(range(1, 1002))
+    writer.close()
 
 
 def test_a_tunnel_is_refused() -> None:

@@ -26,6 +26,7 @@ class Receiver:
     application: Echo
     request: Request
     chunks: list[bytes] = attrs.field(factory=list)
+    keeps: bool = True
 
     def data(self, chunk: bytes) -> None:
         self.chunks.append(chunk)

@@ -13,7 +13,7 @@ import pytest
 
 from lambent.http1.application import BodyReceiver
 from lambent.http1.lobby import Lobby, Patience
-from lambent.http1.request import Request
+from lambent.http1.request import HeaderList, Request
 from lambent.http1.server import Server
 
 MIB = 1 << 20
@@ -287,6 +287,39 @@ async def test_when_too_much_is_held_the_oldest_holder_goes_and_new_ones_are_ser
         await slow[0].dropped()
         assert all(client.is_open for client in slow[1:])
         assert it.lobby.held_bytes <= 10 * MIB
+
+
+@pytest.mark.parametrize("chunk_bytes", [2, 65_536])
+async def test_what_a_receiver_keeps_is_held_too(chunk_bytes: int) -> None:
+    @attrs.define
+    class Keeping:
+        request: Request
+        keeps: bool = True
+        wants_whole: bool = False
+
+        def data(self, chunk: bytes) -> None: ...
+
+        def complete(self, trailers: HeaderList) -> None:
+            self.request.respond(200, [])
+
+        def aborted(self) -> None: ...
+
+    class Received(Counting):
+        def body_receiver(self, request: Request) -> BodyReceiver | None:
+            return Keeping(request)
+
+    body = b"%x\r\n%b\r\n" % (chunk_bytes, b"a" * chunk_bytes) * (3 * MIB // 16 // chunk_bytes)
+    async with front(Received(), bytes_max=10 * MIB // 16) as it:
+        beginning = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+        slow = [await it.connect(beginning) for _ in range(3)]
+        await until(lambda: it.lobby.held_bytes == 9 * MIB // 16)
+        await it.connect(beginning)
+        await slow[0].dropped()
+        assert all(client.is_open for client in slow[1:])
+        await until(lambda: it.lobby.held_bytes == 9 * MIB // 16)
+        slow[1].writer.write(b"0\r\n\r\n")
+        await slow[1].answer()
+        assert it.lobby.held_bytes == 6 * MIB // 16
 
 
 async def test_nothing_is_held_for_those_who_are_done() -> None:
