@@ -54,7 +54,7 @@ def seal(descriptor: int) -> None:
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     try:
         description = msgspec.json.decode(os.pread(descriptor, length, start), type=_Description)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unfit("the runtime wrote no image that could be read") from None
     if description.unfit is not None:
         raise Unfit("".join(c if c.isprintable() else "?" for c in description.unfit[:REASON_MAX_LENGTH]))

@@ -165,9 +165,12 @@ async def test_a_fork_has_exactly_its_own_variables(forks: Forks) -> None:
 
 
 async def test_two_forks_do_not_share_their_random_numbers(forks: Forks) -> None:
-    (forks.runtime_dir / "lambent_runtime.py").write_text("import random\n" + CLIENT)
+    (forks.runtime_dir / "lambent_runtime.py").write_text("import multiprocessing, random\n" + CLIENT)
     drawn = [await forks.tell("import random; tell(random.random())") for _ in range(3)]
-    assert len(set(drawn)) == 3
+    drawn += [
+        await forks.tell("import multiprocessing as mp; tell(mp.current_process().authkey.hex())") for _ in range(3)
+    ]
+    assert len(set(drawn)) == 6
 
 
 async def test_a_fork_cannot_reach_init(forks: Forks) -> None:

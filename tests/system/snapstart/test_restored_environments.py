@@ -17,7 +17,7 @@ from cage_census import descendants
 from live_server import Answer, LiveServer
 
 REMEMBERING = """
-import os, random, secrets, ssl, sys, time, uuid, _strptime, decimal, sqlite3
+import os, random, secrets, ssl, sys, time, uuid, _strptime, decimal, sqlite3, multiprocessing
 from snapshot_restore_py import register_after_restore, register_before_snapshot
 
 MOMENTS = ["init " + os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]]
@@ -63,7 +63,8 @@ def handler(event, context):
     return {
         "moments": MOMENTS, "held": len(HELD), "line": HERE.readline(), "mask": os.umask(0o027), "deep": deep(20_000),
         "row": DATABASE.execute("select x from t").fetchone()[0], "set": os.environ["SET_BY_INIT"], "now": time.time(),
-        "unique": [random.random(), ssl.RAND_bytes(8).hex(), uuid.uuid4().hex, secrets.token_hex(8), context.aws_request_id],
+        "unique": [random.random(), ssl.RAND_bytes(8).hex(), uuid.uuid4().hex, secrets.token_hex(8), context.aws_request_id,
+                   multiprocessing.current_process().authkey.hex()],
         "variables": sorted(os.environ), "token": os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         "left": [os.path.getsize("/tmp/link"), os.stat("/tmp/link").st_mode & 0o777, os.stat("/tmp/deep/er").st_mode & 0o777,
                  open("/tmp/link", "rb").read(2_000_000) == b"0123456789" * 200_000],

@@ -302,6 +302,8 @@ def test_an_image_cannot_become_longer_than_was_allowed() -> None:
         (lambda: written(b"{}", length=0), "no image that could be read"),
         (lambda: written(b"[1]"), "no image that could be read"),
         (lambda: written(b'{"unfit": 3}'), "no image that could be read"),
+        (lambda: written(b'{"unfit": "\xff"}'), "no image that could be read"),
+        (lambda: written(b'{"files": ' + b"[" * 500_000), "no image that could be read"),
         (lambda: written(b'{"unfit": "a \\u001b[2J thread"}'), r"^a \?\[2J thread$"),
     ],
 )

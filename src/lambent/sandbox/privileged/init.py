@@ -44,6 +44,7 @@ _SIGCHLD, _SIGINT, _SIGKILL = int(signal.SIGCHLD), int(signal.SIGINT), int(signa
 _SIG_DFL = int(signal.SIG_DFL)
 _RESET_SIGNALS = (_SIGCHLD, int(signal.SIGPIPE), _SIGINT, int(signal.SIGTERM))
 _AS_BYTES = "surrogateescape"  # what is no UTF-8 in a variable
+_KEY_BYTES = 32  # of what processes of one program know each other by; multiprocessing takes as many
 _OWN_FDS_FROM = 10  # init's own descriptors, out of the way of those that children get
 
 if TYPE_CHECKING:
@@ -384,6 +385,9 @@ def run_runtime(client: Client) -> NoReturn:
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None:
+        multiprocessing.current_process().authkey = os.urandom(_KEY_BYTES)
     gc.enable()
     client.main()
     os._exit(0)

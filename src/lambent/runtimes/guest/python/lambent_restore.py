@@ -277,6 +277,9 @@ def be_unlike_others(old, new):
             os.environ[name] = value
     for module in {random, sys.modules.get("random", random)}:  # the function may have had it loaded anew
         module.seed()
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None:
+        multiprocessing.current_process().authkey = os.urandom(32)  # as long as its own
     ssl = sys.modules.get("_ssl")
     if ssl is not None:
         ssl.RAND_add(os.urandom(64), 64.0)
