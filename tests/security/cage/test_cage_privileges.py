@@ -97,6 +97,17 @@ tell(families)
     assert set(result.values()) == {"EAFNOSUPPORT"}, result
 
 
+async def test_protocols_that_would_load_modules_or_that_nobody_needs_are_refused(attempt: Attempt) -> None:
+    result = await attempt("""
+strange = {'sctp': (1, 132), 'dccp': (6, 33), 'mptcp': (1, 262), 'udplite': (2, 136), 'l2tp': (2, 115)}
+usual = ((1, 0), (2, 0), (1, 6), (2, 17))
+tell([{name: attempt(socket.socket, family, *rest) for name, rest in strange.items() for family in (2, 10)},
+      [attempt(socket.socket, family, *rest) for rest in usual for family in (2, 10)]])
+""")
+    assert set(result[0].values()) == {"EPROTONOSUPPORT"}
+    assert set(result[1]) == {"ok"}
+
+
 async def test_limits_cannot_be_raised(attempt: Attempt) -> None:
     result = await attempt("""
 import resource

@@ -11,7 +11,7 @@ from lambent.sandbox.privileged import seccomp
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED, KILLED, REFUSED, UNKNOWN = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-NO_FAMILY = 0x00050000 | errno.EAFNOSUPPORT
+NO_FAMILY, NO_PROTOCOL = 0x00050000 | errno.EAFNOSUPPORT, 0x00050000 | errno.EPROTONOSUPPORT
 CONDITIONAL = {"clone", "socket", "socketpair", "ioctl", "personality", "process_madvise"}
 UNKNOWN_NAMES = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key",
                  "userfaultfd", "memfd_secret", "statmount", "listmount"}  # fmt: skip
@@ -79,6 +79,10 @@ def test_some_calls_are_allowed_for_some_arguments(machine: str) -> None:
         ("clone", (17,), ALLOWED), ("clone", (0x003D0F00,), ALLOWED), ("clone", (0x10000000 | 17,), REFUSED),
         ("clone", (0x20000,), REFUSED), ("clone", (0x80,), REFUSED),
         ("socket", (1, 1, 0), ALLOWED), ("socket", (2, 1, 0), ALLOWED), ("socket", (10, 2, 0), ALLOWED),
+        ("socket", (2, 1, 6), ALLOWED), ("socket", (10, 2, 17), ALLOWED), ("socket", (2, 2, 1), ALLOWED),
+        ("socket", (10, 2, 58), ALLOWED), ("socket", (1, 1, 132), ALLOWED),
+        ("socket", (2, 1, 132), NO_PROTOCOL), ("socket", (10, 6, 33), NO_PROTOCOL), ("socket", (2, 1, 262), NO_PROTOCOL),
+        ("socket", (2, 2, 136), NO_PROTOCOL), ("socket", (10, 1, -1), NO_PROTOCOL),
         ("socket", (16, 3, 0), ALLOWED), ("socket", (16, 3, 9), NO_FAMILY), ("socket", (17, 3, 0), NO_FAMILY),
         ("socketpair", (1, 1, 0), ALLOWED), ("socketpair", (40, 1, 0), NO_FAMILY),
         ("ioctl", (0, 0x5401), ALLOWED), ("ioctl", (0, 0x5412), REFUSED), ("ioctl", (0, 0x541C), REFUSED),

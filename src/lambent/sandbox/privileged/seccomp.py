@@ -57,6 +57,7 @@ _UNKNOWN = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "
 _NAMESPACES = 0x7E020080  # every CLONE_NEW* flag of clone()
 _OWN_DIRECTORY = 0x200  # CLONE_FS, all that unshare() may be asked for: init does, see standby.py
 _FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # of sockets; netlink only to ask for routes and names
+_PROTOCOLS = (0, 1, 6, 17, 58)  # of inet and inet6: the usual one, ICMP, TCP, UDP, ICMPv6. Others may load modules
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: put characters into somebody else's terminal
 _PERSONALITIES = (0x0, 0xFFFFFFFF)  # set the default one; ask
 _ITSELF = -10001 & 0xFFFFFFFF  # PIDFD_SELF: what process_madvise does then, madvise does as well
@@ -121,13 +122,18 @@ def _conditions() -> dict[str, list[_Instruction]]:
     refuse, allow = (_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ALLOW)
     no_family = (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT)
     unix, inet, inet6, netlink = _FAMILIES
+    count = len(_PROTOCOLS)
     sockets = [
         (_LOAD, 0, 0, _argument_at(0)),
-        (_EQUAL, 4, 0, unix),
+        (_EQUAL, 0, 1, unix),
+        allow,
         (_EQUAL, 3, 0, inet),
         (_EQUAL, 2, 0, inet6),
-        (_EQUAL, 2, 0, netlink),
+        (_EQUAL, count + 4, 0, netlink),
         no_family,
+        (_LOAD, 0, 0, _argument_at(2)),
+        *((_EQUAL, count - i, 0, protocol) for i, protocol in enumerate(_PROTOCOLS)),
+        (_RETURN, 0, 0, _ERRNO | errno.EPROTONOSUPPORT),
         allow,
         (_LOAD, 0, 0, _argument_at(2)),
         (_EQUAL, 0, 1, 0),  # NETLINK_ROUTE
