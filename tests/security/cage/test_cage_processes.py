@@ -45,8 +45,8 @@ async def test_a_process_that_init_has_just_forked_holds_nothing_of_inits_once_o
     bench: Bench, prologue: str
 ) -> None:
     """Who can write its memory could speak to the server as init. Stopped again and again, it is met in each of its states."""
-    forks = 8
-    running = await bench.run(
+    forks = 12
+    spec = bench.spec(
         prologue
         + f"""
 import signal, time
@@ -88,9 +88,14 @@ time.sleep(1000)
 """,
         memory_mib=1769,
     )
+    program = spec.code_dir / "waits"  # and does not end before it has been seen
+    program.write_text("#!/usr/bin/tail -f\n")
+    program.chmod(0o755)
+    running = await bench.launch(spec)
+    await running.cage.start_runtime()
     await running.printed('"ready"')
     for _ in range(forks):
-        await running.cage.start_extension("/usr/bin/true")
+        await running.cage.start_extension("/var/task/waits")
     shown = await running.printed('"done"')
     held = [json.loads(line.removeprefix("RESULT")) for line in shown.splitlines() if line.startswith('RESULT{"')]
     assert held
