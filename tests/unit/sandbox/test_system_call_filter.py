@@ -12,7 +12,8 @@ from lambent.sandbox.privileged import seccomp
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED, KILLED, REFUSED, UNKNOWN = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 NO_FAMILY, NO_PROTOCOL = 0x00050000 | errno.EAFNOSUPPORT, 0x00050000 | errno.EPROTONOSUPPORT
-CONDITIONAL = {"clone", "socket", "socketpair", "ioctl", "personality", "process_madvise"}
+DONE = 0x00050000  # nothing, and says that it was
+CONDITIONAL = {"clone", "socket", "socketpair", "ioctl", "personality", "process_madvise", "setrlimit", "prlimit64"}
 UNKNOWN_NAMES = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key",
                  "userfaultfd", "memfd_secret", "statmount", "listmount"}  # fmt: skip
 NEWEST = 466
@@ -89,6 +90,10 @@ def test_some_calls_are_allowed_for_some_arguments(machine: str) -> None:
         ("personality", (0,), ALLOWED), ("personality", (0xFFFFFFFF,), ALLOWED), ("personality", (0x40000,), REFUSED),
         ("process_madvise", (-10001,), ALLOWED), ("process_madvise", (-10000,), REFUSED), ("process_madvise", (3,), REFUSED),
         ("process_madvise", (0,), REFUSED), ("process_madvise", (-1,), REFUSED),
+        ("setrlimit", (4, 0x7FFF00000000), DONE), ("setrlimit", (7, 0x1000), ALLOWED),
+        ("prlimit64", (0, 4, 0, 0x1000), ALLOWED), ("prlimit64", (0, 4, 0x1000, 0), DONE),
+        ("prlimit64", (0, 4, 0x7FFF00000000, 0), DONE), ("prlimit64", (5, 4, 0x1000, 0x1000), REFUSED),
+        ("prlimit64", (5, 4, 0x1000, 0x7FFF00000000), REFUSED), ("prlimit64", (0, 7, 0x1000, 0x1000), ALLOWED),
     ]  # fmt: skip
     for name, arguments, answer in expected:
         assert rules.answer(numbers[name], *arguments) == answer, (name, arguments)

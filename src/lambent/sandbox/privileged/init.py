@@ -454,7 +454,9 @@ def close_all_but(kept_fds: Sequence[int], *, first: int = 3) -> None:
 
 
 def limit_resources(processes: int, descriptors: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # None, not even to a program: with 0 the kernel still starts the one that the host's core_pattern names, as the host's root.
+    with contextlib.suppress(OSError, ValueError):  # a host that allows none, and no change of that
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     if processes:
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))

@@ -1,7 +1,7 @@
 """The system-call filter, assembled as classic BPF.
 
 It takes away what no function needs and what kernels were broken through: mounting, namespaces, tracing, key rings, BPF,
-performance counters, io_uring, modules, clocks. Calls of another architecture (i386, x32) end the process. What is newer
+performance counters, io_uring, modules, clocks, core dumps. Calls of another architecture (i386, x32) end the process. What is newer
 than this list answers ENOSYS, so that programs fall back to something older.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # evaluated, this would need Python 3.9
 _X86_64 = {
     "ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "ptrace": 101, "syslog": 103, "uselib": 134,
     "personality": 135, "ustat": 136, "sysfs": 139, "vhangup": 153, "modify_ldt": 154, "pivot_root": 155, "_sysctl": 156,
+    "setrlimit": 160, "prlimit64": 302,
     "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167,
     "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171, "iopl": 172, "ioperm": 173,
     "create_module": 174, "init_module": 175, "delete_module": 176, "get_kernel_syms": 177, "query_module": 178,
@@ -31,7 +32,7 @@ _X86_64 = {
 }  # fmt: skip
 _AARCH64 = {
     "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40, "pivot_root": 41, "nfsservctl": 42, "chroot": 51,
-    "vhangup": 58, "quotactl": 60, "vmsplice": 75, "acct": 89, "personality": 92, "unshare": 97, "kexec_load": 104,
+    "vhangup": 58, "quotactl": 60, "vmsplice": 75, "acct": 89, "personality": 92, "setrlimit": 164, "prlimit64": 261, "unshare": 97, "kexec_load": 104,
     "init_module": 105, "delete_module": 106, "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142,
     "sethostname": 161, "setdomainname": 162, "settimeofday": 170, "adjtimex": 171, "socket": 198, "socketpair": 199,
     "add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "swapoff": 225, "mbind": 235,
@@ -60,6 +61,7 @@ _FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # of sockets; ne
 _PROTOCOLS = (0, 1, 6, 17, 58)  # of inet and inet6: the usual one, ICMP, TCP, UDP, ICMPv6. Others may load modules
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: put characters into somebody else's terminal
 _PERSONALITIES = (0x0, 0xFFFFFFFF)  # set the default one; ask
+_CORE = 4  # RLIMIT_CORE: see `init.limit_resources`
 _ITSELF = -10001 & 0xFFFFFFFF  # PIDFD_SELF: what process_madvise does then, madvise does as well
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -69,6 +71,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _RETURN, _AND = 0x20, 0x06, 0x54
 _EQUAL, _GREATER_EQUAL, _ANY_BIT = 0x15, 0x35, 0x45
 _NUMBER_AT, _ARCH_AT = 0, 4
+_HIGH = 4  # from an argument's lower half to its upper one
 
 
 def _argument_at(index: int) -> int:
@@ -140,7 +143,25 @@ def _conditions() -> dict[str, list[_Instruction]]:
         allow,
         no_family,
     ]
+    done = (_RETURN, 0, 0, _ERRNO)  # says the kernel, and has done nothing
+    core_limit = [
+        (_LOAD, 0, 0, _argument_at(1)),
+        (_EQUAL, 0, 10, _CORE),
+        (_LOAD, 0, 0, _argument_at(2)),
+        (_EQUAL, 0, 2, 0),
+        (_LOAD, 0, 0, _argument_at(2) + _HIGH),
+        (_EQUAL, 6, 0, 0),  # a question
+        (_LOAD, 0, 0, _argument_at(3)),
+        (_EQUAL, 0, 3, 0),
+        (_LOAD, 0, 0, _argument_at(3) + _HIGH),
+        (_EQUAL, 0, 1, 0),
+        done,
+        refuse,  # it wants an answer, too
+        allow,
+    ]
     return {
+        "setrlimit": [(_LOAD, 0, 0, _argument_at(0)), (_EQUAL, 0, 1, _CORE), done, allow],
+        "prlimit64": core_limit,
         "clone": [(_LOAD, 0, 0, _argument_at(0)), (_ANY_BIT, 0, 1, _NAMESPACES), refuse, allow],
         "unshare": [(_LOAD, 0, 0, _argument_at(0)), (_EQUAL, 0, 1, _OWN_DIRECTORY), allow, refuse],
         "socket": sockets,
