@@ -202,6 +202,29 @@ while True:
     assert 120 << 20 < running.cage.peak_memory_bytes() <= 128 << 20
 
 
+async def test_what_nobody_reads_from_its_connections_does_not_fill_the_hosts_memory(attempt: Attempt) -> None:
+    sent_mib = await attempt(
+        """
+listener = socket.create_server(('127.0.0.1', 0), backlog=1000)
+held, sent = [], 0
+for _ in range(200):
+    writer = socket.socket()
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    writer.connect(listener.getsockname())
+    held += [writer, listener.accept()[0]]
+    writer.setblocking(False)
+    try:
+        while True:
+            sent += writer.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+tell(sent >> 20)
+""",
+        memory_mib=256,
+    )
+    assert 16 < sent_mib < 256
+
+
 async def test_a_frozen_environment_stands_still_and_can_be_destroyed(bench: Bench) -> None:
     running = await bench.run("#!/bin/bash\nwhile :; do echo tick; read -t 0.01 < <(:); done\n", memory_mib=1769)
     await running.printed("tick")

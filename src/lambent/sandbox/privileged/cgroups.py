@@ -23,6 +23,7 @@ BOOST_PROCESSORS = 2.0  # while it initialises, an environment gets at least the
 # Set when a group is made: for the first time it costs 70 to 150 µs once processes are in it.
 _BOOST_US = int(PERIOD_US * BOOST_PROCESSORS)
 _GROUP = "lambent"
+_TCP_BYTES = 64 << 20  # what the kernel may hold in an environment's connections, where that is not part of its memory
 _SWAP_LIMIT = "memory.memsw.limit_in_bytes"  # there only with swap accounting
 
 ROLES = ("freezer", "peak", "memory_events", "processor_time", "quota")
@@ -103,6 +104,9 @@ class CgroupsV1:
             os.mkdir(directory)
         memory, cpu = directories["memory"], directories["cpu"]
         _write(f"{memory}/memory.swappiness", 0)
+        _write_if_there(
+            f"{memory}/memory.kmem.tcp.limit_in_bytes", _TCP_BYTES
+        )  # holds for connections made from now on
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
         _write(f"{cpu}/cpu.cfs_quota_us", _BOOST_US)
         _write(f"{directories['pids']}/pids.max", processes)
