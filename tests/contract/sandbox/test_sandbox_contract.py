@@ -112,6 +112,36 @@ def _sleeping(seconds: int) -> list[str]:
     return found
 
 
+async def test_too_much_shared_memory_is_too_much_memory_and_what_is_shared_counts_once(bench: Bench) -> None:
+    fill = """
+import mmap, os, time
+def fill(mib):
+    shared = mmap.mmap(-1, mib << 20)
+    for at in range(0, mib << 20, 4096):
+        shared[at] = 1
+    return shared
+"""
+    shared = await bench.run(
+        "#!/usr/bin/python3\n"
+        + fill
+        + """
+held = fill(60)
+for _ in range(3):
+    if os.fork() == 0:
+        sum(held[at] for at in range(0, 60 << 20, 4096))
+        time.sleep(1)  # for a watchdog to look at it more than once
+        os._exit(0)
+for _ in range(3):
+    os.wait()
+""",
+        memory_mib=128,
+    )
+    assert (await shared.exited()).exit_status == 0
+    assert shared.cage.peak_memory_bytes() > 60 << 20
+    greedy = await bench.run("#!/usr/bin/python3\n" + fill + "fill(500)\ntime.sleep(1000)\n", memory_mib=128)
+    assert (await greedy.exited()).out_of_memory
+
+
 async def test_too_much_memory_is_reported_as_such(bench: Bench) -> None:
     script = "#!/usr/bin/python3 -SE\nheld = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))\n"
     running = await bench.run(script, memory_mib=128)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 
 SHARED = struct.Struct("QQQ")  # peak of memory in bytes, how often it had to kill, processor time in ns
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Watchdog:
@@ -41,7 +40,9 @@ class Watchdog:
         if not roots:
             return
         pids = self._descendants(os.getpid())
-        held_bytes = sum(_resident_bytes(pid) for pid in pids)
+        held = [_resident_bytes(pid) for pid in pids]
+        # What several share is in each one's account; the largest of those holds at least for itself.
+        held_bytes = sum(own for own, _ in held) + max((shared for _, shared in held), default=0)
         self.peak_bytes = max(self.peak_bytes, held_bytes)
         self.processor_ns = _reaped_ns() + sum(_processor_ns(pid) for pid in pids)
         self._publish()
@@ -55,14 +56,19 @@ class Watchdog:
         SHARED.pack_into(self._shared, 0, self.peak_bytes, self.kills, self.processor_ns)
 
 
-def _resident_bytes(pid: int) -> int:
-    """What a process has for itself; shared file pages (libraries) are left out, as a cgroup charges them once."""
+def _resident_bytes(pid: int) -> tuple[int, int]:
+    """What a process has for itself, and as shared memory; files' pages (libraries) are left out, as a cgroup charges them once."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as statm:
-            fields = statm.read().split()
-        return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+        with open(f"/proc/{pid}/status", "rb") as status:
+            text = status.read()
     except OSError:
-        return 0
+        return 0, 0
+    return _bytes_of(text, b"\nRssAnon:"), _bytes_of(text, b"\nRssShmem:")
+
+
+def _bytes_of(status: bytes, name: bytes) -> int:
+    found = status.find(name)  # a process that has ended has no such line
+    return int(status[found + len(name) :].split(None, 1)[0]) * 1024 if found >= 0 else 0
 
 
 def _processor_ns(pid: int) -> int:
