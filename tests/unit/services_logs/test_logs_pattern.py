@@ -71,6 +71,11 @@ def test_terms(pattern: str, message: str, expected: bool) -> None:
         ("[a = 1.0]", "1", True),
         ("[a, b = two]", "one two three", False),
         ("[a, b = two*]", "one two three", True),
+        ("[..., request=*.html*, status_code=4*,]", LINE, True),
+        ("[..., request=*.html*, status_code=5*,]", LINE, False),
+        ("[,b = two]", "one two", True),
+        ("[,,]", "one two", False),
+        ("[]", LINE, True),
     ],
 )
 def test_fields(pattern: str, message: str, expected: bool) -> None:
@@ -157,7 +162,7 @@ def test_a_member_pattern_does_not_match_what_is_not_json(message: str) -> None:
         ('{ $."sc-status" = 5* }', "Invalid character(s) in term '$.\"'"),
         ("{ $.a }", "Invalid filter pattern"),
         ("{}", "Invalid filter pattern"),
-        ("[]", "Invalid filter pattern"),
+        ("[a b]", "Invalid filter pattern"),
         ("{ $.a = 1 && }", "Invalid filter pattern"),
         ("{ a = 1 }", "Invalid filter pattern"),
         ("{ ($.a = 1 }", "Invalid filter pattern"),

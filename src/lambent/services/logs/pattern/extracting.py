@@ -16,6 +16,7 @@ from lambent.services.logs.pattern.scanning import Scanner
 _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|%(?:[^%\\]|\\.)*%', re.DOTALL)
 _SELECTOR: Final = re.compile(r"\$(?:\.?\['(?:[^'\\]|\\.)*'\]|\.[\w\-@/]+|\[(?:\d{1,9}|\*)\])+")
 _NAME: Final = re.compile(r"\w+")
+_ELLIPSIS: Final = "..."
 
 
 def extract(pattern: str, message: str) -> dict[str, str]:
@@ -49,18 +50,19 @@ def _of_members(pattern: str, message: str) -> dict[str, str]:
 
 
 def _of_fields(pattern: str, message: str) -> dict[str, str]:
-    names = [part.strip() for part in _STRINGS.sub('""', pattern).split(",")]
-    limit = None if "..." in names else len(names)
+    names = [_name(part) for part in _STRINGS.sub('""', pattern.strip() or _ELLIPSIS).split(",")]
+    limit = None if _ELLIPSIS in names else len(names)
     columns = fields.columns(message, limit)
-    if "..." in names:
-        gap = names.index("...")
-        unnamed = len(columns) - len(names) + 1
-        numbered = [str(gap + 1 + index) for index in range(unnamed)]
-        names = [*names[:gap], *numbered, *names[gap + 1 :]]
-    return {f"${_name(name)}": value for name, value in zip(names, columns, strict=False)}
+    if _ELLIPSIS in names:
+        gap = names.index(_ELLIPSIS)
+        names[gap : gap + 1] = [""] * (len(columns) - len(names) + 1)
+    return {f"${name or number}": value for number, (name, value) in enumerate(zip(names, columns, strict=False), 1)}
 
 
 def _name(condition: str) -> str:
+    """Of a field; empty where it has none."""
+    if condition.strip() == _ELLIPSIS:
+        return _ELLIPSIS
     found = _NAME.search(condition)
     return found[0] if found is not None else ""
 

@@ -1,4 +1,7 @@
-"""Patterns for text in columns: `[ip, user, ..., status = 4*, bytes > 1000]`."""
+"""Patterns for text in columns: `[ip, user, ..., status = 4*, bytes > 1000]`.
+
+Fields need no names: `[ip,,]` has two without, and `[]` as many as a line has.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def compile_fields(text: str) -> Match:
     fields: list[Condition | None] = []  # None: the ellipsis
     while True:
         scanner.skip_space()
-        fields.append(None if scanner.take_text("...") else _take_field(scanner))
+        fields.append(None if scanner.take_text("...") or not text.strip() else _take_field(scanner))
         scanner.skip_space()
         if scanner.at_end:
             break
@@ -34,7 +37,7 @@ def compile_fields(text: str) -> Match:
 
 
 def _take_field(scanner: Scanner) -> Condition:
-    """A name, or conditions on one name."""
+    """A name, conditions on one name, or nothing."""
     names: set[str] = set()
 
     def take_condition() -> Condition:
@@ -47,10 +50,10 @@ def _take_field(scanner: Scanner) -> Condition:
         return lambda value: isinstance(value, str) and compare(value)
 
     start = scanner.position
-    if scanner.take(_NAME) is not None:
-        scanner.skip_space()
-        if scanner.at_end or scanner.text.startswith(",", scanner.position):
-            return lambda value: True
+    scanner.take(_NAME)
+    scanner.skip_space()
+    if scanner.at_end or scanner.text.startswith(",", scanner.position):
+        return lambda value: True
     scanner.position = start
     condition = take_any(scanner, take_condition)
     if len(names) != 1:  # conditions on two fields belong to two places
