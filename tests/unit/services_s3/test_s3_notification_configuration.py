@@ -69,11 +69,34 @@ def test_a_configuration_that_is_taken_has_one_rule_for_an_event_at_most(
 
 
 @pytest.mark.parametrize(
+    ("prefix", "suffix", "key", "expected"),
+    [
+        ("logs/year%3D2026/", "", "logs/year=2026/a", True),
+        ("logs/year%3d2026/", "", "logs/year=2026/a", True),
+        ("my+folder/", "", "my folder/a", True),
+        ("my+folder/", "", "my+folder/a", False),
+        ("my%2Bfolder/", "", "my+folder/a", True),
+        ("%C3%BC/", "", "ü/a", True),
+        ("ü/", "", "ü/a", True),
+        ("", "+final.csv", "a final.csv", True),
+        ("100%", "", "100%/a", True),
+    ],
+)
+def test_special_characters_are_url_encoded_in_filters(prefix: str, suffix: str, key: str, expected: bool) -> None:
+    kept = completed(_configuration([("QueueConfigurations", ["s3:ObjectCreated:*"], prefix, suffix)]), REGION)
+    (rule,) = rules_of(kept)
+    assert rule.matches("ObjectCreated:Put", key) is expected
+    given = {each["Name"]: each["Value"] for each in kept["QueueConfigurations"][0]["Filter"]["Key"]["FilterRules"]}
+    assert given == {"Prefix": prefix, "Suffix": suffix}
+
+
+@pytest.mark.parametrize(
     ("one", "other", "message"),
     [
         (("", ""), ("", ""), "Configurations overlap."),
         (("a", ""), ("ab", ""), "Configuration is ambiguously defined."),
         (("", ".jpg"), ("in/", "g"), "Configuration is ambiguously defined."),
+        (("a%3D", ""), ("a%3d1", ""), "Configuration is ambiguously defined."),
     ],
 )
 def test_overlapping_rules_are_refused_across_kinds_of_destinations(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
@@ -83,7 +84,8 @@ def rules_of(kept: Mapping[str, Any]) -> Iterator[Rule]:
     for name, arn_name, kind, _ in LISTS:
         for entry in kept.get(name) or ():
             filters = ((entry.get("Filter") or {}).get("Key") or {}).get("FilterRules") or ()
-            values = {rule["Name"].lower(): rule.get("Value", "") for rule in filters}
+            # FILTERS: a space is written `+`, other special characters are percent-encoded.
+            values = {rule["Name"].lower(): urllib.parse.unquote_plus(rule.get("Value", "")) for rule in filters}
             yield Rule(id=entry["Id"], kind=kind, arn=entry[arn_name], events=tuple(entry["Events"]), **values)
 
 
