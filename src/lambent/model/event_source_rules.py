@@ -23,6 +23,10 @@ POLLERS_MINIMUM_MAX: Final = 200
 QUEUE_POLLERS_MAX: Final = 10_000  # MODEL, MaximumNumberOfPollers
 KAFKA_POLLERS_MAX: Final = 2_000
 
+# https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis-filtering.html, with-ddb-filtering.html: refused when not JSON.
+_FILTERED_AS_JSON: Final = {
+    SourceKind.KINESIS: "data", SourceKind.KINESIS_CONSUMER: "data", SourceKind.DYNAMODB: "dynamodb"
+}  # fmt: skip
 _STREAM_DESTINATIONS: Final = frozenset({"sqs", "sns", "s3"})
 _ACCESS_TYPES: Final[Mapping[SourceKind, frozenset[str]]] = {
     SourceKind.MQ: frozenset({"BASIC_AUTH", "VIRTUAL_HOST"}),
@@ -47,7 +51,7 @@ def check_settings(kind: SourceKind, settings: Members, now_s: float) -> None:
     _check_batching(kind, settings)
     _check_retries(settings)
     _check_destination(kind, settings)
-    _check_filters(settings.get("FilterCriteria") or {})
+    _check_filters(kind, settings.get("FilterCriteria") or {})
     _check_metrics(kind, settings)
     _check_pollers(kind, settings)
     _check_access(kind, settings)
@@ -119,12 +123,12 @@ def _check_destination(kind: SourceKind, settings: Members) -> None:
         raise invalid_parameter("The on-failure destination cannot be one of the topics that the mapping reads.")
 
 
-def _check_filters(criteria: Mapping[str, Any]) -> None:
+def _check_filters(kind: SourceKind, criteria: Mapping[str, Any]) -> None:
     filters = criteria.get("Filters") or []
     if len(filters) > FILTERS_MAX:
         raise invalid_parameter(f"An event source mapping can have up to {FILTERS_MAX} filters.")
     for item in filters:
-        check_pattern(item.get("Pattern") or "")
+        check_pattern(item.get("Pattern") or "", _FILTERED_AS_JSON.get(kind))
 
 
 def _check_metrics(kind: SourceKind, settings: Members) -> None:

@@ -20,10 +20,15 @@ FILTERS_MAX: Final = (
 )
 
 
-def check_pattern(text: str) -> None:
-    """Raises AwsError InvalidParameterValueException for what is no pattern."""
+def check_pattern(text: str, json_member: str | None = None) -> None:
+    """Raises AwsError InvalidParameterValueException for what is no pattern.
+
+    `json_member` is always a JSON object in its source's records: no pattern may speak of it as a text.
+    """
     try:
         msgspec.json.decode(text)  # all of it must be JSON, also what comes behind the pattern
-        compile_pattern(text)
+        pattern = compile_pattern(text)
     except (PatternError, msgspec.DecodeError, RecursionError):
         raise invalid_parameter("Invalid filter pattern definition.") from None
+    if any(json_member in branch for branch in pattern.branches):
+        raise invalid_parameter("Invalid filter pattern definition.")

@@ -269,6 +269,8 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ({**SQS, "Topics": ["lines"]}, "Unsupported Topics parameter for given event source mapping type."),
         ({**SQS, "FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "Invalid filter pattern definition."),
         ({**SQS, "FilterCriteria": {"Filters": [{}]}}, "Invalid filter pattern definition."),
+        ({**KINESIS, "FilterCriteria": {"Filters": [{"Pattern": '{"data": ["text"]}'}]}}, "Invalid filter pattern definition."),
+        ({**DYNAMODB, "FilterCriteria": {"Filters": [{"Pattern": '{"dynamodb": ["text"]}'}]}}, "Invalid filter pattern definition."),
         ({**SQS, "FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}, "An event source mapping can have up to 5 filters."),
         ({**SQS, "MetricsConfig": {"Metrics": ["ErrorCount"]}}, "Only EventCount metrics are supported for given event source mapping type."),
         (

@@ -56,6 +56,23 @@ def test_every_rule_of_the_documentation_is_a_pattern(pattern: dict[str, object]
     check_pattern(json.dumps(pattern))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_taken"),
+    [
+        ({"data": {"kind": ["x"]}}, True),
+        ({"data": {"data": ["x"]}}, True),
+        ({"partitionKey": ["data"]}, True),
+        ({"data": ["x"]}, False),
+        ({"$or": [{"partitionKey": ["1"]}, {"data": [{"exists": True}]}]}, False),
+    ],
+    ids=json.dumps,
+)
+def test_what_is_always_json_is_not_filtered_as_text(pattern: dict[str, object], is_taken: bool) -> None:
+    with contextlib.nullcontext() if is_taken else pytest.raises(AwsError, match="Invalid filter pattern definition"):
+        check_pattern(json.dumps(pattern), "data")
+    check_pattern(json.dumps(pattern))
+
+
 @pytest.mark.parametrize("text", NOT_PATTERNS, ids=lambda text: text[:40])
 def test_what_is_no_pattern_is_refused_in_awss_words(text: str) -> None:
     with pytest.raises(AwsError) as caught:
