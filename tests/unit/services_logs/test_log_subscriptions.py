@@ -465,6 +465,32 @@ async def test_metric_filters_are_kept_counted_and_found_by_their_metric(world: 
     assert [f["filterName"] for f in found["metricFilters"]] == ["f0", "f2"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "more", "message"),
+    [
+        (
+            "{ $.a = * }", {"dimensions": {"a": "$.a"}, "defaultValue": 0.0},
+            "Invalid metric transformation: dimensions and default value are mutually exclusive properties",
+        ),
+        ("?ERROR ?WARN", {"dimensions": {"a": "$.a"}}, "The specified filter pattern does not support dimensions"),
+        ("", {"dimensions": {"a": "$.a"}}, "The specified filter pattern does not support dimensions"),
+        ("{ $.a = * }", {"dimensions": dict.fromkeys("abcd", "$.a")}, "A metric filter can have up to 3 dimensions."),
+        ("{ $.a = * }", {"dimensions": dict.fromkeys("abc", "$.a")}, None),
+        ("[a, b]", {"dimensions": {"a": "$a"}}, None),
+        ("ERROR", {"dimensions": {}, "defaultValue": 0.0}, None),
+    ],
+)  # fmt: skip
+async def test_dimensions_come_out_of_a_line_that_has_members_or_fields(
+    world: World, pattern: str, more: dict[str, Any], message: str | None
+) -> None:
+    metric = {"metricName": "m", "metricNamespace": "ns", "metricValue": "1", **more}
+    members = {"filterName": "f", "filterPattern": pattern, "metricTransformations": [metric]}
+    if message is None:
+        await world("PutMetricFilter", **members)
+    else:
+        assert await world.refusal("PutMetricFilter", **members) == ("InvalidParameterException", message)
+
+
 LINE = '127.0.0.1 - frank [10/Oct/2000:13:25:15 -0700] "GET /apache_pb.gif HTTP/1.0" 200 1534'
 TESTED = [  # the first four are API_TestMetricFilter's examples
     (

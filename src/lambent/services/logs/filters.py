@@ -20,6 +20,9 @@ Members = dict[str, Any]
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
 MOST: Final[Mapping[Kind, int]] = {"subscription": 2, "metric": 100}
+DIMENSIONS_MAX: Final = (
+    3  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_MetricTransformation.html
+)
 _NOT_OFFERED: Final = (
     "applyOnTransformedLogs", "fieldSelectionCriteria", "emitSystemFields", "emitSystemFieldDimensions",
 )  # fmt: skip
@@ -77,6 +80,8 @@ class Filters:
         key = _key(context, members)
         present = await self._present(key, "metric")
         _check(members)
+        for transformation in members["metricTransformations"]:
+            _check_dimensions(members["filterPattern"], transformation)
         document = {name: members[name] for name in ("filterPattern", "metricTransformations")}
         await self._put(key, "metric", members["filterName"], document, present)
         return {}
@@ -149,6 +154,21 @@ def _check(members: Members) -> None:
     for name in _NOT_OFFERED:
         if members.get(name):
             raise model.invalid_parameter(f"{name} is not offered by Lambent.")
+
+
+def _check_dimensions(pattern: str, transformation: Members) -> None:
+    """Raises AwsError InvalidParameterException."""
+    dimensions = transformation.get("dimensions")
+    if not dimensions:
+        return
+    if transformation.get("defaultValue") is not None:
+        raise model.invalid_parameter(
+            "Invalid metric transformation: dimensions and default value are mutually exclusive properties"
+        )
+    if pattern.strip()[:1] not in ("{", "["):  # only these name what dimensions could be taken from
+        raise model.invalid_parameter("The specified filter pattern does not support dimensions")
+    if len(dimensions) > DIMENSIONS_MAX:
+        raise model.invalid_parameter(f"A metric filter can have up to {DIMENSIONS_MAX} dimensions.")
 
 
 def _key(context: RequestContext, members: Members) -> GroupKey:
