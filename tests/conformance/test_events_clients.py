@@ -186,6 +186,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "Parameter(s) SqsParameters must be specified for target: 1.",
     ),
     (
+        "put_targets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": QUEUE, "Input": "tick"}]}, "ValidationException",
+        "Input for target 1 is not a valid JSON text.",
+    ),
+    (
         "put_targets", {"Rule": "r", "Targets": [{"Id": str(n), "Arn": QUEUE} for n in range(6)]},
         "LimitExceededException", "The requested resource exceeds the maximum number allowed.",
     ),
@@ -267,6 +271,15 @@ BAD_SCHEDULES: list[tuple[dict[str, Any], str, str, int]] = [
     (
         {"Target": {**TARGET, "Arn": "arn:aws:scheduler:::aws-sdk:sqs:getQueueUrl", "Input": "{}"}},
         "ValidationException", "getQueueUrl API is not supported", 400,
+    ),
+    *(
+        (
+            {"Target": {**TARGET, "Arn": arn, "Input": '{"a": '}}, "ValidationException",
+            f"The Input for {arn} must be well-formed JSON.", 400,
+        )
+        for arn in (
+            f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:m",
+        )
     ),
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from lambent.services.events.buses import need_bus
 from lambent.services.events.errors import bad_pattern, invalid, no_rule, too_many, validation
 from lambent.services.events.names import DEFAULT_BUS, Bus, own_bus, page, present
 from lambent.services.events.router import RULES
-from lambent.services.events.transforming import problem_of
+from lambent.services.events.transforming import is_json, problem_of
 
 Members = dict[str, Any]
 
@@ -230,6 +230,8 @@ def check_target(target: Members, services: frozenset[str], account_id: str) -> 
 
 def _check_input(target: Members) -> None:
     key = target["Id"]
+    if (constant := target.get("Input")) and not is_json(constant):
+        raise validation(f"Input for target {key} is not a valid JSON text.")
     if path := target.get("InputPath"):
         try:
             parse_path(path)

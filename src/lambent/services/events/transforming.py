@@ -29,6 +29,15 @@ class Matched:
     ingested: str  # 2026-11-21T08:00:00Z
 
 
+def is_json(text: str) -> bool:
+    """What a constant must be."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def rendered(target: Mapping[str, Any], matched: Matched) -> bytes:
     if (constant := target.get("Input")) is not None:
         return str(constant).encode()

@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from lambent.services.events.transforming import is_json
 from lambent.services.scheduler.errors import validation
 
 _UNIVERSAL: Final = re.compile(r"arn:aws[a-z-]*:scheduler:::aws-sdk:([a-zA-Z0-9]+):([a-zA-Z0-9]+)")
@@ -25,6 +26,7 @@ _SERVICES: Final = {
     "elasticloadbalancingv2": "elbv2", "cloudwatchevents": "events", "apigatewayv2": "apigatewayv2",
 }  # fmt: skip
 _TEMPLATED: Final = frozenset({"lambda", "sqs", "sns", "states", "kinesis", "firehose", "events"})
+_TAKES_JSON: Final = frozenset({"lambda", "states"})  # API_Target, Input; a bus takes an object
 _ELSEWHERE: Final = frozenset(
     {"codebuild", "codepipeline", "ecs", "inspector", "sagemaker"}
 )  # AWS has them, this server not
@@ -64,6 +66,8 @@ def check_target(target: Mapping[str, Any]) -> None:
         raise validation("A Kinesis stream needs KinesisParameters with a PartitionKey.")
     if service == "events":
         _check_bus(target, parts[5])
+    if service in _TAKES_JSON and not is_json(target.get("Input") or "{}"):
+        raise validation(f"The Input for {arn} must be well-formed JSON.")
 
 
 def _check_bus(target: Mapping[str, Any], resource: str) -> None:
