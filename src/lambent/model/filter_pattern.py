@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from lambent.model.errors import invalid_parameter
-from lambent.model.event_pattern import PatternError, compile_pattern
+from lambent.model.event_pattern import NUMBER_MAX, PatternError, compile_pattern
 
 FILTERS_MAX: Final = (
     5  # of a mapping; https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html, "basics"
@@ -27,7 +27,7 @@ def check_pattern(text: str, json_member: str | None = None) -> None:
     """
     try:
         msgspec.json.decode(text)  # all of it must be JSON, also what comes behind the pattern
-        pattern = compile_pattern(text)
+        pattern = compile_pattern(text, NUMBER_MAX)
     except (PatternError, msgspec.DecodeError, RecursionError):
         raise invalid_parameter("Invalid filter pattern definition.") from None
     if any(json_member in branch for branch in pattern.branches):

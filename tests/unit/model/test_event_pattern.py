@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.model.event_pattern import PatternError, compile_pattern
+from lambent.model.event_pattern import NUMBER_MAX, PatternError, compile_pattern
 
 EVENT: dict[str, Any] = {
     "version": "0",
@@ -179,6 +179,9 @@ REFUSED = [
         "'false')\n~15]",
     ),
     ('["not", "a", "dict", "but valid json"]', "Filter is not an object\n~2]"),
+    ('{"a": [{"numeric": ["=", 5000000001]}]}', "Value must be between -5.0E9 and 5.0E9, inclusive\n~37]"),
+    ('{"a": [{"numeric": [">", 0, "<", 1.8e12]}]}', "Value must be between -5.0E9 and 5.0E9, inclusive\n~41]"),
+    ('{"a": [{"anything-but": [1, -6e9]}]}', "Value must be between -5.0E9 and 5.0E9, inclusive\n~33]"),
     ('{"$or": [{"a": [1]}]}', "There must have at least 2 Objects in $or relationship.\n~21]"),
     ('{"$or": [{"prefix": [1]}, {"a": [1]}]}', "prefix is Ruler reserved fieldName which cannot be used inside $or.\n~22]"),
     ("{}", "Empty objects are not allowed\n~3]"),
@@ -193,7 +196,7 @@ REFUSED = [
 @pytest.mark.parametrize(("source", "reason"), REFUSED, ids=[source for source, _ in REFUSED])
 def test_what_is_no_pattern_is_refused_in_awss_words(source: str, reason: str) -> None:
     with pytest.raises(PatternError) as caught:
-        compile_pattern(source)
+        compile_pattern(source, NUMBER_MAX)
     assert str(caught.value) == reason.replace("~", f' at [Source: (String)"{source}"; line: 1, column: ')
 
 
@@ -302,6 +305,26 @@ def test_matching_agrees_with_a_slow_reference(pattern: dict[str, Any], event: d
 def test_whatever_is_written_is_a_pattern_or_refused(source: str) -> None:
     with contextlib.suppress(PatternError):
         compile_pattern(source).matches({})
+
+
+@pytest.mark.parametrize(
+    ("test", "value", "expected"),
+    [
+        ({"numeric": [">", 0]}, 5_000_000_000, True),
+        ({"numeric": [">", 0]}, 5_000_000_001, False),
+        ({"numeric": ["<=", 0]}, -5_000_000_000, True),
+        ({"numeric": ["<=", 0]}, -6e9, False),
+        ({"anything-but": 1}, 6e9, True),
+        (1_800_000_000_000, 1_800_000_000_000, True),
+        ({"numeric": [">", 1_700_000_000_000]}, 1_800_000_000_000, True),  # taken before it was refused
+    ],
+)
+def test_numbers_are_compared_up_to_five_billion(test: Any, value: float, expected: bool) -> None:
+    assert compile_pattern(json.dumps({"a": [test]})).matches({"a": value}) is expected
+
+
+def test_numbers_that_are_not_compared_may_be_large() -> None:
+    assert compile_pattern('{"account": [111122223333]}', NUMBER_MAX).matches({"account": 111122223333})
 
 
 def test_where_or_can_only_be_a_name_it_is_one() -> None:

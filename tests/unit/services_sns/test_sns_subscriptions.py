@@ -402,3 +402,14 @@ async def test_mistakes_in_filter_policies_are_told_in_awss_words(
         f"Invalid parameter: Attributes Reason: FilterPolicy: {reason}\n"
         f' at [Source: (String)"{policy}"; line: 1, column: {column}]'
     )
+
+
+async def test_filter_policies_compare_with_numbers_up_to_a_billion(world: World) -> None:
+    topic = await world.topic()
+    members: dict[str, Any] = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue_arn("q")}
+    policy = '{"key":[{"numeric":[">",1000000001]}]}'
+    assert (await world.refused("Subscribe", **members, Attributes={"FilterPolicy": policy}))[1] == (
+        "Invalid parameter: Attributes Reason: FilterPolicy: Value must be between -1.0E9 and 1.0E9, inclusive\n"
+        f' at [Source: (String)"{policy}"; line: 1, column: 36]'
+    )
+    await world.sns("Subscribe", **members, Attributes={"FilterPolicy": '{"key":[{"numeric":[">",1000000000]}]}'})

@@ -6,7 +6,8 @@
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html
 """
 
+from lambent.model.event_pattern.compiling import NUMBER_MAX
 from lambent.model.event_pattern.matching import EventPattern, compile_pattern
 from lambent.model.event_pattern.tokens import PatternError
 
-__all__ = ["EventPattern", "PatternError", "compile_pattern"]
+__all__ = ["NUMBER_MAX", "EventPattern", "PatternError", "compile_pattern"]

@@ -15,6 +15,7 @@ from lambent.model.event_pattern import matchers
 from lambent.model.event_pattern.matchers import Bound, Test
 from lambent.model.event_pattern.tokens import Kind, PatternError, Tokens
 
+NUMBER_MAX: Final = 5e9  # docs: comparing is limited to -5.0e9 to +5.0e9
 BRANCHES_MAX: Final = 1_000  # docs: a pattern may have so many combinations of `$or`
 RESERVED_IN_OR: Final = frozenset(
     {"exactly", "prefix", "suffix", "anything-but", "numeric", "exists", "cidr", "equals-ignore-case", "wildcard"}
@@ -36,22 +37,22 @@ Branch = dict[str, Field]
 """Fields by path: all of them must match."""
 
 
-def compile_branches(source: str) -> list[Branch]:
-    """One of the branches must match. Raises PatternError.
+def compile_branches(source: str, number_max: float | None = None) -> list[Branch]:
+    """One of the branches must match. Raises PatternError, also for larger numbers to compare with than `number_max`.
 
     `$or` was once a name like any other, and where it can only be that it still is.
     """
     try:
-        return _compile(source, or_is_a_name=False)
+        return _compile(source, number_max, or_is_a_name=False)
     except PatternError as error:
         if '"$or"' in source:
             with contextlib.suppress(PatternError):
-                return _compile(source, or_is_a_name=True)
+                return _compile(source, number_max, or_is_a_name=True)
         raise error
 
 
-def _compile(source: str, or_is_a_name: bool) -> list[Branch]:
-    tokens = Tokens(source)
+def _compile(source: str, number_max: float | None, or_is_a_name: bool) -> list[Branch]:
+    tokens = Tokens(source, number_max)
     if tokens.next() is not Kind.OBJECT:
         raise tokens.error("Filter is not an object")
     branches: list[Branch] = []
@@ -220,7 +221,7 @@ def _anything_but(tokens: Tokens) -> Test:
     elif kind is Kind.ARRAY:
         excluded = _excluded_literals(tokens)
     elif kind in (Kind.STRING, Kind.NUMBER):
-        excluded = [matchers.equals(_literal(tokens, kind))]
+        excluded = [matchers.equals(_excluded_literal(tokens, kind))]
     else:
         raise tokens.error("Value of anything-but must be an array or single string/number value.")
     if tokens.next() is not Kind.OBJECT_END:
@@ -235,12 +236,19 @@ def _excluded_literals(tokens: Tokens) -> list[Test]:
         if kind not in (Kind.STRING, Kind.NUMBER):
             raise _twice(tokens, "Inside anything but list, start|null|boolean is not supported.")
         kinds.add(kind)
-        excluded.append(matchers.equals(_literal(tokens, kind)))
+        excluded.append(matchers.equals(_excluded_literal(tokens, kind)))
     if len(kinds) != 1:
         raise tokens.error(
             "Inside anything but list, either all values are number or string, mixed type is not supported"
         )
     return excluded
+
+
+def _excluded_literal(tokens: Tokens, kind: Kind | None) -> Any:
+    literal = _literal(tokens, kind)
+    if kind is Kind.NUMBER:
+        tokens.check_number(literal)
+    return literal
 
 
 def _excluded_by_operator(tokens: Tokens) -> list[Test]:
@@ -317,10 +325,15 @@ def _comparison(tokens: Tokens, operator: str) -> Test:
         return matchers.in_range(bottom, _top(tokens, kind, number))
     if kind is not Kind.ARRAY_END:
         raise tokens.error("Too many elements in numeric expression")
+    tokens.check_number(number)
     if operator == "=":
         return matchers.equals(number)
     bound = Bound(number, operator in ("<", ">"))
-    return matchers.in_range(bound, None) if operator[0] == ">" else matchers.in_range(None, bound)
+    if abs(number) > NUMBER_MAX:  # of a pattern that was taken before this was checked
+        return matchers.in_range(bound, None) if operator[0] == ">" else matchers.in_range(None, bound)
+    if operator[0] == ">":
+        return matchers.in_range(bound, Bound(NUMBER_MAX, is_open=False))
+    return matchers.in_range(Bound(-NUMBER_MAX, is_open=False), bound)
 
 
 def _top(tokens: Tokens, kind: Kind | None, bottom: float) -> Bound:
@@ -335,6 +348,8 @@ def _top(tokens: Tokens, kind: Kind | None, bottom: float) -> Bound:
     top = tokens.number
     if tokens.next() is not Kind.ARRAY_END:
         raise tokens.error("Too many terms in numeric range expression")
+    tokens.check_number(bottom)
+    tokens.check_number(top)
     if not bottom < top:
         raise tokens.error("Bottom must be less than top")
     return Bound(top, operator == "<")

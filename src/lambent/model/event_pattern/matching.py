@@ -44,9 +44,9 @@ class EventPattern:
         return any(_matches(branch, leaves.found) for branch in self.branches)
 
 
-def compile_pattern(source: str) -> EventPattern:
-    """Raises PatternError, in AWS's words."""
-    branches = compile_branches(source)
+def compile_pattern(source: str, number_max: float | None = None) -> EventPattern:
+    """Raises PatternError, in AWS's words; for numbers to compare with that are larger only where a pattern is new."""
+    branches = compile_branches(source, number_max)
     steps = frozenset(prefix for branch in branches for path in branch for prefix in _prefixes(path))
     return EventPattern(source, branches, steps)
 

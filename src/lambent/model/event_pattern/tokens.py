@@ -47,8 +47,9 @@ class PatternError(LambentError):
 class Tokens:
     """Reads forward only. Raises PatternError for what is no JSON."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, number_max: float | None = None) -> None:
         self._source = source
+        self._number_max = number_max
         self._at = 0  # the first character that has not been looked at
         self._open: list[tuple[str, int]] = []  # brackets, and where they are
         self._is_first = True  # in the innermost bracket
@@ -93,6 +94,13 @@ class Tokens:
         """Of the number that was read last."""
         plain = self._text.lstrip("-").isdecimal()
         return int(self._text) if plain else float(self._text)
+
+    def check_number(self, number: float) -> None:
+        """Raises PatternError for one that cannot be compared with."""
+        most = self._number_max
+        if most is not None and abs(number) > most:
+            shown = f"{most / 1e9:.1f}E9"
+            raise self.error(f"Value must be between -{shown} and {shown}, inclusive")
 
     def error(self, reason: str) -> PatternError:
         """`reason`, with the place where reading is."""

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from lambent.model.errors import AwsError
-from lambent.model.event_pattern import PatternError, compile_pattern
+from lambent.model.event_pattern import NUMBER_MAX, PatternError, compile_pattern
 from lambent.model.request import RequestContext
 from lambent.ports import Catalog, Clock, Operation
 from lambent.services.delivery import Deliverer
@@ -134,7 +134,7 @@ class Putting:
 
     async def test_event_pattern(self, context: RequestContext, members: Members) -> Members:
         try:
-            pattern = compile_pattern(members["EventPattern"])
+            pattern = compile_pattern(members["EventPattern"], NUMBER_MAX)
         except PatternError as error:
             raise bad_pattern(str(error)) from error
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lambent.model.event_pattern import PatternError, compile_pattern
+from lambent.model.event_pattern import NUMBER_MAX, PatternError, compile_pattern
 from lambent.model.json_path import PathError, parse_path
 from lambent.model.request import RequestContext
 from lambent.model.schedule_expression import ScheduleError, parse_rule_schedule
@@ -186,7 +186,7 @@ def need_rule(view: CatalogView, bus: Bus, name: str) -> Members:
 def check_pattern(source: str) -> None:
     """Raises AwsError InvalidEventPatternException."""
     try:
-        compile_pattern(source)
+        compile_pattern(source, NUMBER_MAX)
     except PatternError as error:
         raise bad_pattern(str(error)) from error
 

@@ -19,6 +19,7 @@ BODY: Final = "MessageBody"
 ATTRIBUTES: Final = "MessageAttributes"
 KEYS_MAX: Final = 5
 COMBINATIONS_MAX: Final = 150
+NUMBER_MAX: Final = 1e9
 SIZE_MAX_BYTES: Final = 262_144
 _SOURCE: Final = re.compile(r"\[Source: \(String\).*; line: (\d+), column: (\d+)\]", re.DOTALL)
 
@@ -39,7 +40,7 @@ def check(text: str, scope: str) -> None:
     if scope == ATTRIBUTES and _is_nested(policy):
         raise Wrong("Filter policy scope MessageAttributes does not support nested filter policy")
     try:
-        pattern = compile_pattern(text)
+        pattern = compile_pattern(text, NUMBER_MAX)
     except PatternError as error:
         raise Wrong(f"FilterPolicy: {error}") from None
     except RecursionError:
