@@ -186,6 +186,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "Parameter(s) SqsParameters must be specified for target: 1.",
     ),
     (
+        "put_targets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": QUEUE, "DeadLetterConfig": {"Arn": f"{QUEUE}.fifo"}}]},
+        "ValidationException", "SQS FIFO is not supported by Dead Letter Queues.",
+    ),
+    (
         "put_targets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": QUEUE, "Input": "tick"}]}, "ValidationException",
         "Input for target 1 is not a valid JSON text.",
     ),

@@ -223,6 +223,8 @@ def check_target(target: Members, services: frozenset[str], account_id: str) -> 
         raise validation(f"RoleArn is required for target {arn}.")
     if service == "sqs" and arn.endswith(".fifo") and not (target.get("SqsParameters") or {}).get("MessageGroupId"):
         raise validation(f"Parameter(s) SqsParameters must be specified for target: {key}.")
+    if str((target.get("DeadLetterConfig") or {}).get("Arn")).endswith(".fifo"):
+        raise validation("SQS FIFO is not supported by Dead Letter Queues.")
     if sum(bool(target.get(each)) for each in ("Input", "InputPath", "InputTransformer")) > 1:
         raise validation(f"Only one of Input, InputPath, or InputTransformer must be provided for target {key}.")
     _check_input(target)
