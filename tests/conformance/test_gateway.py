@@ -397,12 +397,15 @@ async def test_a_failed_function_is_a_200_that_says_so_with_the_tail_of_its_log(
     assert world.road.invocations[0].client_context == '{"a":1}'
 
 
-async def test_dry_run_resolves_and_does_not_invoke(world: World) -> None:
-    answer = await world.call("lambda", "invoke", FunctionName="f", InvocationType="DryRun")
+@pytest.mark.parametrize("operation", ["invoke", "invoke_with_response_stream"])
+async def test_dry_run_resolves_and_does_not_invoke(world: World, operation: str) -> None:
+    answer = await world.call("lambda", operation, FunctionName="f", InvocationType="DryRun")
+    if "EventStream" in answer:
+        answer["EventStream"].close()
     assert answer["StatusCode"] == 204
     assert world.road.invocations == []
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        await world.call("lambda", "invoke", FunctionName="missing", InvocationType="DryRun")
+        await world.call("lambda", operation, FunctionName="missing", InvocationType="DryRun")
 
 
 async def test_an_event_is_accepted_once_it_is_enqueued(world: World) -> None:

@@ -106,7 +106,7 @@ class InvokeApi:
         invocation, parameters = _read(request, account_id, region, request_id)
         if invocation.account_id != account_id:
             self._admit_foreign(account_id, invocation)
-        if request.target.startswith(_STREAM_PREFIX):
+        if request.target.startswith(_STREAM_PREFIX) and parameters.invocation_type != b"DryRun":
             return _Stream(request, parameters, extra_headers).run(self._invoke, invocation)
         if parameters.invocation_type == b"RequestResponse":
             self._invoke.start(invocation, _Answer(request, parameters, extra_headers, refuse))
