@@ -133,23 +133,23 @@ class Shares:
     """What the functions of one account and region have set aside for themselves."""
 
     reserved: dict[str, int] = attrs.field(factory=dict)  # by function
-    provisioned: dict[tuple[str, str], int] = attrs.field(
-        factory=dict
-    )  # by function and version; not of those that reserve
+    provisioned: dict[tuple[str, str], int] = attrs.field(factory=dict)  # by function and version
+    on_demand: dict[str, int] = attrs.field(factory=dict)  # what a reserve that is partly provisioned leaves
     total: int = 0
 
     def put(self, function_name: str, reserved: int | None, provisioned: Mapping[str, int]) -> None:
         """What a function has now, `provisioned` by version. What is provisioned lies within a reserve where there is one."""
-        self.total -= self.reserved.pop(function_name, 0)
-        for key in [key for key in self.provisioned if key[0] == function_name]:
-            self.total -= self.provisioned.pop(key)
-        if reserved is not None:
-            self.reserved[function_name] = reserved
-            self.total += reserved
-            return
+        self.on_demand.pop(function_name, None)
+        before = [self.provisioned.pop(key) for key in list(self.provisioned) if key[0] == function_name]
+        self.total -= self.reserved.pop(function_name, sum(before))
         for version, count in provisioned.items():
             self.provisioned[function_name, version] = count
-            self.total += count
+        all_provisioned = sum(provisioned.values())
+        if reserved is not None:
+            self.reserved[function_name] = reserved
+            if all_provisioned:
+                self.on_demand[function_name] = max(0, reserved - all_provisioned)
+        self.total += all_provisioned if reserved is None else reserved
 
 
 @attrs.define
@@ -165,9 +165,9 @@ class Peaks:
 class ConcurrencyLedger:
     """Counts running invocations against an account's and its functions' limits, in one account and region.
 
-    A function with reserved concurrency draws from its own reserve only. Of the others, versions with provisioned
-    concurrency use that first; then they share what nobody has set aside. None may begin more than ten synchronous
-    invocations a second for each that it may run at once.
+    Versions with provisioned concurrency use that first. Beyond it a function with reserved concurrency draws from its
+    own reserve only, and there from what is not provisioned; the others share what nobody has set aside. None may begin
+    more than ten synchronous invocations a second for each that it may run at once.
     """
 
     def __init__(self, limit: int = ACCOUNT_CONCURRENCY) -> None:
@@ -194,6 +194,11 @@ class ConcurrencyLedger:
                 raise throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             if now_s is not None and not self._rate_of(function_name, own).take(now_s):
                 raise throttled("ReservedFunctionInvocationRateLimitExceeded")
+            if function_name in shares.on_demand:
+                if self._takes_provisioned(function_name, version, shares):
+                    share = _PROVISIONED
+                elif running - self._provisioned_of(function_name) >= shares.on_demand[function_name]:
+                    raise throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
         elif shares.provisioned and self._takes_provisioned(function_name, version, shares):
             share = _PROVISIONED
         elif self._unreserved_running >= self.limit - shares.total:
@@ -237,6 +242,9 @@ class ConcurrencyLedger:
         self._provisioned_running[key] = running + 1
         self._peaks.provisioned[key] = max(self._peaks.provisioned.get(key, 0), running + 1)
         return True
+
+    def _provisioned_of(self, function_name: str) -> int:
+        return sum(running for (name, _), running in self._provisioned_running.items() if name == function_name)
 
     def give_back(self, function_name: str, version: str, share: Share) -> None:
         left = self.running[function_name] - 1

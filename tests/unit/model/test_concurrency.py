@@ -126,11 +126,31 @@ def test_what_is_provisioned_is_set_aside_and_used_first() -> None:
 def test_what_is_provisioned_lies_within_a_reserve() -> None:
     shares = Shares()
     shares.put("a", 5, {"1": 3})
-    assert (shares.total, shares.provisioned) == (5, {})
+    assert (shares.total, shares.on_demand) == (5, {"a": 2})
     shares.put("a", None, {"1": 3, "2": 1})
-    assert shares.total == 4
+    assert (shares.total, shares.on_demand) == (4, {})
     shares.put("a", None, {})
-    assert (shares.total, shares.reserved, shares.provisioned) == (0, {}, {})
+    assert shares == Shares()
+
+
+def test_of_a_reserve_others_than_the_provisioned_version_have_what_is_not_provisioned() -> None:
+    ledger, full = Ledger(), "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert ledger.begin("a", {"a": 3}, v2=2) is Share.RESERVED
+    assert reason_of(ledger, "a", {"a": 3}, v2=2) == full, "version 2 has the rest"
+    shares = Shares()
+    shares.put("a", 3, {"2": 2})
+    assert [ledger.take("a", "2", shares, None) for _ in range(2)] == [Share.PROVISIONED] * 2
+    ledger.give_back("a", "1", Share.RESERVED)
+    assert ledger.take("a", "2", shares, None) is Share.RESERVED, "beyond what is provisioned"
+    ledger.give_back("a", "2", Share.PROVISIONED)
+    assert reason_of(ledger, "a", {"a": 3}, v2=2) == full
+    assert ledger.take("a", "2", shares, None) is Share.PROVISIONED
+
+
+def test_a_reserve_that_is_all_provisioned_stops_every_other_version() -> None:
+    ledger = Ledger()
+    assert reason_of(ledger, "a", {"a": 1}, v2=1) == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert ledger.begin("a", {"a": 1}, v1=1) is Share.PROVISIONED
 
 
 @pytest.mark.parametrize(
