@@ -472,7 +472,10 @@ class Cage(Protocol):
         """Sends it SIGKILL; does not wait. Raises SandboxError."""
 
     async def destroy(self) -> None:
-        """Ends every process in it, and frees all it held. Safe to call twice; returns when nothing is left."""
+        """Ends every process in it, and frees all it held. Safe to call twice; returns when nothing is left.
+
+        Once begun it goes on, whether or not anybody waits for it.
+        """
 
 
 class Sandbox(Protocol):

@@ -49,7 +49,7 @@ class LauncherCage:
         self._begun: Starting | None = None  # the runtime, before the cage was there
         self._files: dict[str, int] = {}
         self._boost: asyncio.TimerHandle | None = None
-        self._destroyed = asyncio.Lock()
+        self._ending: asyncio.Task[None] | None = None
         self._open = True
         self.runtime_api: socket.socket
         self.runtime_api_address = f"127.0.0.1:{layout.RUNTIME_API_PORT}"
@@ -183,13 +183,17 @@ class LauncherCage:
         self._control.signal(RUNTIME, signal.SIGKILL)
 
     async def destroy(self) -> None:
-        async with self._destroyed:
-            if not self._open:
-                return
-            if self._boost is not None:
-                self._boost.cancel()
-                self._boost = None
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        if self._boost is not None:
+            self._boost.cancel()
+            self._boost = None
+        try:
             await self._forget(self._spec.environment_id)
+        finally:
             self._control.close()
             self._open = False
             for listener in (getattr(self, "runtime_api", None), self.endpoint):

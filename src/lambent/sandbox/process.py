@@ -76,8 +76,7 @@ class ProcessCage:
         self._variables = self._rewritten(programs.runtime_variables(spec, self.runtime_api_address, endpoint_url))
         self._process: asyncio.subprocess.Process | None = None
         self._control: InitControl | None = None
-        self._destroyed = asyncio.Lock()
-        self._open = True
+        self._ending: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Starts init. Raises OSError."""
@@ -149,15 +148,20 @@ class ProcessCage:
         self._init().signal(RUNTIME, signal.SIGKILL)
 
     async def destroy(self) -> None:
-        async with self._destroyed:
-            if not self._open:
-                return
-            self._open = False
-            await self._end_init()
-            self.runtime_api.close()
-            self._ends.close()
-            self._extensions.close()
-            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._ending is not None and self._ending.done()
+
+    async def _end(self) -> None:
+        await self._end_init()
+        self.runtime_api.close()
+        self._ends.close()
+        self._extensions.close()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
     async def _end_init(self) -> None:
         if self._control is not None:
@@ -213,7 +217,7 @@ class ProcessSandbox:
         except BaseException:
             await cage.destroy()
             raise
-        self._cages = {key: other for key, other in self._cages.items() if other._open}
+        self._cages = {key: other for key, other in self._cages.items() if not other.is_gone}
         self._cages[spec.environment_id] = cage
         return cage
 

@@ -103,6 +103,32 @@ async def test_destroy_ends_what_was_daemonised(bench: Bench) -> None:
     await running.cage.destroy()  # twice does no harm
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_an_end_goes_on_when_whoever_waits_for_it_does_not(bench: Bench, turns: int) -> None:
+    running = await bench.run("#!/bin/bash\necho up\nexec sleep 1000\n")
+    await running.printed("up")
+    descriptor = running.cage.output_fd
+    inode = os.fstat(descriptor).st_ino
+    running.unwatch()
+    ending = asyncio.create_task(running.cage.destroy())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ending.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await ending
+    if turns:  # else it had not begun
+        async with asyncio.timeout(10):
+            while _is_open(descriptor, inode):
+                await asyncio.sleep(0.01)
+
+
+def _is_open(descriptor: int, inode: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == inode
+    except OSError:
+        return False
+
+
 def _sleeping(seconds: int) -> list[str]:
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
