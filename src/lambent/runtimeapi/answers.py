@@ -61,6 +61,7 @@ class Discarded:
     def data(self, chunk: bytes) -> None:
         self._seen_bytes += len(chunk)
         if self._seen_bytes > DISCARDED_BODY_MAX_BYTES and not self._request.answered:
+            self._answer(self._request)
             self._request.abort()
 
     def complete(self, trailers: HeaderList) -> None:
@@ -102,6 +103,7 @@ class Collected:
             return
         self._gathered.clear()
         if self._seen_bytes > self._limit_bytes + DISCARDED_BODY_MAX_BYTES and not self._request.answered:
+            self._too_large(self._request)  # for those who wait for what it was to be
             self._request.abort()
 
     def complete(self, trailers: HeaderList) -> None:
@@ -115,4 +117,5 @@ class Collected:
 
     def aborted(self) -> None:
         self._gathered.clear()
-        self._lost()
+        if not self._request.answered:
+            self._lost()

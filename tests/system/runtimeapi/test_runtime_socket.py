@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lambent.model.limits import SYNC_RESPONSE_MAX_BYTES
-from lambent.runtimeapi import streaming
+from lambent.runtimeapi import answers, streaming
 from lambent.runtimeapi.values import InitFailed, RuntimeFault
 
 NEXT = "/2018-06-01/runtime/invocation/next"
@@ -307,6 +307,21 @@ class TestBodies:
         await pending.runtime_done()
         world.invoke(b"again")
         assert (await runtime.answer()).body == b"again"
+
+    @pytest.mark.parametrize("verb", ["response", "error"])
+    async def test_what_is_too_large_to_be_read_to_its_end_fails_the_invocation_too(
+        self, world: Any, verb: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(answers, "DISCARDED_BODY_MAX_BYTES", 1024 * 1024)
+        runtime = await world.waiting_runtime()
+        pending = world.invoke()
+        await runtime.answer()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await runtime.request("POST", invocation(pending.call.request_id, verb), {}, b"x" * 16 * 1024 * 1024)
+        async with asyncio.timeout(5):
+            fault = (await pending).error
+        assert fault is not None
+        assert fault.error_type == "Function.ResponseSizeTooLarge"
 
     async def test_a_body_of_unknown_length_is_bounded_too(self, world: Any) -> None:
         runtime = await world.waiting_runtime()
