@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -43,9 +44,11 @@ class ProvisionedEnvironment(Environment):
     provisioned = True
     use: Use  # of its version
     let_go: Callable[[], None]  # ends it as soon as it is free
+    has_served = False
 
     def run(self, invocation: Invocation, release: Release, done: Done) -> None:
         """The same, and counts it."""
+        self.has_served = True
         self.use.began()
 
         def ended(environment: Environment) -> None:
@@ -81,6 +84,13 @@ class _Kept:
     starting: set[asyncio.Task[None]] = attrs.field(factory=set)
     failure: str | None = None
     retry_at: float | None = None  # monotonic seconds
+    losses: int = 0  # times that some ended by themselves without having served, one after the other
+    start_at: float = -math.inf  # monotonic seconds: no other one is started before
+
+    def lost(self, now: float) -> None:
+        """The first is replaced at once, and later ones ever later: others need the processors, too."""
+        self.losses = self.losses + 1 if now <= self.start_at + RETRY_S else 1
+        self.start_at = now + (min(RETRY_S, TEND_S * 2 ** min(self.losses, 10)) if self.losses > 1 else 0.0)
 
 
 class ProvisionedEnvironments:
@@ -197,11 +207,14 @@ class ProvisionedEnvironments:
     # --- what is done ----------------------------------------------------------------------------------------------
 
     def _tend(self, kept: _Kept) -> None:
-        kept.environments = {environment for environment in kept.environments if environment.usable}
         now = self._clock.monotonic()
+        ended = {environment for environment in kept.environments if not environment.usable}
+        kept.environments -= ended
+        if any(not environment.has_served and not environment.expired for environment in ended):
+            kept.lost(now)
         if kept.retry_at is not None and kept.retry_at <= now:
             kept.failure = kept.retry_at = None
-        if kept.failure is None:
+        if kept.failure is None and kept.start_at <= now:
             fresh = sum(not environment.ageing for environment in kept.environments)
             missing = kept.wanted - fresh - len(kept.starting)
             for _ in range(min(missing, AT_ONCE - len(kept.starting))):

@@ -34,7 +34,7 @@ class Pretended:
         self._world = world
         self.provisioned = provisioned
         self.idle_since = 0.0
-        self.finishing = self.frozen = self.usable = self.expired = self.ageing = self.at_work = False
+        self.finishing = self.frozen = self.usable = self.expired = self.ageing = self.at_work = self.has_served = False
         self.initialised = True
         self.on_gone: Callable[[Environment], None] | None = None
 
@@ -162,6 +162,33 @@ async def test_one_that_ends_is_replaced(world: World) -> None:
     await world.made[0].stop("failure")
     assert world.there() == (1, None)
     await world.until(lambda: world.there() == (2, None))
+
+
+async def test_those_that_end_without_having_served_are_replaced_ever_later(world: World) -> None:
+    world.start()
+    await world.configure(v1=1)
+    await world.until(lambda: world.there() == (1, None))
+    kept = world.keeper._kept[ADDRESS.key]["1"]
+    for ends in range(1, 4):
+        await world.until(lambda: world.there() == (1, None))
+        await world.made[-1].stop("failure")
+        while kept.losses < ends:
+            await asyncio.sleep(0.005)
+        for _ in range(5):
+            world.keeper._wake.set()
+            await asyncio.sleep(0)
+        assert len(world.made) == max(2, ends), "the first is replaced at once"
+        world.clock.at += kept.start_at - world.clock.at
+
+
+async def test_those_that_end_in_an_invocation_are_replaced_at_once(world: World) -> None:
+    world.start()
+    await world.configure(v1=1)
+    for _ in range(4):
+        await world.until(lambda: world.there() == (1, None))
+        world.made[-1].has_served = True
+        await world.made[-1].stop("failure")
+    await world.until(lambda: world.there() == (1, None))
 
 
 async def test_a_function_that_cannot_initialise_is_not_tried_for_ever(world: World) -> None:
