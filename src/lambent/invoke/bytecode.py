@@ -115,6 +115,8 @@ class Bytecode:
                 log.info(
                     "not all modules of %s are compiled: %s", version.qualified_arn, str(error) or "it takes too long"
                 )
+            except Exception:  # the task's outermost edge: the packages of others wait
+                log.exception("compiling %s broke; report it with this traceback", version.qualified_arn)
 
     async def _compile(
         self, version: FunctionVersion, spec: EnvironmentSpec, directory: Path, compiler: Compiler
@@ -179,7 +181,10 @@ class _Compiling(Environment):
             raise outcome
         if outcome.function_error is not None:
             raise _Failed(outcome.payload[:200].decode(errors="replace"))
-        return msgspec.json.decode(outcome.payload, type=_Page)
+        try:
+            return msgspec.json.decode(outcome.payload, type=_Page)
+        except RecursionError as error:
+            raise _Failed("its answer is nested too deeply") from error
 
 
 class _Failed(Exception):

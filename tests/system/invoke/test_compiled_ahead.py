@@ -131,6 +131,23 @@ def test_a_package_that_passes_itself_off_as_the_compiler_gains_nothing(live: Li
     assert live.invoke(victim).value == "safe"
 
 
+ENDLESS = """
+    import http.client, os
+    def handler(event, context):
+        api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        path = f"/2018-06-01/runtime/invocation/{context.aws_request_id}/response"
+        api.request("POST", path, b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        api.getresponse().read()
+"""
+
+
+def test_a_package_whose_answer_cannot_be_read_keeps_nobody_from_being_compiled(live: LiveServer) -> None:
+    live.invoke(live.create({"app.py": APP, "big.py": LONG_MODULE, "lambent_bytecode.py": ENDLESS}))
+    name = live.create({"app.py": APP, "big.py": LONG_MODULE + "\n# after one that cannot be read"})
+    live.invoke(name)
+    found_by(live, name, "big")
+
+
 def test_it_is_of_the_interpreter_that_will_import_it(live: LiveServer) -> None:
     name = live.create({"app.py": APP, "big.py": LONG_MODULE + "\n# for another interpreter"})
     live.invoke(name)
