@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import os
 import uuid
@@ -75,7 +76,7 @@ class Bytecode:
         self._add_bytecode = add_bytecode
         self._clock = around.clock
         self._known: collections.OrderedDict[_Key, None] = collections.OrderedDict()
-        self._wanted: asyncio.Queue[tuple[FunctionVersion, EnvironmentSpec, Path]] = asyncio.Queue(REMEMBERED)
+        self._wanted: asyncio.Queue[tuple[FunctionVersion, EnvironmentSpec, _Key]] = asyncio.Queue(REMEMBERED)
 
     def initialised(self, version: FunctionVersion, spec: EnvironmentSpec, duration_ms: float) -> None:
         """See `Surroundings`."""
@@ -83,14 +84,15 @@ class Bytecode:
         if compiler is None or duration_ms < WORTH_MS:
             return
         for directory in (spec.code_dir, spec.layers_dir):
-            if directory is not None and self._is_new(directory, compiler.tag) and not self._wanted.full():
-                self._wanted.put_nowait((version, spec, directory))
+            if directory is None or self._wanted.full():
+                continue
+            with contextlib.suppress(OSError):  # it is gone
+                # One that was removed and unpacked again is another one.
+                key = (directory, compiler.tag, directory.stat().st_ino)
+                if self._is_new(key):
+                    self._wanted.put_nowait((version, spec, key))
 
-    def _is_new(self, directory: Path, tag: str) -> bool:
-        try:
-            key = (directory, tag, directory.stat().st_ino)  # one that was removed and unpacked again is another one
-        except OSError:
-            return False
+    def _is_new(self, key: _Key) -> bool:
         if key in self._known:
             self._known.move_to_end(key)
             return False
@@ -102,7 +104,8 @@ class Bytecode:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            version, spec, directory = await self._wanted.get()
+            version, spec, key = await self._wanted.get()
+            directory = key[0]
             await self._clock.sleep(QUIET_S)
             compiler = spec.installation.compiler
             assert compiler is not None
@@ -111,7 +114,10 @@ class Bytecode:
                     continue
                 async with asyncio.timeout(LIMIT_S):
                     await self._compile(version, spec, directory, compiler)
-            except (AwsError, SandboxError, OSError, TimeoutError, msgspec.MsgspecError, _Failed) as error:
+            except (AwsError, SandboxError) as error:  # the machine's, which may pass: after the next long init again
+                self._known.pop(key, None)
+                log.info("modules of %s cannot be compiled now: %s", version.qualified_arn, error)
+            except (OSError, TimeoutError, msgspec.MsgspecError, _Failed) as error:
                 log.info(
                     "not all modules of %s are compiled: %s", version.qualified_arn, str(error) or "it takes too long"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ async def collect_now_and_then(
     while True:
         try:
             removed = await blobs.collect(await catalog.referenced_digests(), in_use())
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             log.warning("packages that nothing needs could not be removed: %s", error)
         else:
             if removed:
