@@ -7,18 +7,18 @@ import hashlib
 import json
 import urllib.request
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from guests import NO_DATA
 from lambent.runtimes.find import discover
 from lambent.runtimes.python import sdk_fits
 from lambent.runtimes.search import standard_paths
 from live_server import REGION, ROLE, RUNNING_PYTHON, LiveServer, package, until
 
-FOUND = discover(standard_paths(Path("/nonexistent")))
+FOUND = discover(standard_paths(NO_DATA))
 PYTHONS = sorted(name for name in FOUND if name.startswith("python"))
 DRAWS = 60  # with even weights all of them hit one version once in 2^59 runs
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from guests import NO_DATA
 from lambent.runtimes.find import discover
 from lambent.runtimes.java import CLIENT_JAR
 from lambent.runtimes.search import standard_paths
 from live_server import LiveServer, folder, package, until
 
-FOUND = discover(standard_paths(Path("/nonexistent")))
+FOUND = discover(standard_paths(NO_DATA))
 NODES = sorted(name for name in FOUND if name.startswith("nodejs"))
 JAVAS = sorted(name for name in FOUND if name.startswith("java"))
 GAP_S = 0.8

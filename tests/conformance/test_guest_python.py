@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from fake_runtime_api import ARN, FakeRuntimeApi, Posted, Reply, Runtime, function_variables
+from guests import NO_DATA
 from lambent.model.cage import RuntimeInstallation
 from lambent.runtimes import python
 from lambent.runtimes.family import copy_guest
 from lambent.runtimes.search import standard_paths
 
 INSTALLED = sorted(
-    {found.runtime: found for found in python.find(standard_paths(Path("/nonexistent")))}.values(),
+    {found.runtime: found for found in python.find(standard_paths(NO_DATA))}.values(),
     key=lambda found: int(found.runtime.partition(".")[2]),
 )
 ERROR_TEXT_FRAME = 0xA55A0017

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +17,9 @@ from lambent.model.cage import EnvironmentSpec, RuntimeInstallation
 from lambent.runtimes.search import SearchPaths, standard_paths
 
 MEMORY_MIB = 256
-NO_DATA = Path("/nonexistent")
+# A data directory without runtimes of its own. What interpreters say of themselves is remembered in it.
+NO_DATA = Path(tempfile.mkdtemp(prefix="lambent-test-"))
+atexit.register(shutil.rmtree, NO_DATA, ignore_errors=True)
 
 
 def installed(find: Callable[[SearchPaths], list[RuntimeInstallation]]) -> list[RuntimeInstallation]:

@@ -14,6 +14,7 @@ import pytest
 
 from cagebench import Bench, make_sandbox, open_to_all
 from fake_runtime_api import FakeRuntimeApi
+from guests import NO_DATA
 from lambent.model.cage import EnvironmentSpec, IsolationLevel
 from lambent.runtimes.find import Installations, discover
 from lambent.runtimes.java import CLIENT_JAR
@@ -88,7 +89,7 @@ async def answer_of(
 
 
 def runtimes(prefix: str) -> list[str]:
-    return sorted(name for name in discover(standard_paths(Path("/nonexistent"))) if name.startswith(prefix))
+    return sorted(name for name in discover(standard_paths(NO_DATA)) if name.startswith(prefix))
 
 
 @pytest.mark.parametrize("runtime", runtimes("nodejs"))

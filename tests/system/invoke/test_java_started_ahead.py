@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from cage_census import command_lines, descendants
+from guests import NO_DATA
 from lambent.runtimes.find import discover
 from lambent.runtimes.search import standard_paths
 from live_server import LiveServer, folder, until
 
 FIRST_THAT_WAITS = 17
 RUNTIMES = [
-    name for name in sorted(discover(standard_paths(Path("/nonexistent"))))
+    name for name in sorted(discover(standard_paths(NO_DATA)))
     if name.startswith("java") and int(name.removeprefix("java").removesuffix(".al2")) >= FIRST_THAT_WAITS
 ]  # fmt: skip
 PROBE = """
