@@ -127,6 +127,12 @@ async def test_links_from_the_code_lead_into_the_cage_only(bench: Bench) -> None
 
 
 async def test_the_host_is_untouched_by_what_was_tried(bench: Bench) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
+    before = mounts()
     await bench.output_of("#!/bin/sh\nmount -t tmpfs none /tmp; umount /proc\n")
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert mounts() == before
+
+
+def mounts() -> list[str]:
+    """But for networks that other tests have names for."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[4].rpartition("/")[0] != "/run/netns"]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,7 +29,7 @@ from cagebench import Bench, open_to_all
 from lambent.model.errors import SandboxError
 from lambent.sandbox.caged import LauncherSandbox
 from lambent.sandbox.launcher import LauncherHandle, start_launcher
-from lambent.sandbox.privileged import network, syscalls
+from lambent.sandbox.privileged import layout, network, syscalls
 
 PUBLIC, PRIVATE, METADATA = "198.51.100.2", "10.99.0.2", "169.254.169.254"  # 198.51.100.0/24 is for examples: RFC 5737
 HOST, UPLINK = "192.0.2.1", "192.0.2.2"  # 192.0.2.0/24 too
@@ -284,7 +286,21 @@ async def until_left(world: World, expected: dict[str, Any]) -> None:
     assert world.left() == expected
 
 
-async def test_what_a_killed_launcher_left_is_swept_by_the_next(world: World) -> None:
+@contextlib.contextmanager
+def taken_elsewhere(tables: str) -> Iterator[None]:
+    """By a launcher of this machine's own network, which is none of the world's."""
+    (number,) = re.findall(r"table inet lambent_(\d+)", tables)
+    with open(layout.HOST_ID_LOCK.format(number), "r+") as lock:
+        with contextlib.suppress(BlockingIOError):  # there is such a one already
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate()
+            lock.write(str(os.stat("/proc/self/ns/net").st_ino))
+            lock.flush()
+        yield
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["", "though its number is in use in another network"])
+async def test_what_a_killed_launcher_left_is_swept_by_the_next(world: World, is_elsewhere: bool) -> None:
     before = world.left()
     handle = world.start(internet=True)
     bench = Bench(LauncherSandbox(handle), world.directory)
@@ -295,7 +311,10 @@ async def test_what_a_killed_launcher_left_is_swept_by_the_next(world: World) ->
     assert world.left()["tables"] != before["tables"]
     await bench.close()
     await bench.sandbox.close()
-    world.start(internet=True).close()
+    with ExitStack() as stack:
+        if is_elsewhere:
+            stack.enter_context(taken_elsewhere(world.left()["tables"]))
+        world.start(internet=True).close()
     # Nobody knows any more that forwarding had been off. The kernel takes a dead namespace's links away when it gets to it.
     await until_left(world, {**before, "forwarding": "1"})
 

@@ -337,6 +337,8 @@ def _take_host_id_block() -> tuple[int, int]:
         except BlockingIOError:
             os.close(lock)
         else:
+            os.ftruncate(lock, 0)  # which network its rules and links are in: see `network`
+            os.pwrite(lock, str(os.stat("/proc/self/ns/net").st_ino).encode(), 0)
             return lock, layout.HOST_IDS_FROM + number * layout.HOST_IDS_PER_BLOCK
     raise OSError(errno.EAGAIN, f"{layout.HOST_ID_BLOCKS} other launchers run on this host")
 

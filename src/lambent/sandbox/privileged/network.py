@@ -183,7 +183,9 @@ def _is_abandoned(number: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        # Whoever has that number now may be in another network; then what is in this one was somebody else's.
+        network = os.pread(lock, 32, 0).decode("ascii", "replace")
+        return network not in ("", str(os.stat("/proc/self/ns/net").st_ino))
     finally:
         os.close(lock)
     return True
