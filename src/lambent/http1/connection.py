@@ -24,9 +24,8 @@ _log = logging.getLogger(__name__)
 TARGET_MAX_BYTES: Final = 32 * 1024
 HEADERS_MAX_BYTES: Final = 64 * 1024
 HEADERS_MAX_COUNT: Final = 200
-LINES_MAX_BYTES: Final = (
-    2 * HEADERS_MAX_BYTES
-)  # come since a head began, or since the last of a body: lines that have no end
+# Come since a head began, or since the last of a body: lines that have no end.
+LINES_MAX_BYTES: Final = 2 * HEADERS_MAX_BYTES
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 WAITING_MAX: Final = 16  # requests that were pipelined
 WAITING_MAX_BYTES: Final = 256 * 1024  # of their bodies
