@@ -13,6 +13,7 @@ import pytest
 
 from crash_images import Image, images_of
 from dispatch_harness import QUEUE, World, failed, key, steps, succeeded, until
+from full_disk import FullDisk
 from lambent.model.errors import AwsError
 from lambent.store.events import EventStore, EventView
 
@@ -145,23 +146,13 @@ async def test_a_claim_that_the_disk_refuses_ends_nothing_that_runs(
 async def test_a_dead_letter_is_sent_once_and_its_lane_goes_on_when_the_disk_was_full(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
     world.functions.add("f", dead_letters=QUEUE)
     world.invocations.scripts["f"] = failed
-    end, refused = EventStore.end_delivery, 0
-
-    async def refuses(store: EventStore, delivery: Any, step: Any) -> None:
-        nonlocal refused
-        if refused < 3:
-            refused += 1
-            raise sqlite3.OperationalError("database or disk is full")
-        await end(store, delivery, step)
-
-    monkeypatch.setattr(EventStore, "end_delivery", refuses)
+    disk = FullDisk(monkeypatch, EventStore, "end_delivery")
     for n in range(2):
         request_id = await world.send("f", n)
         await world.turn_until_step("f", request_id, "sent", 121)
-    assert refused == 3
+    assert disk.refused == 3
     assert [letter["MessageBody"] for letter in world.services.sent("SendMessage")] == ["0", "1"]
 
 

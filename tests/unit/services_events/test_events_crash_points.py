@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from bridge_harness import FUNCTION, PATTERN, ROLE, Bridge, Outside, bridge_in
 from crash_images import images_of, room
+from full_disk import FullDisk
 from lambent.model.errors import service_fault
 from lambent.model.request import RequestContext
 from lambent.store.deliveries import DeliveryStore
@@ -42,21 +42,11 @@ async def test_a_full_disk_refuses_new_events_and_loses_no_old_one(bridge: Bridg
 async def test_what_a_target_has_taken_is_not_sent_again_while_the_disk_is_full(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
     await bridge.rule(Input="{}")
-    end, refused = DeliveryStore.end, 0
-
-    async def refuses(store: DeliveryStore, delivery: Any, instead: Any = None) -> None:
-        nonlocal refused
-        if refused < 3:
-            refused += 1
-            raise sqlite3.OperationalError("database or disk is full")
-        await end(store, delivery, instead)
-
-    monkeypatch.setattr(DeliveryStore, "end", refuses)
+    disk = FullDisk(monkeypatch, DeliveryStore, "end")
     await bridge.put()
     await bridge.settled()
-    assert refused == 3
+    assert disk.refused == 3
     assert len(bridge.outside.messages) == 1
 
 

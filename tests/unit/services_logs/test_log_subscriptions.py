@@ -8,7 +8,6 @@ import contextlib
 import gzip
 import json
 import random
-import sqlite3
 import string
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from full_disk import FullDisk
 from lambent.model.errors import AwsError, not_found, service_fault
 from lambent.model.invocation import Invocation
 from lambent.model.limits import ASYNC_PAYLOAD_MAX_BYTES
@@ -25,7 +25,7 @@ from lambent.model.request import RequestContext
 from lambent.services.logs import LogsService
 from lambent.services.logs.destinations import SubscriptionDestinations
 from lambent.services.logs.forwarding import Forwarder
-from lambent.store.logs import LogStore, Owed
+from lambent.store.logs import LogStore
 
 ACCOUNT, REGION, GROUP, STREAM = "000000000000", "us-east-1", "/app", "one"
 KEY = (ACCOUNT, REGION, GROUP)
@@ -294,23 +294,13 @@ async def test_a_clock_that_is_set_back_holds_up_no_line(world: World) -> None:
 async def test_a_full_disk_ends_no_subscription_and_nothing_is_sent_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
-    settle, refused = LogStore.settle, 0
-
-    async def refuses(store: LogStore, owed: Owed) -> None:
-        nonlocal refused
-        if refused < 3:
-            refused += 1
-            raise sqlite3.OperationalError("database or disk is full")
-        await settle(store, owed)
-
-    monkeypatch.setattr(LogStore, "settle", refuses)
+    disk = FullDisk(monkeypatch, LogStore, "settle")
     await world.subscribe()
     world.forward()
     for text in ("a", "b"):
         await world.put(text)
         await world.until_settled()
-    assert refused == 3
+    assert disk.refused == 3
     assert said(world.around.messages()) == ["a", "b"]
 
 

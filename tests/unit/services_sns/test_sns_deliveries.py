@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from full_disk import FullDisk
 from lambent.model.errors import AwsError
 from lambent.model.names import FunctionAddress
 from lambent.services.sns import MaySend, http_endpoint
 from lambent.services.sns.delivery_policy import MAIL, MANAGED, Phases
-from lambent.store.topics import Settled, TopicStore
+from lambent.store.topics import TopicStore
 from sns_harness import ACCOUNT, SOON_S, Endpoint, World, function_arn, queue_arn
 
 DOWN = AwsError("ServiceUnavailable", "Down.", 503)
@@ -180,23 +181,13 @@ async def test_a_full_disk_refuses_new_messages_and_loses_no_old_one(world: Worl
 async def test_what_was_taken_is_not_sent_again_while_the_disk_is_full(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambent.store.rewriting.REWRITE_S", 0.01)
-    settle, refused = TopicStore.settle, 0
-
-    async def refuses(store: TopicStore, settled: Settled) -> None:
-        nonlocal refused
-        if refused < 3:
-            refused += 1
-            raise sqlite3.OperationalError("database or disk is full")
-        await settle(store, settled)
-
-    monkeypatch.setattr(TopicStore, "settle", refuses)
+    disk = FullDisk(monkeypatch, TopicStore, "settle")
     topic = await world.topic()
     await world.subscribe(topic, "sqs", await world.queue(), RawMessageDelivery="true")
     for text in ("a", "b"):
         await world.sns("Publish", TopicArn=topic, Message=text)
         assert [m["Body"] for m in await world.received()] == [text]
-    assert refused == 3
+    assert disk.refused == 3
 
 
 async def test_a_clock_that_is_set_back_delays_no_retry(world: World) -> None:

@@ -104,9 +104,8 @@ class CgroupsV1:
             os.mkdir(directory)
         memory, cpu = directories["memory"], directories["cpu"]
         _write(f"{memory}/memory.swappiness", 0)
-        _write_if_there(
-            f"{memory}/memory.kmem.tcp.limit_in_bytes", _TCP_BYTES
-        )  # holds for connections made from now on
+        # Holds for connections that are made from now on.
+        _write_if_there(f"{memory}/memory.kmem.tcp.limit_in_bytes", _TCP_BYTES)
         _write(f"{cpu}/cpu.cfs_period_us", PERIOD_US)
         _write(f"{cpu}/cpu.cfs_quota_us", _BOOST_US)
         _write(f"{directories['pids']}/pids.max", processes)
