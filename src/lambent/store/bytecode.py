@@ -18,10 +18,8 @@ from lambent.store.archive import DIRECTORY_MODE, FILE_MODE
 _FOLDER: Final = "__pycache__"
 _WRITABLE: Final = 0o755
 _TAG: Final = re.compile(r"[a-z]+-\d+")
-_NOT_A_NAME: Final = (
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-)  # of a file: the package has a folder there, or the tag is too much
+# Of a file: the package has a folder there, or the tag is too much.
+_NOT_A_NAME: Final = (errno.EISDIR, errno.ENAMETOOLONG)
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

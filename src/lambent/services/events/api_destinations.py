@@ -26,9 +26,8 @@ from lambent.store.deliveries import Delivery
 Members = dict[str, Any]
 
 TIMEOUT_S: Final = 5.0  # docs: a request has five seconds
-THREADS: Final = (
-    64  # of their own: whoever does not answer must not hold up the server's other work. Three leave some for others
-)
+# Of their own: whoever does not answer must not hold up the server's other work. Three leave some for others.
+THREADS: Final = 64
 TOKEN_MARGIN_S: Final = 30.0  # a token that ends sooner is not used any more
 TOKEN_LIFE_S: Final = 3600.0  # when its issuer does not say
 METADATA_IPV6: Final = ipaddress.ip_address("fd00:ec2::254")  # EC2's, where it has IPv6
